@@ -1,0 +1,8 @@
+//! Holdfast: a scheduler-driven backup orchestrator for database clusters.
+//!
+//! The rooms, from the ground up (a room uses only those above it): see `ARCHITECTURE.md`.
+
+pub mod clock;
+pub mod error;
+pub mod model;
+pub mod tasks;
