@@ -333,11 +333,11 @@ mod tests {
                 prop_assert!(read.is_nan());
             } else {
                 prop_assert_eq!(read.to_bits(), bits);
-                // std's exponent form has the same shortest digits
-                let digits = |text: &str| -> String {
+                // std's exponent form is as short, though of two equally near digits it may choose the other
+                let digits = |text: &str| -> usize {
                     let mantissa = text.split('e').next().unwrap_or("");
                     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-                    digits.trim_matches('0').to_owned()
+                    digits.trim_matches('0').len()
                 };
                 prop_assert_eq!(digits(&text(value)), digits(&format!("{value:e}")));
             }

@@ -83,11 +83,11 @@ impl<R: Read> Text<R> {
             self.back_to(at);
             return Err(self.unexpected(PATHS, Some(b'0')));
         }
-        let bin = self.word("bin of the index")?;
         let Some(index_type) = index_type else {
-            self.expect(b" E\n", "` E`, the data type of a set index, and a line feed")?;
+            self.expect(b"  E\n", "no bin and the data type of a set index (two spaces, E, a line feed)")?;
             return Ok(Item::SetIndex(SetIndexDef { namespace, set, name }));
         };
+        let bin = self.word("bin of the index")?;
         let data_letter = self.letter("a data type (N, S, G or B)")?;
         let Some(data_type) = DataType::from_letter(data_letter) else {
             self.back_to(self.read() - 1);

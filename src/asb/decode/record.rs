@@ -203,13 +203,11 @@ impl<R: Read> Text<R> {
     fn float(&mut self) -> Result<Span, DecodeError> {
         let at = self.read();
         let (span, _) = self.raw_token(Until::Word, FLOAT_BYTES_MAX, "float")?;
-        match parse_float(self.bytes(span)) {
-            Some(value) => Ok(self.keep(&value.to_be_bytes())),
-            None => {
-                self.back_to(at);
-                Err(self.unexpected("a float of 64 bits", None))
-            }
+        if let Some(value) = parse_float(self.bytes(span)) {
+            return Ok(self.keep(&value.to_be_bytes()));
         }
+        self.back_to(at);
+        Err(self.unexpected("a float of 64 bits", None))
     }
 
     fn boolean(&mut self) -> Result<Span, DecodeError> {

@@ -167,8 +167,8 @@ fn bin_lines_of_the_go_tests() {
     let geo = br#"{"type":"Point","coordinates":[1,2]}"#;
     let wire_geo = [&[0, 0, 0][..], geo].concat();
     let geo_line = [b"- G geojson-bin 36 ", &geo[..], b"\n"].concat();
-    let cases: [(&[u8], &[u8], u8, &[u8], bool); 26] = [
-        (b"- N nil-bin\n", b"nil-bin", 0, b"", true),
+    for (line, name, kind, value, is_canonical) in [
+        (&b"- N nil-bin\n"[..], &b"nil-bin"[..], 0, &b""[..], true),
         (b"- Z bool-bin T\n", b"bool-bin", 17, &[1], true),
         (b"- Z bool-bin F\n", b"bool-bin", 17, &[0], true),
         (b"- D float-bin 1.1\n", b"float-bin", 2, &1.1f64.to_be_bytes(), true),
@@ -196,8 +196,7 @@ fn bin_lines_of_the_go_tests() {
         (b"- C c 4 AAEC\n", b"c", 8, &[0, 1, 2], true),
         (b"- H h 4 AAEC\n", b"h", 11, &[0, 1, 2], true),
         (b"- E e 4 AAEC\n", b"e", 12, &[0, 1, 2], true),
-    ];
-    for (line, name, kind, value, is_canonical) in cases {
+    ] {
         let text = with_bins(&[line]);
         let record = decode(&file("3.1", &text)).unwrap().remove(0).record();
         assert_eq!(record.bins, [(name.to_vec(), (kind, value.to_vec()))], "{}", line.escape_ascii());
