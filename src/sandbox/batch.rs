@@ -18,7 +18,7 @@ const CHUNK: usize = 128 * 1024;
 /// Rows between two chances for other tasks.
 const ROWS_PER_TURN: usize = 256;
 
-/// Flags of the batch: report every error in its row; or the first, with its row, and stop reporting.
+/// Flags of the batch: report every error in its row; or stop reporting with the block of the first one.
 const ALL_ERRORS: u8 = 4;
 const FIRST_ERROR: u8 = 8;
 
@@ -45,6 +45,8 @@ pub(super) async fn run(
     };
     let mut frame = Frame::new();
     let mut result = rc::OK;
+    // Whether answers are no longer reported.
+    let mut closed = false;
     let mut before: Option<(Arc<Namespace>, Request<'_>)> = None;
     for done in 0..rows {
         let Some((index, digest)) = next_row(&mut reader, node, &mut before) else {
@@ -56,16 +58,18 @@ pub(super) async fn run(
         };
         let answer = single::run(node, namespace, &digest, row, filter.as_ref());
         let fine = matches!(answer.result, rc::OK | rc::NOT_FOUND | rc::FILTERED_OUT);
-        if result == rc::OK {
+        if !closed {
             answer.write(&mut frame, index);
-            if !fine && flags & ALL_ERRORS == 0 {
-                result = answer.result;
-                if flags & FIRST_ERROR == 0 {
-                    frame = Frame::new();
-                }
+        }
+        if !fine && flags & ALL_ERRORS == 0 && result == rc::OK {
+            result = answer.result;
+            if flags & FIRST_ERROR == 0 {
+                closed = true;
+                frame = Frame::new();
             }
         }
         if frame.body_len() > CHUNK {
+            closed = closed || result != rc::OK;
             stream.write_all(&frame.finish(MESSAGE)).await?;
         } else if done as usize % ROWS_PER_TURN == ROWS_PER_TURN - 1 {
             tokio::task::yield_now().await;

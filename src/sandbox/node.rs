@@ -1,6 +1,6 @@
 //! A node: who it is, which partitions it owns, its clock and its running scans.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::SandboxOptions;
 use super::store::{PARTITIONS, Store, since_2010_ms};
 use crate::clock::SharedClock;
+
+/// Finished scans whose task ids are remembered: a server's `query-max-done`.
+const FINISHED_SCANS: usize = 100;
+
+/// The task ids of scans.
+#[derive(Debug, Default)]
+struct Scans {
+    running: BTreeSet<u64>,
+    finished: VecDeque<u64>,
+}
 
 /// A node of the sandbox.
 #[derive(Debug)]
@@ -24,8 +34,7 @@ pub(super) struct Node {
     owned: Vec<AtomicBool>,
     partition_generation: AtomicU64,
     clock_skew_ms: AtomicU64,
-    /// Task ids of running scans: a server refuses one that is already active.
-    scans: Mutex<BTreeSet<u64>>,
+    scans: Mutex<Scans>,
 }
 
 impl Node {
@@ -87,9 +96,11 @@ impl Node {
         self.clock_skew_ms.store(skew_ms, Ordering::Relaxed);
     }
 
-    /// Notes a scan as running until the guard is dropped; nothing when its id is active already.
+    /// Notes a scan as running until the guard is dropped. Nothing when its id is that of a scan that runs or is
+    /// among the last to finish, as on the server: every attempt needs an id of its own.
     pub fn begin_scan(self: &Arc<Self>, task_id: u64) -> Option<RunningScan> {
-        let fresh = self.scans.lock().unwrap_or_else(PoisonError::into_inner).insert(task_id);
+        let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = !scans.finished.contains(&task_id) && scans.running.insert(task_id);
         fresh.then(|| RunningScan { node: Arc::clone(self), task_id })
     }
 }
@@ -103,6 +114,11 @@ pub(super) struct RunningScan {
 
 impl Drop for RunningScan {
     fn drop(&mut self) {
-        self.node.scans.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task_id);
+        let mut scans = self.node.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        scans.running.remove(&self.task_id);
+        if scans.finished.len() == FINISHED_SCANS {
+            scans.finished.pop_front();
+        }
+        scans.finished.push_back(self.task_id);
     }
 }

@@ -44,6 +44,7 @@ pub(super) mod rc {
 pub(super) mod bit {
     pub const READ: u8 = 1;
     pub const GET_ALL: u8 = 2;
+    pub const SHORT_QUERY: u8 = 4;
     pub const BATCH: u8 = 8;
     pub const NO_BINS: u8 = 0x20;
     // info2

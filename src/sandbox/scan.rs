@@ -37,7 +37,10 @@ struct Scan<'a> {
     /// 0 = no limit.
     records_per_second: u32,
     stall: Option<Duration>,
-    task_id: Option<u64>,
+    /// The end comes in the frame of the last records, and the task id is not looked at.
+    short: bool,
+    /// 0 = none.
+    task_id: u64,
 }
 
 /// Answers a scan: a refusal is one message without the LAST bit.
@@ -51,22 +54,26 @@ pub(super) async fn run(
         Ok(scan) => scan,
         Err(result) => return send(stream, Head::result(result)).await,
     };
-    let running = scan.task_id.map(|task_id| node.begin_scan(task_id));
+    let named = !scan.short && scan.task_id != 0;
+    let running = named.then(|| node.begin_scan(scan.task_id));
     if matches!(running, Some(None)) {
         return send(stream, Head::result(rc::PARAMETER)).await;
     }
-    stream_records(stream, node, namespace, &scan).await?;
-    // Over before the client can know it, so that it may use the id again.
-    drop(running);
-    send(stream, Head::last(rc::OK)).await
+    let mut rest = stream_records(stream, node, namespace, &scan).await?;
+    if !scan.short {
+        flush(stream, &mut rest, scan.stall).await?;
+    }
+    rest.head(Head::last(rc::OK), 0, 0);
+    flush(stream, &mut rest, scan.stall).await
 }
 
+/// Sends all chunks but the last, which it returns.
 async fn stream_records(
     stream: &mut TcpStream,
     node: &Node,
     namespace: &Namespace,
     scan: &Scan<'_>,
-) -> std::io::Result<()> {
+) -> std::io::Result<Frame> {
     let mut frame = Frame::new();
     let mut left = if scan.max_records == 0 { u64::MAX } else { scan.max_records };
     let per_turn = match scan.records_per_second {
@@ -100,7 +107,7 @@ async fn stream_records(
             tokio::task::yield_now().await;
         }
     }
-    flush(stream, &mut frame, scan.stall).await
+    Ok(frame)
 }
 
 /// Waits as long as `records` take at the limit.
@@ -138,6 +145,10 @@ impl<'a> Scan<'a> {
             return Err(rc::PARAMETER);
         }
         let partitions = partitions(request)?;
+        let short = request.info1 & bit::SHORT_QUERY != 0;
+        if short && request.field(field::RECORDS_PER_SECOND).is_some() {
+            return Err(rc::PARAMETER);
+        }
         let no_bins = request.info1 & bit::NO_BINS != 0;
         let stall = match number::<4>(request, field::SOCKET_TIMEOUT)?.map(u32::from_be_bytes) {
             None => Some(STALL_DEFAULT),
@@ -156,11 +167,8 @@ impl<'a> Scan<'a> {
             max_records: number(request, field::MAX_RECORDS)?.map_or(0, u64::from_be_bytes),
             records_per_second: number(request, field::RECORDS_PER_SECOND)?.map_or(0, u32::from_be_bytes),
             stall,
-            task_id: request
-                .field(field::TASK_ID)
-                .and_then(|id| id.try_into().ok())
-                .map(u64::from_be_bytes)
-                .filter(|id| *id != 0),
+            short,
+            task_id: number(request, field::TASK_ID)?.map_or(0, u64::from_be_bytes),
         })
     }
 
@@ -176,7 +184,11 @@ impl<'a> Scan<'a> {
         max: u64,
     ) -> (u64, Option<Digest>) {
         let now_s = node.now_s();
-        let partition = namespace.partition(pid);
+        let mut partition = namespace.partition(pid);
+        if after.is_none() {
+            // Instead of the sweeps that a server makes in the background.
+            partition.sweep(now_s);
+        }
         let mut found = 0;
         for (digest, record) in partition.falling(after.as_ref()) {
             let wanted = (self.set.is_empty() || self.set == record.set.name)

@@ -129,6 +129,11 @@ impl Partition {
         self.records.range::<Digest, _>((Bound::Unbounded, end)).rev()
     }
 
+    /// Removes what has expired.
+    pub fn sweep(&mut self, now_s: u32) {
+        self.retain(|record| !record.expired(now_s));
+    }
+
     fn retain(&mut self, keep: impl Fn(&Record) -> bool) {
         self.records.retain(|_, record| {
             let kept = keep(record);
