@@ -6,4 +6,5 @@ pub mod asb;
 pub mod clock;
 pub mod error;
 pub mod model;
+pub mod sandbox;
 pub mod tasks;
