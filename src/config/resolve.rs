@@ -240,7 +240,7 @@ impl Config {
 
     /// Whoever may call the API must not read every file of this machine (DESIGN.md, secure by default).
     ///
-    /// By the names alone: whoever can put a symbolic link below a root can already read what it points to.
+    /// By the names alone: what a symbolic link below a root points to is the matter of who put it there.
     fn is_under_local_root(&self, path: &FilePath) -> bool {
         let clean = !path.components().any(|part| part == std::path::Component::ParentDir);
         let Ok(path) = std::path::absolute(path) else { return false };

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::cluster::Cluster;
 use super::policy::{Compression, CompressionPolicy, PARALLEL_MAX, RetryConfig, RetryPolicy};
 use super::reader::{Idle, Kind, Read, Section};
-use super::routine::namespaces;
+use super::routine::{check_namespace, namespaces};
 use super::secret_agent::SecretAgent;
 use super::storage::Storage;
 use super::{MS_MAX, problem};
+use crate::model::check_name;
 
 /// `POST /v1/restore/full` and `/incremental`: one folder.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -237,6 +238,10 @@ impl Read for RestoreTimestampRequest {
             section.reject("time", "validation error: restore timestamp must be in milliseconds");
         }
         let routine = section.filled("routine");
+        // It need not be configured: paths are built from it all the same.
+        if let Some(reason) = check_name(&routine).err().filter(|_| !routine.is_empty()) {
+            section.reject("routine", format!("name \"{}\" {reason}", problem::clip(&routine)));
+        }
         let ends = RestoreEnds::read(section);
         let policy: RestorePolicy = section.child("policy").unwrap_or_default();
         if policy.compression.is_some() {
@@ -328,7 +333,13 @@ impl Read for Remap {
     const KIND: Kind = Kind::Remap;
 
     fn read(section: &mut Section<'_>) -> Self {
-        Self { source: section.filled("source"), destination: section.filled("destination") }
+        let remap = Self { source: section.filled("source"), destination: section.filled("destination") };
+        for (key, name) in [("source", &remap.source), ("destination", &remap.destination)] {
+            if let Some(reason) = check_namespace(name).err().filter(|_| !name.is_empty()) {
+                section.reject(key, format!("namespace \"{}\" {reason}", problem::clip(name)));
+            }
+        }
+        remap
     }
 }
 

@@ -193,11 +193,20 @@ pub(crate) fn namespaces(section: &mut Section<'_>) -> Vec<String> {
     let mut seen = HashSet::new();
     for (index, name) in names.iter().enumerate() {
         let shown = super::problem::clip(name);
-        if let Err(reason) = check_name(name) {
+        if let Err(reason) = check_namespace(name) {
             section.reject_item("namespaces", index, format!("namespace \"{shown}\" {reason}"));
         } else if !seen.insert(name) {
             section.reject_item("namespaces", index, format!("namespace \"{shown}\" is listed twice"));
         }
     }
     names
+}
+
+/// Refuses a name that is no folder, or that would break out of an info command (`namespace/<name>`).
+pub(crate) fn check_namespace(name: &str) -> Result<(), &'static str> {
+    check_name(name)?;
+    if name.contains([';', ':', '=', ',']) {
+        return Err("must not hold \";\", \":\", \"=\" or \",\"");
+    }
+    Ok(())
 }

@@ -34,7 +34,7 @@ enum Neutral {
     Word(&'static str),
     /// A block that holds just `mode: NONE`.
     ModeNone,
-    /// A block that says `disabled: true`.
+    /// A block that holds just `disabled: true`: more could be a secret, which is not written back.
     Disabled,
 }
 
@@ -60,7 +60,7 @@ impl Unbuilt {
                         .and_then(Json::as_str)
                         .is_some_and(|m| m.eq_ignore_ascii_case("NONE"))
             }),
-            Neutral::Disabled => value.get("disabled") == Some(&Json::Bool(true)),
+            Neutral::Disabled => value == &serde_json::json!({"disabled": true}),
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn parse_yaml(text: &str) -> Result<(Node, Vec<Problem>), Problems> {
         return Err(syntax("the document is larger than 8 MiB", 1, 1));
     }
     let options = granit_parser::options! {
+        emit_comments: false,
         flow_nesting_limit: DEPTH_MAX,
         block_nesting_limit: DEPTH_MAX,
     };
