@@ -4,7 +4,9 @@
 
 pub mod asb;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod model;
 pub mod sandbox;
+pub mod secrets;
 pub mod tasks;
