@@ -21,6 +21,8 @@ pub mod write;
 
 #[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod real_node;
 
 pub use batch::{Exists, WriteBatch, WritePolicy};
 pub use cluster::{Cluster, ClusterOptions, PartitionMap, Seed};

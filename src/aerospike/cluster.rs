@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 use crate::error::{Error, Result};
-use crate::model::partitions::PARTITIONS;
+use crate::model::partitions::PARTITION_COUNT;
 
 use super::conn::{CONNECTION_LOST, Connection, lost, malformed};
 use super::info;
@@ -21,7 +21,7 @@ use super::node::{Build, Node};
 use super::wire::Malformed;
 
 /// Bytes of a bitmap with one bit per partition.
-const BITMAP_BYTES: usize = PARTITIONS as usize / 8;
+const BITMAP_BYTES: usize = PARTITION_COUNT as usize / 8;
 
 /// Where to look for a cluster first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -367,7 +367,7 @@ struct Claims {
 
 impl Claims {
     fn new() -> Self {
-        let count = usize::from(PARTITIONS);
+        let count = usize::from(PARTITION_COUNT);
         Self { owners: vec![None; count], regimes: vec![0; count], namespace_seen: false }
     }
 

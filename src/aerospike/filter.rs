@@ -86,7 +86,7 @@ mod tests {
     use super::{and, modified_after, modified_before, never_expires, not_transaction_monitor};
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+        bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
     }
 
     #[test]

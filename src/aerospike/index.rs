@@ -29,9 +29,9 @@ pub struct IndexList {
 /// How the creation of an index ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// The cluster has taken it and builds it.
+    /// The cluster has it and builds it; server 8.1 also says so if the very same index was there (verified).
     Created,
-    /// An index of this name, or of this definition, is there already.
+    /// Another index has this name, or this definition.
     Exists,
 }
 

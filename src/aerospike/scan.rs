@@ -13,7 +13,7 @@ mod stream;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -99,6 +99,7 @@ pub struct ScanReport {
 #[derive(Debug, Default)]
 struct Tally {
     records: AtomicU64,
+    partitions: AtomicU32,
     retries: AtomicU64,
     unvouched: AtomicU64,
 }
@@ -115,16 +116,19 @@ pub async fn scan_partitions(
     sinks: Vec<Box<dyn ScanSink>>,
     cancel: &CancellationToken,
 ) -> Result<ScanReport> {
-    let pids: Vec<u16> = partitions.iter().collect();
+    if sinks.is_empty() && !partitions.is_empty() {
+        return Err(Error::permanent("scan-refused", "a scan needs at least one sink"));
+    }
+    let ranges = partitions.split(sinks.len()); // sinks beyond the number of ranges are dropped
     let request = Arc::new(request.clone());
     let tally = Arc::new(Tally::default());
     let mut scope = Scope::new(cancel);
-    for (index, (sink, pids)) in ranges(&pids, sinks).into_iter().enumerate() {
+    for (index, (sink, range)) in sinks.into_iter().zip(&ranges).enumerate() {
         let mut worker = Worker {
             cluster: cluster.clone(),
             request: request.clone(),
             tally: tally.clone(),
-            slots: Slots::new(&pids),
+            slots: Slots::new(range),
             first_node: index,
             sink,
             frame: Vec::new(),
@@ -146,7 +150,7 @@ pub async fn scan_partitions(
     scope.join().await?;
     Ok(ScanReport {
         records: tally.records.load(Ordering::Relaxed),
-        partitions_done: pids.len() as u32,
+        partitions_done: tally.partitions.load(Ordering::Relaxed),
         retries: tally.retries.load(Ordering::Relaxed),
         unvouched_streams: tally.unvouched.load(Ordering::Relaxed),
     })
@@ -155,15 +159,6 @@ pub async fn scan_partitions(
 /// The error of work that was canceled.
 pub(super) fn canceled(what: &str) -> Error {
     Error::temporary("canceled", format!("{what} canceled"))
-}
-
-/// Cuts `pids` into one contiguous range per sink; sinks beyond the number of partitions get none and are dropped.
-fn ranges(pids: &[u16], sinks: Vec<Box<dyn ScanSink>>) -> Vec<(Box<dyn ScanSink>, Vec<u16>)> {
-    let count = sinks.len();
-    let cut = |index: usize| index * pids.len() / count.max(1);
-    let range = |index: usize| pids.get(cut(index)..cut(index + 1)).unwrap_or_default().to_vec();
-    let all = sinks.into_iter().enumerate().map(|(index, sink)| (sink, range(index)));
-    all.filter(|(_, pids)| !pids.is_empty()).collect()
 }
 
 /// Reads one range of partitions into one sink.

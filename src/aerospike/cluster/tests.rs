@@ -7,6 +7,14 @@ fn peer(name: &str, places: &[(&str, u16)]) -> Peer {
     Peer { name: name.into(), places }
 }
 
+/// A port that nobody listens at, and that stays so while the socket lives.
+fn deaf_port() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
 #[test]
 fn peers_are_read_in_each_spelling_of_an_address() {
     assert_eq!(parse_peers("0,3000,[]").unwrap(), []);
@@ -26,8 +34,7 @@ fn peers_are_read_in_each_spelling_of_an_address() {
 
 #[tokio::test]
 async fn an_unreachable_cluster_is_named_seed_by_seed() {
-    // a port that was just free: nobody listens there
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_held, free) = deaf_port();
     let seed = |host: &str| Seed { host: host.into(), port: free };
     let options = ClusterOptions {
         seeds: vec![seed("127.0.0.1"), seed("no such host")],
@@ -51,7 +58,7 @@ async fn the_next_seed_is_tried_and_peers_are_followed() {
     first.info("replicas", &replicas(|pid| pid < 100));
     second.info("replicas", &replicas(|pid| (100..4095).contains(&pid)));
     second.info("build", "7.0.0.1");
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_held, dead) = deaf_port();
     let mut options = first.options();
     options.seeds.insert(0, Seed { host: "127.0.0.1".into(), port: dead });
     let cluster = Cluster::connect(&options).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::model::partitions::{PARTITIONS, partition_of};
+use crate::model::partitions::{PARTITION_COUNT, PartitionSet, partition_of};
 
 use super::super::wire::Malformed;
 
@@ -38,13 +38,13 @@ enum State {
 }
 
 impl Slots {
-    pub(super) fn new(pids: &[u16]) -> Self {
-        let mut positions = vec![NOT_HERE; usize::from(PARTITIONS)];
-        let mut list = Vec::with_capacity(pids.len());
-        for pid in pids {
-            if let Some(position) = positions.get_mut(usize::from(*pid)) {
+    pub(super) fn new(range: &PartitionSet) -> Self {
+        let mut positions = vec![NOT_HERE; usize::from(PARTITION_COUNT)];
+        let mut list = Vec::with_capacity(range.len());
+        for pid in range.iter() {
+            if let Some(position) = positions.get_mut(usize::from(pid)) {
                 *position = list.len() as u16;
-                list.push(Slot { pid: *pid, cursor: None, state: State::Open });
+                list.push(Slot { pid, cursor: None, state: State::Open });
             }
         }
         Self { list, positions, records: 0, done: 0 }
@@ -104,14 +104,16 @@ impl Slots {
         }
     }
 
-    /// The stream ended well: what it was asked for and did not refuse is done.
-    pub(super) fn stream_complete(&mut self) {
+    /// The stream ended well: what it was asked for and did not refuse is done. Returns how many that are.
+    pub(super) fn stream_complete(&mut self) -> u32 {
+        let before = self.done;
         for slot in &mut self.list {
             if slot.state == State::Asked {
                 slot.state = State::Done;
                 self.done += 1;
             }
         }
+        (self.done - before) as u32
     }
 
     /// The stream broke: what it was asked for stays open.
@@ -154,6 +156,10 @@ impl Slots {
 mod tests {
     use super::Slots;
 
+    fn of(pids: impl IntoIterator<Item = u16>) -> Slots {
+        Slots::new(&pids.into_iter().collect())
+    }
+
     fn digest(pid: u16, tail: u8) -> [u8; 20] {
         let mut digest = [tail; 20];
         digest[..2].copy_from_slice(&pid.to_le_bytes());
@@ -162,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_broken_stream_goes_on_after_the_last_accepted_record() {
-        let mut slots = Slots::new(&[1, 2, 3]);
+        let mut slots = of([1, 2, 3]);
         assert_eq!(slots.ask(&[1, 2, 3]), (vec![1, 2, 3], vec![]));
         slots.accepted(&digest(2, 7));
         slots.accepted(&digest(2, 8));
@@ -174,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_is_not_served_stays_open_when_its_stream_ends_well() {
-        let mut slots = Slots::new(&[5, 6]);
+        let mut slots = of([5, 6]);
         slots.ask(&[5, 6]);
         slots.not_served(6);
         slots.stream_complete();
@@ -183,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_record_that_was_not_asked_for_is_malformed() {
-        let mut slots = Slots::new(&[5, 6]);
+        let mut slots = of([5, 6]);
         slots.ask(&[5]);
         assert!(slots.expects(&digest(5, 0)).is_ok());
         assert!(slots.expects(&digest(6, 0)).is_err());
@@ -192,11 +198,11 @@ mod tests {
 
     #[test]
     fn open_partitions_are_named_as_ranges() {
-        let mut slots = Slots::new(&(0..=10).collect::<Vec<_>>());
+        let mut slots = of(0..=10);
         slots.ask(&[3, 10]);
         slots.stream_complete();
         assert_eq!(slots.describe_open(), "0-2, 4-9");
-        let sparse: Vec<u16> = (0..100).map(|pid| pid * 2).collect();
-        assert!(Slots::new(&sparse).describe_open().ends_with(" and more (100 in all)"));
+        let sparse = of((0..100).map(|pid| pid * 2));
+        assert!(sparse.describe_open().ends_with(" and more (100 in all)"));
     }
 }

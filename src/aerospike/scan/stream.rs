@@ -40,7 +40,8 @@ impl Worker {
                 let comparable = self.request.bins.is_empty() || self.request.no_bins;
                 self.vouch(node, query, comparable.then_some(received)).await?;
                 node.give_back(connection);
-                self.slots.stream_complete();
+                let done = self.slots.stream_complete();
+                self.tally.partitions.fetch_add(done, Ordering::Relaxed);
                 Ok(StreamEnd::Complete)
             }
             Err(Break::Retry(error)) => {

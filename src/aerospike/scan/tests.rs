@@ -49,11 +49,7 @@ fn request() -> ScanRequest {
 }
 
 fn partitions(pids: &[u16]) -> PartitionSet {
-    let mut set = PartitionSet::empty();
-    for pid in pids {
-        set.insert(*pid);
-    }
-    set
+    pids.iter().copied().collect()
 }
 
 async fn scan_into(
