@@ -2,6 +2,7 @@
 //!
 //! The rooms, from the ground up (a room uses only those above it): see `ARCHITECTURE.md`.
 
+pub mod aerospike;
 pub mod asb;
 pub mod clock;
 pub mod config;

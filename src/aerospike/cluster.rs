@@ -1,0 +1,403 @@
+//! The cluster: from seeds to nodes, and who owns which partition.
+//!
+//! Nothing runs in the background: nodes are found at connect and at [`Cluster::refresh`], and the partition map is
+//! asked by whoever is about to use it (docs/decisions/0002-own-control-plane.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+
+use crate::error::{Error, Result};
+use crate::model::partitions::PARTITION_COUNT;
+
+use super::conn::{CONNECTION_LOST, Connection, lost, malformed};
+use super::info;
+use super::namespace::missing;
+use super::node::{Build, Node};
+use super::wire::Malformed;
+
+/// Bytes of a bitmap with one bit per partition.
+const BITMAP_BYTES: usize = PARTITION_COUNT as usize / 8;
+
+/// Where to look for a cluster first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// Host name or address.
+    pub host: String,
+    /// Service port.
+    pub port: u16,
+}
+
+/// How to reach a cluster (abs.md 2.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterOptions {
+    /// Tried in order until one answers.
+    pub seeds: Vec<Seed>,
+    /// For each connection; ABS's `conn-timeout`.
+    pub connect_timeout_ms: u64,
+    /// What errors and logs call the cluster.
+    pub label: String,
+}
+
+/// A cluster: its nodes and their idle connections. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Cluster(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: ClusterOptions,
+    nodes: ArcSwap<Vec<Arc<Node>>>,
+    /// Held while nodes are looked for, so that workers that lose a node together look once.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// Which node is the master of which partition of one namespace.
+#[derive(Debug, Clone)]
+pub struct PartitionMap {
+    owners: Vec<Option<Arc<Node>>>,
+}
+
+impl PartitionMap {
+    /// The master of `pid`; `None` while no reachable node claims it.
+    pub fn owner(&self, pid: u16) -> Option<&Arc<Node>> {
+        self.owners.get(usize::from(pid)).and_then(Option::as_ref)
+    }
+}
+
+impl Cluster {
+    /// Finds the cluster by its seeds.
+    ///
+    /// Errors: `cluster-unreachable` (temporary) names each seed and why it failed.
+    pub async fn connect(options: &ClusterOptions) -> Result<Self> {
+        let nodes = ArcSwap::from_pointee(Vec::new());
+        let inner = Inner { options: options.clone(), nodes, looking: tokio::sync::Mutex::new(()) };
+        let cluster = Self(Arc::new(inner));
+        cluster.refresh().await?;
+        Ok(cluster)
+    }
+
+    /// What errors and logs call the cluster.
+    pub fn label(&self) -> &str {
+        &self.0.options.label
+    }
+
+    /// The nodes as of the last look, sorted by name; never empty.
+    #[allow(clippy::unused_async)] // the contract of the room: a look may be needed one day
+    pub async fn nodes(&self) -> Vec<Arc<Node>> {
+        self.0.nodes.load().to_vec()
+    }
+
+    /// The lowest version among the nodes: what may be asked of all of them.
+    pub fn lowest_build(&self) -> Build {
+        self.0.nodes.load().iter().map(|node| node.build).min().unwrap_or_default()
+    }
+
+    /// Looks for the nodes again: by those that are known, then by the seeds. Nodes that stay keep their idle
+    /// connections; those that cannot be reached are left out, with a warning.
+    pub async fn refresh(&self) -> Result<()> {
+        let before = self.0.nodes.load_full();
+        let _looking = self.0.looking.lock().await;
+        let known = self.0.nodes.load_full();
+        if !Arc::ptr_eq(&before, &known) {
+            return Ok(()); // another task has just looked
+        }
+        let found = self.look(&known).await?;
+        self.0.nodes.store(Arc::new(found));
+        Ok(())
+    }
+
+    /// Asks `node` each of `commands`; the answers are bytes, refusals included as they came.
+    pub async fn info(&self, node: &Node, commands: &[&str]) -> Result<BTreeMap<String, Vec<u8>>> {
+        let bytes: Vec<&[u8]> = commands.iter().map(|command| command.as_bytes()).collect();
+        let answers = node.ask(&bytes).await?;
+        Ok(commands.iter().map(|command| (*command).to_owned()).zip(answers).collect())
+    }
+
+    /// Asks `node` one command; a refusal is the error `info-refused`.
+    pub(super) async fn ask(&self, node: &Node, command: &[u8]) -> Result<Vec<u8>> {
+        let answer = node.ask(&[command]).await?.pop().unwrap_or_default();
+        info::accepted(answer, command)
+    }
+
+    /// Asks one node after another until one answers; for what every node knows. A refusal is the error
+    /// `info-refused`.
+    pub(super) async fn ask_any(&self, command: &[u8]) -> Result<Vec<u8>> {
+        let answer = self.ask_any_raw(command).await?;
+        info::accepted(answer, command)
+    }
+
+    /// Like [`Cluster::ask_any`], with refusals as they came.
+    pub(super) async fn ask_any_raw(&self, command: &[u8]) -> Result<Vec<u8>> {
+        let mut last = None;
+        for node in self.nodes().await {
+            match node.ask(&[command]).await {
+                Ok(mut answers) => return Ok(answers.pop().unwrap_or_default()),
+                Err(error) if error.code() == CONNECTION_LOST => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.unreachable(&["no node is known".to_owned()])))
+    }
+
+    /// The owners of the partitions of `namespace`, asked of every node now. A node that does not answer is left
+    /// out, with a warning: its partitions then have no owner.
+    ///
+    /// Errors: `namespace-missing` (permanent) if the nodes answer and none has the namespace.
+    pub async fn partition_owners(&self, namespace: &str) -> Result<PartitionMap> {
+        let nodes = self.nodes().await;
+        let asked = nodes.iter().map(|node| self.ask(node, b"replicas"));
+        let mut claims = Claims::new();
+        let mut last_error = None;
+        for (node, answer) in nodes.iter().zip(join_all(asked).await) {
+            match answer {
+                Ok(replicas) => claims
+                    .claim(node, &replicas, namespace.as_bytes())
+                    .map_err(|error| malformed(node.address, error))?,
+                Err(error) => {
+                    tracing::warn!(node = %node, error = %error.report(), "no partition map from node");
+                    last_error = Some(error);
+                }
+            }
+        }
+        match (claims.namespace_seen, last_error) {
+            (true, _) => Ok(PartitionMap { owners: claims.owners }),
+            (false, Some(error)) => Err(error),
+            (false, None) => Err(missing(self, namespace)),
+        }
+    }
+
+    async fn look(&self, known: &[Arc<Node>]) -> Result<Vec<Arc<Node>>> {
+        let limit = Duration::from_millis(self.0.options.connect_timeout_ms);
+        let mut failures = Vec::new();
+        let known_places = known.iter().map(|node| Place::Address(node.address));
+        let seeds = self.0.options.seeds.iter().cloned().map(Place::Host);
+        for place in known_places.chain(seeds) {
+            match Probe::at(&place, limit).await {
+                Ok(first) => return Ok(self.follow_peers(first, known, limit).await),
+                Err(error) => failures.push(format!("{place}: {}", error.report())),
+            }
+        }
+        Err(self.unreachable(&failures))
+    }
+
+    async fn follow_peers(&self, first: Probe, known: &[Arc<Node>], limit: Duration) -> Vec<Arc<Node>> {
+        let mut names: BTreeSet<String> = BTreeSet::from([first.name.clone()]);
+        let mut found = Vec::new();
+        let mut fresh = vec![first];
+        while !fresh.is_empty() {
+            let peers: Vec<Peer> = fresh
+                .iter_mut()
+                .flat_map(|probe| std::mem::take(&mut probe.peers))
+                .filter(|peer| names.insert(peer.name.clone()))
+                .collect();
+            found.append(&mut fresh);
+            for (peer, probe) in peers.iter().zip(join_all(peers.iter().map(|p| p.probe(limit))).await) {
+                match probe {
+                    Ok(probe) => fresh.push(probe),
+                    Err(error) => {
+                        let (cluster, node) = (self.label(), &peer.name);
+                        tracing::warn!(cluster, node, error = %error.report(), "node of the cluster not reached");
+                    }
+                }
+            }
+        }
+        let mut nodes: Vec<_> = found
+            .into_iter()
+            .map(|probe| {
+                let same = known.iter().find(|node| {
+                    node.name == probe.name && node.address == probe.address && node.build == probe.build
+                });
+                same.cloned()
+                    .unwrap_or_else(|| Arc::new(Node::new(probe.name, probe.address, probe.build, limit)))
+            })
+            .collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        nodes
+    }
+
+    fn unreachable(&self, failures: &[String]) -> Error {
+        Error::temporary(
+            "cluster-unreachable",
+            format!("no seed of cluster \"{}\" answered: {}", self.label(), failures.join("; ")),
+        )
+        .hint("Check the seed nodes' host names, ports and firewalls.")
+    }
+}
+
+/// Where a node may be.
+#[derive(Debug, Clone)]
+enum Place {
+    Address(SocketAddr),
+    Host(Seed),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Host(seed) => write!(f, "{}:{}", seed.host, seed.port),
+        }
+    }
+}
+
+/// What a node says of itself and of the others.
+struct Probe {
+    name: String,
+    address: SocketAddr,
+    build: Build,
+    peers: Vec<Peer>,
+}
+
+impl Probe {
+    async fn at(place: &Place, limit: Duration) -> Result<Self> {
+        let addresses: Vec<SocketAddr> = match place {
+            Place::Address(address) => vec![*address],
+            Place::Host(seed) => {
+                tokio::time::timeout(limit, tokio::net::lookup_host((seed.host.as_str(), seed.port)))
+                    .await
+                    .map_err(|_| Error::temporary("cluster-unreachable", "host name not resolved in time"))?
+                    .map_err(|error| {
+                        Error::temporary("cluster-unreachable", "host name not resolved").source(error)
+                    })?
+                    .collect()
+            }
+        };
+        let mut last = Error::temporary("cluster-unreachable", "the host name has no address");
+        for address in addresses {
+            match Self::of(address, limit).await {
+                Ok(probe) => return Ok(probe),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn of(address: SocketAddr, limit: Duration) -> Result<Self> {
+        let mut connection = Connection::open(address, limit).await?;
+        let commands: [&[u8]; 3] = [b"node", b"build", b"peers-clear-std"];
+        let answers = info::exchange(&mut connection, &commands).await?;
+        let [name, build, peers] = <[Vec<u8>; 3]>::try_from(answers).unwrap_or_default();
+        let say = |what| malformed(address, Malformed { what });
+        let build = std::str::from_utf8(&build).ok().and_then(Build::parse).ok_or_else(|| say("build"))?;
+        let name =
+            String::from_utf8(name).ok().filter(|name| !name.is_empty()).ok_or_else(|| say("node name"))?;
+        let peers = std::str::from_utf8(&peers).ok().and_then(parse_peers).ok_or_else(|| say("peers"))?;
+        Ok(Self { name, address, build, peers })
+    }
+}
+
+/// Another node, as a node names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Peer {
+    name: String,
+    places: Vec<Seed>,
+}
+
+impl Peer {
+    /// Tries its addresses in order; somebody else at one of them does not count.
+    async fn probe(&self, limit: Duration) -> Result<Probe> {
+        let mut last = Error::temporary("cluster-unreachable", "the node has no address");
+        for place in &self.places {
+            match Probe::at(&Place::Host(place.clone()), limit).await {
+                Ok(probe) if probe.name == self.name => return Ok(probe),
+                Ok(probe) => last = lost(probe.address, format!("node {} is there instead", probe.name)),
+                Err(error) => last = error.context(format!("{}:{}", place.host, place.port)),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Reads `generation,port,[[name,tls-name,[address,…]],…]` (wire.md 7). An address is `host`, `host:port`, `[v6]`
+/// or `[v6]:port`; the port is left out where it is the one at the front.
+fn parse_peers(text: &str) -> Option<Vec<Peer>> {
+    let (_generation, text) = text.trim_end().split_once(',')?;
+    let (default_port, text) = text.split_once(',')?;
+    let default_port = if default_port.is_empty() { 3000 } else { default_port.parse().ok()? };
+    let mut rest = text.strip_prefix('[')?.strip_suffix(']')?;
+    let mut peers = Vec::new();
+    while !rest.is_empty() {
+        let (name, after) = rest.strip_prefix('[')?.split_once(',')?;
+        let (_tls_name, after) = after.split_once(',')?;
+        let (addresses, after) = after.strip_prefix('[')?.split_once("]]")?;
+        // "[[::1]]" closes with three brackets: the first belongs to the address
+        let (addresses, after) = match after.strip_prefix(']') {
+            Some(after) => (format!("{addresses}]"), after),
+            None => (addresses.to_owned(), after),
+        };
+        let places = addresses
+            .split(',')
+            .filter(|address| !address.is_empty())
+            .map(|address| parse_address(address, default_port))
+            .collect::<Option<_>>()?;
+        peers.push(Peer { name: name.to_owned(), places });
+        rest = after.strip_prefix(',').unwrap_or(after);
+    }
+    Some(peers)
+}
+
+fn parse_address(text: &str, default_port: u16) -> Option<Seed> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(v6) => {
+            let (host, rest) = v6.split_once(']')?;
+            (host, rest.strip_prefix(':'))
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let port = match port {
+        Some(port) => port.parse().ok()?,
+        None => default_port,
+    };
+    Some(Seed { host: host.to_owned(), port })
+}
+
+/// Collects who claims what.
+struct Claims {
+    owners: Vec<Option<Arc<Node>>>,
+    regimes: Vec<u32>,
+    namespace_seen: bool,
+}
+
+impl Claims {
+    fn new() -> Self {
+        let count = usize::from(PARTITION_COUNT);
+        Self { owners: vec![None; count], regimes: vec![0; count], namespace_seen: false }
+    }
+
+    /// Takes the claims of `node`: `ns:regime,n,bitmap,…;…`, the first bitmap being the master's. If two nodes claim
+    /// a partition while it moves, the later regime counts.
+    fn claim(&mut self, node: &Arc<Node>, replicas: &[u8], namespace: &[u8]) -> Result<(), Malformed> {
+        const MALFORMED: Malformed = Malformed { what: "partition map" };
+        let entry = replicas
+            .split(|byte| *byte == b';')
+            .find_map(|entry| entry.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(b":")));
+        let Some(entry) = entry else { return Ok(()) };
+        let mut words = entry.split(|byte| *byte == b',');
+        let regime = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok());
+        let regime = regime.ok_or(MALFORMED)?;
+        let bitmap = words.nth(1).ok_or(MALFORMED)?;
+        let bitmap = base64_simd::STANDARD.decode_to_vec(bitmap).map_err(|_| MALFORMED)?;
+        if bitmap.len() != BITMAP_BYTES {
+            return Err(MALFORMED);
+        }
+        let bits = bitmap.iter().flat_map(|byte| (0..8).map(move |bit| byte & (0x80 >> bit) != 0));
+        for ((owned, owner), known) in bits.zip(&mut self.owners).zip(&mut self.regimes) {
+            if owned && (owner.is_none() || regime >= *known) {
+                *owner = Some(node.clone());
+                *known = regime;
+            }
+        }
+        self.namespace_seen = true;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

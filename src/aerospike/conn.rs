@@ -1,0 +1,127 @@
+//! One connection to a node: whole frames in, whole frames out, and a deadline on everything.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::error::{Error, Result};
+
+use super::wire::{self, FRAME_HEADER_BYTES, FrameKind, Malformed};
+
+/// Code of the errors that mean "this connection is gone; another one may do".
+pub(super) const CONNECTION_LOST: &str = "connection-lost";
+/// Code of the errors that mean "these are not the bytes of the protocol".
+pub(super) const WIRE_MALFORMED: &str = "wire-malformed";
+
+/// How much room a read makes at a time: what the server puts into one frame of a scan (`QUERY_CHUNK_LIMIT`). The
+/// length that a header claims is never allocated before its bytes arrive.
+const READ_BYTES: usize = 1 << 20;
+
+/// What came within the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// A whole frame, now in the buffer.
+    Frame,
+    /// Not one byte; waiting may go on.
+    Silence,
+}
+
+/// One connection to a node.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+}
+
+impl Connection {
+    /// Connects within `limit`.
+    pub(super) async fn open(peer: SocketAddr, limit: Duration) -> Result<Self> {
+        let stream = timeout(limit, TcpStream::connect(peer))
+            .await
+            .map_err(|_| lost(peer, format!("no connection within {} ms", limit.as_millis())))?
+            .map_err(|error| lost(peer, "connect").source(error))?;
+        stream.set_nodelay(true).map_err(|error| lost(peer, "set options").source(error))?;
+        Ok(Self { stream, peer })
+    }
+
+    /// Whether the peer has neither closed the connection nor sent what nobody asked for.
+    pub(super) fn is_reusable(&self) -> bool {
+        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Sends `frame` within `limit`.
+    pub(super) async fn send(&mut self, frame: &[u8], limit: Duration) -> Result<()> {
+        timeout(limit, self.stream.write_all(frame))
+            .await
+            .map_err(|_| lost(self.peer, format!("request not taken within {} ms", limit.as_millis())))?
+            .map_err(|error| lost(self.peer, "send").source(error))
+    }
+
+    /// Reads the body of the next frame into `body`, which it clears first. Nothing within `idle` is
+    /// [`Arrival::Silence`]; a frame that begins and then stops for `idle` is a lost connection.
+    pub(super) async fn receive(
+        &mut self,
+        kind: FrameKind,
+        body: &mut Vec<u8>,
+        bytes_max: usize,
+        idle: Duration,
+    ) -> Result<Arrival> {
+        body.clear();
+        let mut header = [0; FRAME_HEADER_BYTES];
+        let Ok(first) = timeout(idle, self.stream.read(&mut header)).await else {
+            return Ok(Arrival::Silence);
+        };
+        let first = self.count(first)?;
+        let (_, missing) =
+            header.split_at_mut_checked(first).expect("invariant: a read fills no more than its buffer");
+        if !missing.is_empty() {
+            let rest = timeout(idle, self.stream.read_exact(missing)).await;
+            self.count(rest.map_err(|_| self.stalled(idle))?)?;
+        }
+        let length = wire::frame_length(header, kind, bytes_max).map_err(|error| self.malformed(error))?;
+        while body.len() < length {
+            let missing = length - body.len();
+            body.reserve(missing.min(READ_BYTES));
+            let read = timeout(idle, (&mut self.stream).take(missing as u64).read_buf(body)).await;
+            self.count(read.map_err(|_| self.stalled(idle))?)?;
+        }
+        Ok(Arrival::Frame)
+    }
+
+    /// The other end.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The error for a frame that this peer sent.
+    pub(super) fn malformed(&self, error: Malformed) -> Error {
+        malformed(self.peer, error)
+    }
+
+    fn count(&self, read: std::io::Result<usize>) -> Result<usize> {
+        match read {
+            Ok(0) => Err(lost(self.peer, "closed by the node")),
+            Ok(count) => Ok(count),
+            Err(error) => Err(lost(self.peer, "receive").source(error)),
+        }
+    }
+
+    fn stalled(&self, idle: Duration) -> Error {
+        lost(self.peer, format!("silent for {} ms inside a frame", idle.as_millis()))
+    }
+}
+
+/// The error for a lost connection.
+pub(super) fn lost(peer: SocketAddr, what: impl std::fmt::Display) -> Error {
+    Error::temporary(CONNECTION_LOST, format!("connection to {peer}: {what}"))
+}
+
+/// The error for bytes from `peer` that are not the protocol's.
+pub(super) fn malformed(peer: SocketAddr, error: Malformed) -> Error {
+    Error::permanent(WIRE_MALFORMED, format!("answer of {peer}"))
+        .source(error)
+        .hint("Check that this address is the clear-text service port of an Aerospike node.")
+}

@@ -1,0 +1,149 @@
+//! What nodes say of a namespace and its sets: counts, clocks and truncations.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+
+use crate::error::{Error, Result};
+
+use super::cluster::Cluster;
+use super::info::{check_parameter, number_of, value_of};
+use super::node::Node;
+
+/// What one node says of one namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeNamespace {
+    /// The node's name.
+    pub node: String,
+    /// Records on this node, all replicas: divide the sum over the nodes by the replication factor (asb.md 5.3).
+    pub objects: u64,
+    /// Copies of each record; at least 1.
+    pub replication_factor: u64,
+    /// The node's clock, whole seconds since 2010-01-01 UTC (rules.md 3.2).
+    pub current_time_s: u64,
+    /// Records last updated before this are gone; milliseconds since 2010-01-01 UTC, 0: never truncated.
+    pub truncate_lut_ms: u64,
+    /// Skew among the nodes' clocks as the cluster measures it.
+    pub clock_skew_ms: u64,
+}
+
+/// What the nodes together say of one set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetStats {
+    /// Name.
+    pub name: Vec<u8>,
+    /// Records on all nodes, all replicas.
+    pub objects: u64,
+    /// The latest truncation that any node knows; milliseconds since 2010-01-01 UTC, 0: never.
+    pub truncate_lut_ms: u64,
+}
+
+impl Cluster {
+    /// The names of the namespaces that any node has, sorted.
+    pub async fn namespaces(&self) -> Result<Vec<String>> {
+        let nodes = self.nodes().await;
+        let answers = try_join_all(nodes.iter().map(|node| self.ask(node, b"namespaces"))).await?;
+        let mut names: Vec<String> = answers
+            .iter()
+            .flat_map(|answer| answer.split(|byte| *byte == b';'))
+            .filter(|name| !name.is_empty())
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// What each node that has `namespace` says of it.
+    ///
+    /// Errors: `namespace-missing` (permanent) if none has it.
+    pub async fn namespace_stats(&self, namespace: &str) -> Result<Vec<NodeNamespace>> {
+        check_parameter(namespace.as_bytes(), "namespace")?;
+        let nodes = self.nodes().await;
+        let asked = nodes.iter().map(|node| self.node_namespace(node, namespace));
+        let stats: Vec<_> = try_join_all(asked).await?.into_iter().flatten().collect();
+        if stats.is_empty() {
+            return Err(missing(self, namespace));
+        }
+        Ok(stats)
+    }
+
+    async fn node_namespace(&self, node: &Node, namespace: &str) -> Result<Option<NodeNamespace>> {
+        let command = format!("namespace/{namespace}");
+        let answer = self.ask(node, command.as_bytes()).await?;
+        // "type=unknown", in other versions "ns_type=unknown"
+        let kind = |key| value_of(&answer, b';', key) == Some(b"unknown");
+        if kind("type") || kind("ns_type") {
+            return Ok(None);
+        }
+        let statistics = self.ask(node, b"statistics").await?;
+        let need = |key: &str| number_of(&answer, b';', key).ok_or_else(|| unreadable(node, &command, key));
+        let factor = ["effective_replication_factor", "effective-replication-factor", "repl-factor"];
+        let factor = factor.iter().find_map(|key| number_of(&answer, b';', key));
+        Ok(Some(NodeNamespace {
+            node: node.name.clone(),
+            objects: need("objects")?,
+            replication_factor: factor.unwrap_or(1).max(1),
+            current_time_s: need("current_time")?,
+            truncate_lut_ms: need("truncate_lut")?,
+            clock_skew_ms: number_of(&statistics, b';', "cluster_clock_skew_ms").unwrap_or(0),
+        }))
+    }
+
+    /// The sets of `namespace`, sorted by name, summed over the nodes. A set stays listed after its last record.
+    pub async fn sets(&self, namespace: &str) -> Result<Vec<SetStats>> {
+        let command = [b"sets/", check_parameter(namespace.as_bytes(), "namespace")?].concat();
+        let nodes = self.nodes().await;
+        let mut sets: BTreeMap<Vec<u8>, SetStats> = BTreeMap::new();
+        let answers = try_join_all(nodes.iter().map(|node| self.ask(node, &command))).await?;
+        for (node, answer) in nodes.iter().zip(answers) {
+            for entry in answer.split(|byte| *byte == b';').filter(|entry| !entry.is_empty()) {
+                let Some(name) = value_of(entry, b':', "set") else { continue };
+                let need = |key: &str| {
+                    number_of(entry, b':', key)
+                        .ok_or_else(|| unreadable(node, &String::from_utf8_lossy(&command), key))
+                };
+                let (objects, truncate_lut_ms) = (need("objects")?, need("truncate_lut")?);
+                let set = sets.entry(name.to_vec()).or_insert_with(|| SetStats {
+                    name: name.to_vec(),
+                    objects: 0,
+                    truncate_lut_ms: 0,
+                });
+                set.objects += objects;
+                set.truncate_lut_ms = set.truncate_lut_ms.max(truncate_lut_ms);
+            }
+        }
+        Ok(sets.into_values().collect())
+    }
+
+    /// Removes all records of `namespace`, or of one set of it, last updated before now; by the server's clock.
+    ///
+    /// The server accepts any namespace name here, so ours is checked first.
+    pub async fn truncate(&self, namespace: &str, set: Option<&[u8]>) -> Result<()> {
+        if !self.namespaces().await?.iter().any(|name| name == namespace) {
+            return Err(missing(self, namespace));
+        }
+        let namespace = check_parameter(namespace.as_bytes(), "namespace")?;
+        let command = match set {
+            Some(set) => [b"truncate:namespace=", namespace, b";set=", check_parameter(set, "set")?].concat(),
+            None => [b"truncate-namespace:namespace=", namespace].concat(),
+        };
+        self.ask_any(&command).await.map(drop)
+    }
+}
+
+/// The error for a namespace that no node has.
+pub(super) fn missing(cluster: &Cluster, namespace: &str) -> Error {
+    Error::permanent(
+        "namespace-missing",
+        format!("cluster \"{}\" has no namespace \"{namespace}\"", cluster.label()),
+    )
+    .hint("Compare the namespaces of the routine with the cluster's own.")
+}
+
+fn unreadable(node: &Node, command: &str, key: &str) -> Error {
+    Error::permanent(
+        "info-unreadable",
+        format!("answer of node {node} to \"{command}\": no number \"{key}\""),
+    )
+}

@@ -1,0 +1,240 @@
+//! The partition scan: every record of the requested partitions into the sinks, once each, or an error.
+//!
+//! What proves that a partition is complete (docs/decisions/0003-proof-of-a-complete-scan.md): the stream that
+//! asked for it ended with the message "last, ok", the node did not report the partition as not served, and the
+//! node's own account of the query says that it could read every record. A lost connection is resumed after the last
+//! digest that each partition handed to the sink.
+
+mod account;
+mod slots;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::model::partitions::PartitionSet;
+use crate::tasks::Scope;
+
+use super::cluster::{Cluster, PartitionMap};
+use super::node::Node;
+use super::retry::RetryPolicy;
+use super::wire::RecordView;
+use slots::Slots;
+use stream::StreamEnd;
+
+/// What to scan, and how patiently.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    /// Namespace.
+    pub namespace: String,
+    /// Only this set; `None`: all records, also those without a set.
+    pub set: Option<Vec<u8>>,
+    /// Metadata only; `bins` then says nothing.
+    pub no_bins: bool,
+    /// Only these bins, and only records that have one of them; empty: all (wire.md 9).
+    pub bins: Vec<Vec<u8>>,
+    /// Packed filter expression, see [`super::filter`].
+    pub filter: Option<Vec<u8>>,
+    /// How long a node waits for us to take what it sends before it gives the query up; 0: for ever. It must be
+    /// longer than a sink may ever stall (wire.md 1).
+    pub socket_timeout_ms: u32,
+    /// Deadline of the whole scan; 0: none.
+    pub total_timeout_ms: u64,
+    /// After this silence the node is asked whether the query still runs: a filter that matches little makes a
+    /// healthy node silent. Also the longest gap inside a frame.
+    pub idle_timeout_ms: u64,
+    /// Tries without any progress before the scan gives up; progress starts the count anew.
+    pub retry: RetryPolicy,
+}
+
+impl ScanRequest {
+    /// All records of `namespace`, with all bins, patient with slow sinks.
+    pub fn new(namespace: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            set: None,
+            no_bins: false,
+            bins: Vec::new(),
+            filter: None,
+            socket_timeout_ms: 0,
+            total_timeout_ms: 0,
+            idle_timeout_ms: 10_000,
+            retry: RetryPolicy::SCAN,
+        }
+    }
+}
+
+/// Where the records of one range of partitions go.
+#[async_trait]
+pub trait ScanSink: Send {
+    /// Takes a record. An error ends the scan with that error, untouched.
+    fn record(&mut self, record: &RecordView<'_>) -> Result<()>;
+
+    /// Called after each frame; while it waits, nothing is read from the node (the back-pressure).
+    async fn end_of_frame(&mut self) -> Result<()>;
+}
+
+/// What a complete scan did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScanReport {
+    /// Records handed to the sinks.
+    pub records: u64,
+    /// Partitions read to their end: all that were requested.
+    pub partitions_done: u32,
+    /// Streams and rounds that had to be made again.
+    pub retries: u64,
+    /// Streams whose node could not be asked afterwards whether it had read every record (an old version, or the
+    /// node was gone).
+    pub unvouched_streams: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    records: AtomicU64,
+    partitions: AtomicU32,
+    retries: AtomicU64,
+    unvouched: AtomicU64,
+}
+
+/// Scans `partitions` into `sinks`. They are cut into as many contiguous ranges as there are sinks, which run side
+/// by side; a range goes over the nodes in turn, so that no node has more of our connections than there are sinks.
+///
+/// Errors: those of a sink, untouched; `canceled`; `scan-timeout`; `scan-incomplete` (temporary) with the partitions
+/// that are missing; `scan-refused`; `records-unreadable`; `wire-malformed`; `namespace-missing`.
+pub async fn scan_partitions(
+    cluster: &Cluster,
+    request: &ScanRequest,
+    partitions: &PartitionSet,
+    sinks: Vec<Box<dyn ScanSink>>,
+    cancel: &CancellationToken,
+) -> Result<ScanReport> {
+    if sinks.is_empty() && !partitions.is_empty() {
+        return Err(Error::permanent("scan-refused", "a scan needs at least one sink"));
+    }
+    let ranges = partitions.split(sinks.len()); // sinks beyond the number of ranges are dropped
+    let request = Arc::new(request.clone());
+    let tally = Arc::new(Tally::default());
+    let mut scope = Scope::new(cancel);
+    for (index, (sink, range)) in sinks.into_iter().zip(&ranges).enumerate() {
+        let mut worker = Worker {
+            cluster: cluster.clone(),
+            request: request.clone(),
+            tally: tally.clone(),
+            slots: Slots::new(range),
+            first_node: index,
+            sink,
+            frame: Vec::new(),
+        };
+        let token = scope.token().clone();
+        scope.spawn("scan", async move {
+            let limit_ms = worker.request.total_timeout_ms;
+            let limit = if limit_ms == 0 { Duration::MAX } else { Duration::from_millis(limit_ms) };
+            tokio::select! {
+                biased;
+                () = token.cancelled() => Err(canceled("scan")),
+                ended = tokio::time::timeout(limit, worker.run()) => ended.unwrap_or_else(|_| {
+                    Err(Error::temporary("scan-timeout", format!("scan not done within {limit_ms} ms"))
+                        .hint("Raise the policy's total-timeout, or set it to 0."))
+                }),
+            }
+        });
+    }
+    scope.join().await?;
+    Ok(ScanReport {
+        records: tally.records.load(Ordering::Relaxed),
+        partitions_done: tally.partitions.load(Ordering::Relaxed),
+        retries: tally.retries.load(Ordering::Relaxed),
+        unvouched_streams: tally.unvouched.load(Ordering::Relaxed),
+    })
+}
+
+/// The error of work that was canceled.
+pub(super) fn canceled(what: &str) -> Error {
+    Error::temporary("canceled", format!("{what} canceled"))
+}
+
+/// Reads one range of partitions into one sink.
+struct Worker {
+    cluster: Cluster,
+    request: Arc<ScanRequest>,
+    tally: Arc<Tally>,
+    slots: Slots,
+    /// Ranges start at different nodes.
+    first_node: usize,
+    sink: Box<dyn ScanSink>,
+    frame: Vec<u8>,
+}
+
+impl Worker {
+    async fn run(&mut self) -> Result<()> {
+        let mut fruitless = 0;
+        loop {
+            let before = self.slots.progress();
+            let trouble = self.round().await?;
+            if self.slots.is_complete() {
+                return Ok(());
+            }
+            fruitless = if self.slots.progress() > before { 0 } else { fruitless + 1 };
+            let trouble = trouble.unwrap_or_else(|| "not served by the node that owns them".to_owned());
+            if fruitless > self.request.retry.max_retries {
+                return Err(incomplete(&self.request.namespace, &self.slots, &trouble));
+            }
+            self.tally.retries.fetch_add(1, Ordering::Relaxed);
+            let cluster = self.cluster.label();
+            tracing::warn!(cluster, fruitless, trouble, "scan goes on with what is missing");
+            tokio::time::sleep(self.request.retry.delay(fruitless.saturating_sub(1))).await;
+            if let Err(error) = self.cluster.refresh().await {
+                tracing::warn!(cluster, error = %error.report(), "cluster not found again yet");
+            }
+        }
+    }
+
+    /// Asks each owner once for what is missing. Returns what went wrong, if another round may mend it.
+    async fn round(&mut self) -> Result<Option<String>> {
+        let map = match self.cluster.partition_owners(&self.request.namespace).await {
+            Ok(map) => map,
+            Err(error) if error.is_temporary() => return Ok(Some(error.report())),
+            Err(error) => return Err(error),
+        };
+        let mut trouble = None;
+        for (node, pids) in self.by_owner(&map) {
+            match self.stream(&node, &pids).await? {
+                StreamEnd::Complete => {}
+                StreamEnd::Broken(error) => trouble = Some(error.report()),
+            }
+        }
+        Ok(trouble)
+    }
+
+    /// The open partitions by owner; those without one wait for the next round.
+    fn by_owner(&self, map: &PartitionMap) -> Vec<(Arc<Node>, Vec<u16>)> {
+        let mut groups: Vec<(Arc<Node>, Vec<u16>)> = Vec::new();
+        for pid in self.slots.open() {
+            let Some(owner) = map.owner(pid) else { continue };
+            match groups.iter_mut().find(|(node, _)| Arc::ptr_eq(node, owner)) {
+                Some((_, pids)) => pids.push(pid),
+                None => groups.push((owner.clone(), vec![pid])),
+            }
+        }
+        groups.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let count = groups.len().max(1);
+        groups.rotate_left(self.first_node % count);
+        groups
+    }
+}
+
+fn incomplete(namespace: &str, slots: &Slots, trouble: &str) -> Error {
+    Error::temporary(
+        "scan-incomplete",
+        format!("scan of namespace \"{namespace}\" lacks partitions {}: {trouble}", slots.describe_open()),
+    )
+    .hint("Check that all nodes are up and that no partition is unavailable.")
+}
