@@ -2,7 +2,9 @@
 //!
 //! The rooms, from the ground up (a room uses only those above it): see `ARCHITECTURE.md`.
 
+pub mod catalog;
 pub mod clock;
 pub mod error;
 pub mod model;
+pub mod storage;
 pub mod tasks;
