@@ -4,10 +4,12 @@
 
 pub mod aerospike;
 pub mod asb;
+pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod model;
 pub mod sandbox;
 pub mod secrets;
+pub mod storage;
 pub mod tasks;
