@@ -247,12 +247,18 @@ impl JobEnd {
 const ROWS_PER_INSERT: usize = 1000;
 
 impl Tx {
-    /// Writes job rows and returns their ids, in order. All have the same age, so one statement writes many.
-    pub async fn insert_jobs(&mut self, jobs: &[JobInsert], now: UnixMillis) -> Result<Vec<JobId>> {
+    /// The id of the next row of [`Tx::insert_jobs`].
+    pub async fn next_job_id(&mut self) -> Result<JobId> {
         let last: i64 = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'")
             .fetch_one(&mut *self.0)
             .await?;
-        let ids: Vec<JobId> = (last + 1..).take(jobs.len()).map(JobId).collect();
+        Ok(JobId(last + 1))
+    }
+
+    /// Writes job rows and returns their ids, in order. All have the same age, so one statement writes many.
+    pub async fn insert_jobs(&mut self, jobs: &[JobInsert], now: UnixMillis) -> Result<Vec<JobId>> {
+        let JobId(first) = self.next_job_id().await?;
+        let ids: Vec<JobId> = (first..).take(jobs.len()).map(JobId).collect();
         for (jobs, ids) in jobs.chunks(ROWS_PER_INSERT).zip(ids.chunks(ROWS_PER_INSERT)) {
             let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO jobs (id, kind, type, routine, trigger, status, reason_code, reason, slot_id, cluster, \
