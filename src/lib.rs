@@ -12,4 +12,5 @@ pub mod model;
 pub mod sandbox;
 pub mod secrets;
 pub mod storage;
+pub mod store;
 pub mod tasks;
