@@ -17,3 +17,6 @@ pub use partitions::{PartitionSet, parse_partition_list, partition_of};
 pub use schedule::Schedule;
 pub use status::{BackupType, JobKind, JobStatus};
 pub use time::UnixMillis;
+
+#[cfg(test)]
+mod property_tests;
