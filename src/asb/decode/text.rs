@@ -203,6 +203,7 @@ impl<R: Read> Text<R> {
     }
 
     /// The next byte without taking it; none at the end.
+    #[inline]
     pub(super) fn peek(&mut self) -> Result<Option<u8>, DecodeError> {
         if self.pos == self.end && !self.fill()? {
             return Ok(None);
@@ -211,6 +212,7 @@ impl<R: Read> Text<R> {
     }
 
     /// Takes the next byte.
+    #[inline]
     pub(super) fn byte(&mut self, expected: &'static str) -> Result<u8, DecodeError> {
         match self.peek()? {
             Some(byte) => {
@@ -222,6 +224,7 @@ impl<R: Read> Text<R> {
     }
 
     /// Takes this byte.
+    #[inline]
     pub(super) fn expect_byte(&mut self, wanted: u8, expected: &'static str) -> Result<(), DecodeError> {
         let byte = self.byte(expected)?;
         if byte == wanted {
@@ -232,6 +235,7 @@ impl<R: Read> Text<R> {
     }
 
     /// Takes these bytes.
+    #[inline]
     pub(super) fn expect(&mut self, wanted: &[u8], expected: &'static str) -> Result<(), DecodeError> {
         if self.buffer[self.pos..self.end].starts_with(wanted) {
             self.pos += wanted.len();
@@ -241,6 +245,7 @@ impl<R: Read> Text<R> {
     }
 
     /// Takes this byte if it is next.
+    #[inline]
     pub(super) fn accept(&mut self, wanted: u8) -> Result<bool, DecodeError> {
         let is_next = self.peek()? == Some(wanted);
         self.pos += usize::from(is_next);
