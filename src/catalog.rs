@@ -3,6 +3,7 @@
 //! Storage is the source of truth: nothing here remembers anything. Names and documents found in storage are
 //! untrusted: every read is capped, and one broken backup never hides a healthy one.
 
+pub mod chain;
 pub mod commit;
 pub mod details;
 pub mod entry;
@@ -16,6 +17,7 @@ mod testkit;
 pub mod time;
 pub mod wholeness;
 
+pub use chain::{History, RestoreChain};
 pub use commit::{Commit, commit, committed, remove_attempt};
 pub use entry::{BackupEntry, Counts, State};
 pub use layout::{RunFolder, TimestampFormat};

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use blocks::{BLOCK_BYTES, BlocksReader, BlocksWriter, block_count, hash_hex};
-pub use scope::{PartitionRange, Scope};
+pub use scope::Scope;
 
 use super::layout::{BLOCKS, MANIFEST, METADATA, VOID};
 use super::metadata::{Compression, Encryption};

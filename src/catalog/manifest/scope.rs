@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::PartitionSet;
+
 /// What a backup was asked to hold; names as configured.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Scope {
     /// The sets; empty: all.
@@ -15,9 +17,9 @@ pub struct Scope {
     /// The filter expression, base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// The partitions, in order; empty: all 4096. Node and rack lists are resolved to partitions by the full.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub partitions: Vec<PartitionRange>,
+    /// The partitions: the full resolves node and rack lists to them.
+    #[serde(default = "PartitionSet::all", skip_serializing_if = "is_all")]
+    pub partitions: PartitionSet,
     /// Without records: indexes and UDFs only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_records: bool,
@@ -26,13 +28,18 @@ pub struct Scope {
     pub key_id: Option<String>,
 }
 
-/// Neighbouring partitions, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PartitionRange {
-    /// The first partition.
-    pub first: u16,
-    /// The last partition.
-    pub last: u16,
+impl Default for Scope {
+    /// Everything, not encrypted.
+    fn default() -> Self {
+        Self {
+            sets: Vec::new(),
+            bins: Vec::new(),
+            filter: None,
+            partitions: PartitionSet::all(),
+            no_records: false,
+            key_id: None,
+        }
+    }
 }
 
 impl Scope {
@@ -44,25 +51,12 @@ impl Scope {
             names.sort_unstable();
             names.dedup();
         }
-        canonical.partitions = merged(canonical.partitions);
-        // Plain strings, numbers and flags: serde_json writes them in the order of the struct, and cannot fail.
+        // Plain strings and flags: serde_json writes them in the order of the struct, and cannot fail.
         let json = serde_json::to_vec(&canonical).unwrap_or_default();
         blake3::hash(&json).to_hex().to_string()
     }
 }
 
-/// Sorted, touching ranges joined, and all of them left out.
-fn merged(mut ranges: Vec<PartitionRange>) -> Vec<PartitionRange> {
-    ranges.sort_unstable();
-    let mut merged: Vec<PartitionRange> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.first <= last.last.saturating_add(1) => last.last = last.last.max(range.last),
-            _ => merged.push(range),
-        }
-    }
-    if merged == [PartitionRange { first: 0, last: 4095 }] {
-        merged.clear();
-    }
-    merged
+fn is_all(partitions: &PartitionSet) -> bool {
+    *partitions == PartitionSet::all()
 }
