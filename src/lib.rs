@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod jobs;
 pub mod model;
 pub mod store;
 pub mod tasks;

@@ -109,7 +109,8 @@ impl JobContext {
             })
             .collect();
         let clusters: Vec<&str> = clusters.iter().map(String::as_str).collect();
-        let others = tx.claims_on(&clusters, true, true).await?;
+        // Who waits is decided again when it leaves the queue; only what runs is in the way.
+        let others = tx.claims_on(&clusters, false, true).await?;
         if let Some(refusal) = exclusion(&own, &others) {
             return Err(Error::permanent(refusal.code, refusal.reason));
         }

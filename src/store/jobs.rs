@@ -300,13 +300,15 @@ impl Tx {
     }
 
     /// A delayed job joins the queue.
-    pub async fn queue_job(&mut self, id: JobId, now: UnixMillis) -> Result<()> {
-        let done = sqlx::query("UPDATE jobs SET status = 'queued', queued_ms = ? WHERE id = ? AND status = 'scheduled'")
-            .bind(now.0)
-            .bind(id)
-            .execute(&mut *self.0)
-            .await?;
-        matched(id, done.rows_affected())
+    pub async fn queue_job(&mut self, id: JobId, now: UnixMillis) -> Result<JobRow> {
+        sqlx::query_as(
+            "UPDATE jobs SET status = 'queued', queued_ms = ? WHERE id = ? AND status = 'scheduled' RETURNING *",
+        )
+        .bind(now.0)
+        .bind(id)
+        .fetch_optional(&mut *self.0)
+        .await?
+        .ok_or_else(|| stale(id))
     }
 
     /// A queued job becomes the task of `owner`.
@@ -419,10 +421,6 @@ impl Tx {
             .await?;
         Ok(latest.map(UnixMillis))
     }
-}
-
-fn matched(id: JobId, rows: u64) -> Result<()> {
-    if rows == 1 { Ok(()) } else { Err(stale(id)) }
 }
 
 /// The job is no longer what the writer took it for; nothing was written.

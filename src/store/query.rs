@@ -133,10 +133,10 @@ impl Store {
         .await?)
     }
 
-    /// The jobs of a routine that wait or run, oldest first.
-    pub async fn active_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
+    /// The jobs of a routine that are delayed, wait or run, oldest first.
+    pub async fn open_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
         Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE routine = ? AND status IN ('queued', 'running') ORDER BY id",
+            "SELECT * FROM jobs WHERE routine = ? AND status IN ('scheduled', 'queued', 'running') ORDER BY id",
         )
         .bind(routine)
         .fetch_all(self.reader())
