@@ -6,5 +6,6 @@ pub mod clock;
 pub mod error;
 pub mod jobs;
 pub mod model;
+pub mod scheduler;
 pub mod store;
 pub mod tasks;

@@ -13,9 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
 /// The number of a job: short, ordered, unique over all stores of an instance (rules.md 2.7).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct JobId(pub i64);
@@ -266,7 +264,8 @@ impl Tx {
                  requested_by, created_ms) ",
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
-                let (code, reason) = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
+                let (code, reason) =
+                    job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
                 row.push_bind(id)
                     .push_bind(job.kind.as_str())
                     .push_bind(job.backup_type.map(BackupType::as_str))

@@ -159,9 +159,11 @@ impl Store {
 
     /// The running jobs that somebody wants to end.
     pub async fn cancel_requests(&self) -> Result<Vec<JobId>> {
-        Ok(sqlx::query_scalar("SELECT id FROM jobs WHERE status = 'running' AND cancel_requested_ms IS NOT NULL")
-            .fetch_all(self.reader())
-            .await?)
+        Ok(sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE status = 'running' AND cancel_requested_ms IS NOT NULL",
+        )
+        .fetch_all(self.reader())
+        .await?)
     }
 
     /// Whether a job waits for its start: in the queue, or delayed until `now` or before.
