@@ -93,14 +93,17 @@ pub enum ChainError {
     },
     /// An incremental's predecessor is missing.
     #[error(
-        "backup {} builds on {}, which is missing: the nearest earlier backup is {}; the newest whole restore point is {newest_whole}",
-        .gap.later.0, .gap.from.map_or_else(|| "an unknown one".to_owned(), |from| from.0.to_string()), .gap.earlier.0
+        "backup {} builds on {}, which is missing: the nearest earlier backup is {}; the newest whole restore point is {}",
+        .gap.later.0,
+        .gap.from.map_or_else(|| "an unknown one".to_owned(), |from| from.0.to_string()),
+        .gap.earlier.0,
+        .newest_whole.map_or_else(|| "none".to_owned(), |at| at.to_string())
     )]
     Gap {
         /// Where.
         gap: Gap,
-        /// The latest instant that can be asked for instead.
-        newest_whole: UnixMillis,
+        /// The latest instant that can be asked for instead, if there is one.
+        newest_whole: Option<UnixMillis>,
     },
 }
 
@@ -110,9 +113,9 @@ impl From<ChainError> for Error {
             ChainError::NoFull { .. } => Self::permanent("no-full-backup", error.to_string())
                 .hint("Ask for a later time, or take a full backup first."),
             ChainError::Gap { newest_whole, .. } => {
-                Self::permanent("chain-gap", error.to_string()).hint(format!(
-                    "Restore to {newest_whole} (time {}), or accept the hole with allow-gap.",
-                    newest_whole.0
+                Self::permanent("chain-gap", error.to_string()).hint(newest_whole.map_or_else(
+                    || "Accept the hole with allow-gap.".to_owned(),
+                    |at| format!("Restore to {at} (time {}), or accept the hole with allow-gap.", at.0),
                 ))
             }
         }
@@ -124,10 +127,7 @@ pub fn chain_at(members: &[Member], at: UnixMillis, allow_gap: bool) -> Result<C
     let base = base_at(members, at).ok_or(ChainError::NoFull { at })?;
     match walk_to(members, base, at) {
         Ok(chain) => Ok(chain),
-        Err(gap) if !allow_gap => Err(ChainError::Gap {
-            gap,
-            newest_whole: newest_whole(members, at).unwrap_or(base.member.finished),
-        }),
+        Err(gap) if !allow_gap => Err(ChainError::Gap { gap, newest_whole: newest_whole(members, at) }),
         Err(_) => {
             let candidates = candidates(members, base, at, true);
             // Overlap is told where it is used; here the hole is the louder news.
@@ -170,15 +170,15 @@ pub fn lower_bound(
         .iter()
         .map(|member| Member { whole: member.whole && member.created < created, ..member.clone() })
         .collect();
-    let at = |at| chain_at(&earlier, at, false);
-    let chain = match at(now) {
-        Ok(chain) => chain,
-        Err(ChainError::Gap { newest_whole, .. }) => at(newest_whole).ok()?,
+    let places = match chain_at(&earlier, now, false) {
+        Ok(chain) => chain.members,
+        Err(ChainError::Gap { newest_whole: Some(at), .. }) => chain_at(&earlier, at, false).ok()?.members,
+        Err(ChainError::Gap { newest_whole: None, .. }) => vec![base_at(&earlier, now)?.place],
         Err(ChainError::NoFull { .. }) => return None,
     };
-    let base = *chain.members.first()?;
+    let base = *places.first()?;
     let last = match mode {
-        Mode::Differential => *chain.members.last()?,
+        Mode::Differential => *places.last()?,
         Mode::Cumulative => base,
     };
     let last = members.get(last)?;
@@ -271,13 +271,12 @@ pub(super) fn walk<'a>(base: Placed<'a>, candidates: &[Placed<'a>]) -> Walk<'a> 
         // The earliest one created at or after `from`; those between it and the step are passed over.
         let first =
             from.map_or(earlier.len(), |from| earlier.partition_point(|one| one.member.created < from));
-        rest = match earlier.get(..=first) {
-            Some(up_to) => up_to,
-            None => {
-                let nearest = earlier.last().map_or(base.member.created, |one| one.member.created);
-                walk.gaps.push(Gap { later: step.member.created, from, earlier: nearest });
-                earlier
-            }
+        rest = if let Some(up_to_first) = earlier.get(..=first) {
+            up_to_first
+        } else {
+            let nearest = earlier.last().map_or(base.member.created, |one| one.member.created);
+            walk.gaps.push(Gap { later: step.member.created, from, earlier: nearest });
+            earlier
         };
     }
     walk.steps.push(base);
