@@ -128,11 +128,7 @@ pub fn chain_at(members: &[Member], at: UnixMillis, allow_gap: bool) -> Result<C
     match walk_to(members, base, at) {
         Ok(chain) => Ok(chain),
         Err(gap) if !allow_gap => Err(ChainError::Gap { gap, newest_whole: newest_whole(members, at) }),
-        Err(_) => {
-            let candidates = candidates(members, base, at, true);
-            // Overlap is told where it is used; here the hole is the louder news.
-            Ok(walk(base, &candidates).finish(false))
-        }
+        Err(_) => Ok(walk(base, &candidates(members, base, at, true)).finish(base)),
     }
 }
 
@@ -242,11 +238,11 @@ fn candidates<'a>(members: &'a [Member], base: Placed<'_>, at: UnixMillis, overl
 fn walk_to(members: &[Member], base: Placed<'_>, at: UnixMillis) -> Result<Chain, Gap> {
     let strict = walk(base, &candidates(members, base, at, false));
     if strict.gaps.is_empty() {
-        return Ok(strict.finish(false));
+        return Ok(strict.finish(base));
     }
     let wide = walk(base, &candidates(members, base, at, true));
     match wide.gaps.first() {
-        None => Ok(wide.finish(true)),
+        None => Ok(wide.finish(base)),
         Some(gap) => Err(*gap),
     }
 }
@@ -284,12 +280,15 @@ pub(super) fn walk<'a>(base: Placed<'a>, candidates: &[Placed<'a>]) -> Walk<'a> 
 }
 
 impl Walk<'_> {
-    fn finish(self, overlap: bool) -> Chain {
-        let last = self.steps.first().expect("invariant: a walk ends at its base");
+    fn finish(self, base: Placed<'_>) -> Chain {
+        let last = self.steps.first().copied().unwrap_or(base);
         let complete_before = last.member.safe_from();
         // A late attempt of an earlier member may have scanned after the last one.
         let finished =
             self.steps.iter().map(|step| step.member.finished).max().unwrap_or(last.member.finished);
+        let ran_beside =
+            |step: &Placed<'_>| step.place != base.place && step.member.created < base.member.finished;
+        let overlap = self.steps.iter().any(ran_beside);
         let members = self.steps.iter().rev().map(|step| step.place).collect();
         Chain { members, complete_before, finished, overlap, gaps: self.gaps }
     }
