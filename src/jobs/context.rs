@@ -82,7 +82,10 @@ impl JobContext {
         if created.since(now) > CREATED_AHEAD_MAX_MS {
             return Err(Error::permanent(
                 "clock-behind",
-                format!("the clock shows {now}, but routine {routine} has a backup created at {}", created.plus_ms(-1)),
+                format!(
+                    "the clock shows {now}, but routine {routine} has a backup created at {}",
+                    created.plus_ms(-1)
+                ),
             )
             .hint("Set the clock of this machine right."));
         }
@@ -109,7 +112,8 @@ impl JobContext {
             })
             .collect();
         let clusters: Vec<&str> = clusters.iter().map(String::as_str).collect();
-        let others = tx.claims_on(&clusters, true, true).await?;
+        // Who waits is decided again when it leaves the queue; only what runs is in the way.
+        let others = tx.claims_on(&clusters, false, true).await?;
         if let Some(refusal) = exclusion(&own, &others) {
             return Err(Error::permanent(refusal.code, refusal.reason));
         }

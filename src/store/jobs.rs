@@ -13,9 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
 /// The number of a job: short, ordered, unique over all stores of an instance (rules.md 2.7).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct JobId(pub i64);
@@ -266,7 +264,8 @@ impl Tx {
                  requested_by, created_ms) ",
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
-                let (code, reason) = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
+                let (code, reason) =
+                    job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
                 row.push_bind(id)
                     .push_bind(job.kind.as_str())
                     .push_bind(job.backup_type.map(BackupType::as_str))
@@ -300,13 +299,15 @@ impl Tx {
     }
 
     /// A delayed job joins the queue.
-    pub async fn queue_job(&mut self, id: JobId, now: UnixMillis) -> Result<()> {
-        let done = sqlx::query("UPDATE jobs SET status = 'queued', queued_ms = ? WHERE id = ? AND status = 'scheduled'")
-            .bind(now.0)
-            .bind(id)
-            .execute(&mut *self.0)
-            .await?;
-        matched(id, done.rows_affected())
+    pub async fn queue_job(&mut self, id: JobId, now: UnixMillis) -> Result<JobRow> {
+        sqlx::query_as(
+            "UPDATE jobs SET status = 'queued', queued_ms = ? WHERE id = ? AND status = 'scheduled' RETURNING *",
+        )
+        .bind(now.0)
+        .bind(id)
+        .fetch_optional(&mut *self.0)
+        .await?
+        .ok_or_else(|| stale(id))
     }
 
     /// A queued job becomes the task of `owner`.
@@ -419,10 +420,6 @@ impl Tx {
             .await?;
         Ok(latest.map(UnixMillis))
     }
-}
-
-fn matched(id: JobId, rows: u64) -> Result<()> {
-    if rows == 1 { Ok(()) } else { Err(stale(id)) }
 }
 
 /// The job is no longer what the writer took it for; nothing was written.

@@ -133,10 +133,10 @@ impl Store {
         .await?)
     }
 
-    /// The jobs of a routine that wait or run, oldest first.
-    pub async fn active_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
+    /// The jobs of a routine that are delayed, wait or run, oldest first.
+    pub async fn open_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
         Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE routine = ? AND status IN ('queued', 'running') ORDER BY id",
+            "SELECT * FROM jobs WHERE routine = ? AND status IN ('scheduled', 'queued', 'running') ORDER BY id",
         )
         .bind(routine)
         .fetch_all(self.reader())
@@ -159,9 +159,11 @@ impl Store {
 
     /// The running jobs that somebody wants to end.
     pub async fn cancel_requests(&self) -> Result<Vec<JobId>> {
-        Ok(sqlx::query_scalar("SELECT id FROM jobs WHERE status = 'running' AND cancel_requested_ms IS NOT NULL")
-            .fetch_all(self.reader())
-            .await?)
+        Ok(sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE status = 'running' AND cancel_requested_ms IS NOT NULL",
+        )
+        .fetch_all(self.reader())
+        .await?)
     }
 
     /// Whether a job waits for its start: in the queue, or delayed until `now` or before.

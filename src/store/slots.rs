@@ -104,12 +104,14 @@ impl Store {
 
     /// The slots of a routine and type, newest first, at most `limit`.
     pub async fn slots(&self, routine: &str, backup_type: BackupType, limit: u32) -> Result<Vec<SlotRow>> {
-        Ok(sqlx::query_as("SELECT * FROM slots WHERE routine = ? AND type = ? ORDER BY fire_s DESC, id DESC LIMIT ?")
-            .bind(routine)
-            .bind(backup_type.as_str())
-            .bind(limit)
-            .fetch_all(self.reader())
-            .await?)
+        Ok(sqlx::query_as(
+            "SELECT * FROM slots WHERE routine = ? AND type = ? ORDER BY fire_s DESC, id DESC LIMIT ?",
+        )
+        .bind(routine)
+        .bind(backup_type.as_str())
+        .bind(limit)
+        .fetch_all(self.reader())
+        .await?)
     }
 }
 
