@@ -20,7 +20,7 @@ pub mod wholeness;
 pub use chain::{History, RestoreChain};
 pub use commit::{Commit, commit, committed, remove_attempt};
 pub use entry::{BackupEntry, Counts, State};
-pub use layout::{RunFolder, TimestampFormat};
+pub use layout::RunFolder;
 pub use list::{ListQuery, Listing, Problem, ProblemKind, list_backups};
 pub use manifest::{Manifest, ManifestSummary, Scope};
 pub use metadata::{Compression, Encryption, Metadata};

@@ -4,12 +4,16 @@
 
 pub mod aerospike;
 pub mod asb;
+pub mod backup;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod jobs;
 pub mod model;
+pub mod restore;
+pub mod sample;
 pub mod sandbox;
 pub mod scheduler;
 pub mod secrets;

@@ -72,6 +72,12 @@ pub trait Storage: Send + Sync + Debug {
     /// went. The root is refused.
     async fn delete_prefix(&self, prefix: &str) -> Result<u64>;
 
+    /// Whether a write that seemed to fail may still appear later, so that another attempt needs another folder
+    /// (rules.md 3.9).
+    fn writes_may_land_late(&self) -> bool {
+        true
+    }
+
     /// The place in words, for logs and errors; never a secret.
     fn describe(&self) -> String;
 }

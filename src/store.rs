@@ -6,6 +6,7 @@
 
 pub mod attempts;
 pub mod claims;
+pub mod digests;
 pub mod document;
 pub mod jobs;
 pub mod meta;
@@ -27,6 +28,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
+pub use digests::DigestTable;
 pub use document::{Document, WithoutSecrets};
 pub use jobs::{JobEnd, JobId, JobInsert, JobRow, Trigger, Warning};
 pub use progress::ProgressRow;

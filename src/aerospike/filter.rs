@@ -6,14 +6,17 @@
 const NANOS_PER_MS: u64 = 1_000_000;
 
 /// Expression codes and MessagePack marks of the terms in asb.md 5.1.
+const EQUAL: u8 = 1;
 const NOT_EQUAL: u8 = 2;
 const GREATER_OR_EQUAL: u8 = 4;
 const LESS: u8 = 5;
 const AND: u8 = 0x10;
+const OR: u8 = 0x11;
 const LAST_UPDATE: u8 = 0x42;
 const SET_NAME: u8 = 0x46;
 const ARRAY: u8 = 0x90;
 const FIXED_STRING: u8 = 0xA0;
+const STRING_8: u8 = 0xD9;
 const U64: u8 = 0xCF;
 /// A string inside an expression carries its particle type before its bytes.
 const STRING_PARTICLE: u8 = 3;
@@ -44,9 +47,35 @@ pub fn not_transaction_monitor() -> Vec<u8> {
     not_set(MONITOR_SET).unwrap_or_default()
 }
 
+/// Records of any of these sets.
+pub fn any_set<'a>(names: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let terms: Vec<Vec<u8>> = names.into_iter().map(|name| compare_set(EQUAL, name)).collect();
+    if let [only] = terms.as_slice() {
+        return only.clone();
+    }
+    let mut packed = Vec::new();
+    array_head(&mut packed, terms.len() + 1);
+    packed.push(OR);
+    packed.extend(terms.iter().flatten());
+    packed
+}
+
+/// `set_name <comparison> name`; names go up to 63 bytes, so a long string head may be needed.
+fn compare_set(comparison: u8, name: &[u8]) -> Vec<u8> {
+    let mut packed = vec![ARRAY | 3, comparison, ARRAY | 1, SET_NAME];
+    let length = (name.len() + 1).min(usize::from(u8::MAX)) as u8;
+    if length < 32 {
+        packed.push(FIXED_STRING | length);
+    } else {
+        packed.extend_from_slice(&[STRING_8, length]);
+    }
+    packed.push(STRING_PARTICLE);
+    packed.extend_from_slice(name);
+    packed
+}
+
 /// Records whose void time says that they never expire.
 pub fn never_expires() -> Vec<u8> {
-    const EQUAL: u8 = 1;
     const TTL: u8 = 0x45;
     const MINUS_ONE: u8 = 0xFF;
     vec![ARRAY | 3, EQUAL, ARRAY | 1, TTL, MINUS_ONE]

@@ -80,6 +80,11 @@ pub trait ScanSink: Send {
 
     /// Called after each frame; while it waits, nothing is read from the node (the back-pressure).
     async fn end_of_frame(&mut self) -> Result<()>;
+
+    /// Called once, when the whole range was read; not after an error.
+    async fn end(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a complete scan did.
@@ -180,7 +185,7 @@ impl Worker {
             let before = self.slots.progress();
             let trouble = self.round().await?;
             if self.slots.is_complete() {
-                return Ok(());
+                return self.sink.end().await;
             }
             fruitless = if self.slots.progress() > before { 0 } else { fruitless + 1 };
             let trouble = trouble.unwrap_or_else(|| "not served by the node that owns them".to_owned());

@@ -72,11 +72,26 @@ impl BatchWriter {
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(canceled("batch write")),
-            outcomes = self.write_rows(batch) => outcomes,
+            outcomes = self.write_rows(batch, (0..batch.len()).collect()) => outcomes,
         }
     }
 
-    async fn write_rows(&mut self, batch: &WriteBatch) -> Result<Vec<RowOutcome>> {
+    /// Writes only `rows` of `batch`; the outcomes are in the order of `rows`. Errors as [`Self::write`].
+    pub async fn write_some(
+        &mut self,
+        batch: &WriteBatch,
+        rows: &[usize],
+        cancel: &CancellationToken,
+    ) -> Result<Vec<RowOutcome>> {
+        let all = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(canceled("batch write")),
+            outcomes = self.write_rows(batch, rows.to_vec()) => outcomes,
+        }?;
+        Ok(rows.iter().filter_map(|row| all.get(*row).copied()).collect())
+    }
+
+    async fn write_rows(&mut self, batch: &WriteBatch, mut open: Vec<usize>) -> Result<Vec<RowOutcome>> {
         let lowest = self.cluster.lowest_build();
         if lowest < Build::BATCH_WRITE {
             return Err(Error::permanent(
@@ -86,7 +101,6 @@ impl BatchWriter {
         }
         let start = RowOutcome { result: RowResult::Unanswered, in_doubt: false };
         let mut outcomes = vec![start; batch.len()];
-        let mut open: Vec<usize> = (0..batch.len()).collect();
         let mut retry = 0;
         loop {
             let trouble = self.attempt(batch, &mut open, &mut outcomes).await?;

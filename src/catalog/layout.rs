@@ -2,8 +2,8 @@
 //! `<routine>/backup|incremental/<ms>[_suffix]/data/<namespace>[.<attempt>]/…` and `…/configuration/aerospike_<i>.conf`.
 
 use chrono::format::{DelayedFormat, StrftimeItems};
-use serde::{Deserialize, Serialize};
 
+use crate::config::TimestampFormat;
 use crate::error::{Error, Result};
 use crate::model::{BackupType, UnixMillis, check_name};
 
@@ -22,26 +22,13 @@ pub const CONFIGURATION: &str = "configuration";
 /// The suffix of data files.
 pub const DATA_SUFFIX: &str = ".asb";
 
-/// The readable suffix of a run's folder (`service.backup.timestamp-format`, since 3.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum TimestampFormat {
-    /// `2006-01-02T15-04-05`
-    Iso,
-    /// `02-Jan-2006-15-04-05`
-    Eu,
-    /// `Jan-02-2006-15-04-05`
-    Us,
-}
-
-impl TimestampFormat {
-    fn suffix(self, at: UnixMillis) -> DelayedFormat<StrftimeItems<'static>> {
-        at.to_utc().format(match self {
-            Self::Iso => "%Y-%m-%dT%H-%M-%S",
-            Self::Eu => "%d-%b-%Y-%H-%M-%S",
-            Self::Us => "%b-%d-%Y-%H-%M-%S",
-        })
-    }
+/// The readable suffix of a run's folder.
+fn suffix(format: TimestampFormat, at: UnixMillis) -> DelayedFormat<StrftimeItems<'static>> {
+    at.to_utc().format(match format {
+        TimestampFormat::Iso => "%Y-%m-%dT%H-%M-%S",
+        TimestampFormat::Eu => "%d-%b-%Y-%H-%M-%S",
+        TimestampFormat::Us => "%b-%d-%Y-%H-%M-%S",
+    })
 }
 
 /// The folder of a type below its routine.
@@ -69,7 +56,7 @@ pub fn timestamp_folder(created: UnixMillis, format: Option<TimestampFormat>) ->
     }
     Ok(match format {
         None => created.0.to_string(),
-        Some(format) => format!("{}_{}", created.0, format.suffix(created)),
+        Some(format) => format!("{}_{}", created.0, suffix(format, created)),
     })
 }
 

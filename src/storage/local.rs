@@ -148,6 +148,10 @@ impl Storage for LocalStorage {
         self.run(folder, walk::delete_tree).await
     }
 
+    fn writes_may_land_late(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> String {
         format!("local storage {}", self.root.display())
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::catalog::layout::TimestampFormat;
+use crate::config::TimestampFormat;
 use crate::catalog::testkit::{Backup, storage};
 use crate::storage::faulty::{Fault, Faulty, Op};
 

@@ -1,0 +1,9 @@
+//! The backup job: plan (a value one can print), execute, report.
+
+pub mod clocks;
+mod namespace;
+pub mod plan;
+mod work;
+
+pub use plan::{NamespacePlan, RunPlan};
+pub use work::BackupWork;

@@ -1,0 +1,347 @@
+//! One namespace of a run: attempt, read, commit, or remove what an attempt left.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::plan::{Action, NamespacePlan};
+use super::work::{Run, retrying, run_folder};
+use crate::catalog::commit::stage;
+use crate::catalog::manifest::{
+    BlocksWriter, ClockSkew, ClusterIdentity, Engine, FileKind, ManifestFile, NodeIdentity, Promoted,
+    SCHEMA_VERSION, Totals, blocks::hash_hex,
+};
+use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, remove_attempt};
+use crate::config;
+use crate::engine::{NamespaceRead, ProgressWatch, ReadReport};
+use crate::error::{Error, Result};
+use crate::model::{BackupType, UnixMillis};
+use crate::store::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+
+/// How one namespace of a run ended.
+#[derive(Debug)]
+pub(super) enum NamespaceEnd {
+    /// Its `metadata.yaml` is in storage.
+    Committed { records: u64, bytes: u64, key: String },
+    /// Nothing had changed; no folder is left (rules.md 3.12).
+    Empty,
+    /// Left out, and why.
+    Skipped { code: &'static str, reason: String },
+    /// Ended with an error; what it wrote was removed.
+    Failed(Error),
+    /// Storage has not said whether it committed (rules.md 6.1).
+    Unknown(Error),
+}
+
+impl NamespaceEnd {
+    /// For the job's result.
+    pub(super) fn describe(&self, plan: &NamespacePlan) -> Value {
+        let (end, more) = match self {
+            Self::Committed { records, bytes, key } => {
+                ("committed", json!({ "records": records, "bytes": bytes, "key": key }))
+            }
+            Self::Empty => ("empty", json!({})),
+            Self::Skipped { code, reason } => ("skipped", json!({ "code": code, "reason": reason })),
+            Self::Failed(error) => ("failed", json!({ "code": error.code(), "error": error.report() })),
+            Self::Unknown(error) => ("unknown", json!({ "code": error.code(), "error": error.report() })),
+        };
+        json!({ "namespace": plan.namespace, "end": end, "detail": more, "plan": plan.action })
+    }
+}
+
+/// The tries of one namespace.
+pub(super) struct NamespaceRun<'a> {
+    run: &'a Arc<Run>,
+    plan: &'a NamespacePlan,
+    backup_type: BackupType,
+}
+
+impl<'a> NamespaceRun<'a> {
+    pub(super) fn new(run: &'a Arc<Run>, plan: &'a NamespacePlan) -> Self {
+        let backup_type = plan.action.backup_type().unwrap_or(BackupType::Full);
+        Self { run, plan, backup_type }
+    }
+
+    /// Tries, by the policy's retry-policy, until it is done or cannot be.
+    pub(super) async fn to_its_end(self) -> NamespaceEnd {
+        let what = format!("namespace {}", self.plan.namespace);
+        let progress = &self.run.context.progress;
+        if self.backup_type == BackupType::Full {
+            progress.add_total(self.expected_records());
+        }
+        let policy = self.run.config.policy.retry;
+        match retrying(&self.run.context, policy, &what, || self.attempt()).await {
+            Ok(end) => end,
+            Err(error) => NamespaceEnd::Failed(error),
+        }
+    }
+
+    fn expected_records(&self) -> u64 {
+        self.plan.objects * self.run.config.scope.partitions.len() as u64 / 4096
+    }
+
+    async fn attempt(&self) -> Result<NamespaceEnd> {
+        let run = self.run;
+        let folder = run_folder(run, self.backup_type)?;
+        let reuse = !run.storage.writes_may_land_late();
+        let mut key = String::new();
+        let mut problem = Ok(());
+        let attempt = run
+            .context
+            .start_attempt(&self.plan.namespace, run.created, |number| {
+                let number = if reuse { 1 } else { number };
+                match folder.namespace_folder(&self.plan.namespace, number) {
+                    Ok(folder) => key = folder,
+                    Err(error) => problem = Err(error),
+                }
+                AttemptStart {
+                    namespace: self.plan.namespace.clone(),
+                    folder: key.clone(),
+                    storage: run.config.storage.name.clone().unwrap_or_default(),
+                    created: run.created,
+                    from: self.builds_on(),
+                    promoted: self.promoted().map(|(code, _)| (*code).to_owned()),
+                }
+            })
+            .await?;
+        problem?;
+        if attempt.attempt > 1 && reuse {
+            remove_attempt(run.storage.as_ref(), &key).await?;
+        }
+        match self.read_and_commit(&attempt, &key).await {
+            Ok((end, row)) => {
+                run.context.end_attempt(&attempt, &row).await?;
+                Ok(end)
+            }
+            Err(error) => {
+                self.give_up(&attempt, &key, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn builds_on(&self) -> Option<UnixMillis> {
+        match self.plan.action {
+            Action::Incremental { builds_on, .. } => Some(builds_on),
+            _ => None,
+        }
+    }
+
+    fn promoted(&self) -> Option<&(&'static str, String)> {
+        match &self.plan.action {
+            Action::Full { promoted } => promoted.as_ref(),
+            _ => None,
+        }
+    }
+
+    async fn read_and_commit(&self, attempt: &AttemptRow, key: &str) -> Result<(NamespaceEnd, AttemptEnd)> {
+        let run = self.run;
+        let watch = Arc::new(ProgressWatch(run.context.progress.clone()));
+        let read = self.how_to_read();
+        let storage = Arc::clone(&run.storage);
+        let report = run.source.read(&read, storage, key, watch, &run.context.cancel).await?;
+        for warning in &report.warnings {
+            run.context.warn("metadata", format!("{}: {warning}", self.plan.namespace));
+        }
+        if report.unsupported > 0 {
+            run.context.warn(
+                "unsupported-records",
+                format!("{}: {} records left out", self.plan.namespace, report.unsupported),
+            );
+        }
+        // Rounded up: the clock tells whole milliseconds (rules.md 3.1).
+        let finished = run.context.clock.now().plus_ms(1);
+        if self.backup_type == BackupType::Incremental && report.files.is_empty() {
+            remove_attempt(run.storage.as_ref(), key).await?;
+            return Ok((NamespaceEnd::Empty, AttemptEnd::plain(AttemptStatus::Empty, finished)));
+        }
+        self.commit(attempt, key, &report, finished).await
+    }
+
+    async fn commit(
+        &self,
+        attempt: &AttemptRow,
+        key: &str,
+        report: &ReadReport,
+        finished: UnixMillis,
+    ) -> Result<(NamespaceEnd, AttemptEnd)> {
+        let run = self.run;
+        let number = if run.storage.writes_may_land_late() { attempt.attempt } else { 1 };
+        let manifest = self.manifest(report, number, finished);
+        let metadata = self.metadata(report, finished);
+        let mut blocks = BlocksWriter::create(run.storage.as_ref(), key).await?;
+        for file in &report.files {
+            blocks.push(&file.hashes.blocks).await?;
+        }
+        let staged = stage(run.storage.as_ref(), key, blocks, &manifest, &metadata).await?;
+        if run.context.cancel.is_cancelled() {
+            return Err(Error::temporary("canceled", "the backup was canceled"));
+        }
+        // From here on nothing but storage decides (rules.md 2.8).
+        let end = AttemptEnd {
+            status: AttemptStatus::Committed,
+            finished,
+            safe_from: Some(run.skew.safe_from),
+            records: report.records,
+            bytes: report.bytes(),
+            files: report.files.len() as u64,
+            indexes: report.indexes,
+            udfs: report.udfs,
+            error: None,
+            manifest_hash: Some(hash_hex(*blake3::hash(&manifest.to_json()?).as_bytes())),
+        };
+        match staged.publish().await? {
+            Commit::Committed(_) => Ok((
+                NamespaceEnd::Committed {
+                    records: report.records,
+                    bytes: report.bytes(),
+                    key: key.to_owned(),
+                },
+                end,
+            )),
+            Commit::Unknown(error) => {
+                let end = AttemptEnd {
+                    status: AttemptStatus::Unknown,
+                    error: Some((error.code().to_owned(), error.report())),
+                    ..end
+                };
+                Ok((NamespaceEnd::Unknown(error), end))
+            }
+            Commit::Broken { reason } => Err(Error::temporary("commit-damaged", reason)),
+            Commit::Absent => Err(Error::temporary("commit-refused", "storage did not take metadata.yaml")),
+        }
+    }
+
+    /// Removes what a failed attempt left; recovery does it later where this fails (rules.md 6.1).
+    async fn give_up(&self, attempt: &AttemptRow, key: &str, error: &Error) {
+        let run = self.run;
+        let status = if run.context.cancel.is_cancelled() {
+            AttemptStatus::Canceled
+        } else {
+            AttemptStatus::Failed
+        };
+        let removed = remove_attempt(run.storage.as_ref(), key).await;
+        let end = match &removed {
+            Ok(_) => AttemptEnd::plain(status, run.context.clock.now()),
+            Err(_) => AttemptEnd::plain(AttemptStatus::Unknown, run.context.clock.now()),
+        };
+        let end = AttemptEnd { error: Some((error.code().to_owned(), error.report())), ..end };
+        if let Err(error) = removed {
+            run.context.warn("leftover", format!("{key} could not be removed yet: {}", error.report()));
+        }
+        if let Err(error) = run.context.end_attempt(attempt, &end).await {
+            tracing::warn!(job = run.context.job.id.0, error = error.report(), "attempt not written");
+        }
+    }
+
+    fn how_to_read(&self) -> NamespaceRead {
+        let run = self.run;
+        let policy = &run.config.policy;
+        let is_full = self.backup_type == BackupType::Full;
+        NamespaceRead {
+            namespace: self.plan.namespace.clone(),
+            sets: run.config.scope.sets.clone(),
+            partitions: run.config.scope.partitions.clone(),
+            modified_from: match self.plan.action {
+                Action::Incremental { changed_since, .. } => Some(changed_since),
+                _ => None,
+            },
+            modified_until: self.plan.until,
+            no_records: policy.no_records,
+            indexes: is_full && !policy.no_indexes,
+            udfs: is_full && !policy.no_udfs,
+            skip_unsupported: policy.unsupported_records == config::UnsupportedRecords::SkipAndCount,
+            parallel: run.parallel,
+            parallel_write: run.parallel_write,
+            file_limit_bytes: policy.file_limit_bytes,
+            zstd_level: match policy.compression {
+                config::Compression::None => None,
+                config::Compression::Zstd { level } => Some(level),
+            },
+            socket_timeout_ms: policy.socket_timeout_ms,
+            total_timeout_ms: policy.total_timeout_ms,
+        }
+    }
+
+    fn metadata(&self, report: &ReadReport, finished: UnixMillis) -> Metadata {
+        Metadata {
+            created: self.run.created,
+            finished: Some(finished),
+            from: self.builds_on(),
+            namespace: self.plan.namespace.clone(),
+            record_count: report.records,
+            byte_count: report.bytes(),
+            file_count: report.files.len() as u64,
+            secondary_index_count: report.indexes,
+            udf_count: report.udfs,
+            compression: self.compression(),
+            encryption: Encryption::None,
+        }
+    }
+
+    fn compression(&self) -> Compression {
+        match self.run.config.policy.compression {
+            config::Compression::None => Compression::None,
+            config::Compression::Zstd { .. } => Compression::Zstd,
+        }
+    }
+
+    fn manifest(&self, report: &ReadReport, attempt: u32, finished: UnixMillis) -> Manifest {
+        let run = self.run;
+        let files: Vec<ManifestFile> = report
+            .files
+            .iter()
+            .map(|file| ManifestFile {
+                name: file.name.clone(),
+                size_bytes: file.hashes.size,
+                records: file.records,
+                blake3: hash_hex(file.hashes.root),
+                kind: if file.metadata { FileKind::Metadata } else { FileKind::Data },
+            })
+            .collect();
+        let nodes = run
+            .facts
+            .nodes
+            .iter()
+            .map(|node| NodeIdentity { id: node.name.clone(), address: node.address.clone() })
+            .collect();
+        Manifest {
+            schema_version: SCHEMA_VERSION,
+            producer: format!("holdfast {}", env!("CARGO_PKG_VERSION")),
+            engine: Engine { name: "aerospike".to_owned(), version: run.facts.version.clone() },
+            cluster: ClusterIdentity { name: run.config.cluster.name.clone().unwrap_or_default(), nodes },
+            routine: run.config.routine.clone(),
+            namespace: self.plan.namespace.clone(),
+            backup_type: self.backup_type,
+            attempt,
+            created: run.created,
+            finished,
+            from: self.builds_on(),
+            safe_from: run.skew.safe_from,
+            sealed_until: self.plan.until,
+            promoted: self.promoted().map(|(code, _)| Promoted { reason: (*code).to_owned() }),
+            run_namespaces: run.namespaces.clone(),
+            scope: run.scope.clone(),
+            scope_hash: run.scope.hash(),
+            format: "asb-3.1".to_owned(),
+            compression: self.compression(),
+            encryption: Encryption::None,
+            totals: Totals {
+                records: report.records,
+                bytes: report.bytes(),
+                files: files.len() as u64,
+                indexes: report.indexes,
+                udfs: report.udfs,
+            },
+            files,
+            sidecar: None,
+            clock_skew: Some(ClockSkew {
+                behind_ms: run.skew.behind_ms,
+                node: run.skew.node.clone(),
+                margin_ms: i64::try_from(run.config.policy.clock_skew_margin_ms).unwrap_or(i64::MAX),
+            }),
+            unsupported_skipped: report.unsupported,
+            warnings: self.plan.warnings.clone(),
+        }
+    }
+}

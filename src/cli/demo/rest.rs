@@ -1,0 +1,57 @@
+//! The REST calls of the demo: the same that its last lines print for curl.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// A client of the service that runs in this process.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Rest {
+    /// A client of the service at `base`, such as `http://127.0.0.1:8080`.
+    pub fn new(base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), client: reqwest::Client::new() }
+    }
+
+    /// The address of the service.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Reads a JSON answer.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.answer(path, self.client.get(format!("{}{path}", self.base))).await
+    }
+
+    /// Sends a JSON body and reads a JSON answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.answer(path, self.client.post(format!("{}{path}", self.base)).json(body)).await
+    }
+
+    async fn answer(&self, path: &str, request: reqwest::RequestBuilder) -> Result<Value> {
+        let failed = |error: reqwest::Error| {
+            Error::temporary("demo-rest", format!("call {path} of the service")).source(error.without_url())
+        };
+        let answer = request.send().await.map_err(failed)?;
+        let status = answer.status();
+        if !status.is_success() {
+            let text = answer.text().await.map_err(failed)?;
+            return Err(Error::permanent("demo-rest", format!("{path} answered {status}: {}", text.trim())));
+        }
+        answer.json().await.map_err(failed)
+    }
+
+    /// The succeeded backups of a routine and type that started at or after `since_ms`, oldest first.
+    pub async fn succeeded(&self, routine: &str, backup_type: &str, since_ms: i64) -> Result<Vec<Value>> {
+        let path =
+            format!("/v1/jobs?kind=backup&routine={routine}&status=succeeded&from={since_ms}&limit=100");
+        let mut jobs = self.get(&path).await?["jobs"].as_array().cloned().unwrap_or_default();
+        jobs.retain(|job| job["type"] == backup_type);
+        jobs.reverse();
+        Ok(jobs)
+    }
+}

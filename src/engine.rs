@@ -1,0 +1,371 @@
+//! The seam between jobs and the systems they back up: values in, values out, and a progress handle.
+//!
+//! An engine knows how one namespace is read into files and how files are written back. Chains, attempts, commit and
+//! retries of whole namespaces live above, in `backup/` and `restore/`.
+
+pub mod aerospike;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::aerospike::RetryPolicy;
+use crate::asb::{BlockHashes, IndexDef};
+use crate::config::ClusterConfig;
+use crate::error::Result;
+use crate::jobs::Progress;
+use crate::model::UnixMillis;
+use crate::model::partitions::PartitionSet;
+use crate::model::restore_order::Exists;
+use crate::storage::Storage;
+use crate::store::DigestTable;
+
+/// What a plan needs to know of a cluster, read in one go.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterFacts {
+    /// The nodes, each with the reading of its clock.
+    pub nodes: Vec<NodeFacts>,
+    /// The lowest version any node runs.
+    pub version: String,
+    /// The namespaces, by name.
+    pub namespaces: Vec<NamespaceFacts>,
+}
+
+impl ClusterFacts {
+    /// The facts of one namespace, if the cluster has it.
+    pub fn namespace(&self, name: &str) -> Option<&NamespaceFacts> {
+        self.namespaces.iter().find(|namespace| namespace.name == name)
+    }
+}
+
+impl ClusterFacts {
+    /// The names by which the cluster is claimed: the configured one, and each node by id and address, which tell one
+    /// cluster from another (rules.md 2.4).
+    pub fn keys(&self, configured: Option<&str>) -> Vec<String> {
+        let nodes = self.nodes.iter().map(|node| format!("{}@{}", node.name, node.address));
+        configured.map(str::to_owned).into_iter().chain(nodes).collect()
+    }
+}
+
+/// One node and its clock.
+#[derive(Debug, Clone)]
+pub struct NodeFacts {
+    /// The node's id.
+    pub name: String,
+    /// Where it serves clients.
+    pub address: String,
+    /// By how much its clock is ahead of ours, in milliseconds; negative: behind. Known to a second (rules.md 3.2).
+    pub clock_ahead_ms: i64,
+    /// The largest skew the node itself sees in its cluster.
+    pub cluster_skew_ms: i64,
+}
+
+/// One namespace of a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct NamespaceFacts {
+    /// Its name.
+    pub name: String,
+    /// Records in it, replicas not counted.
+    pub objects: u64,
+    /// When it was last truncated.
+    pub truncated_at: Option<UnixMillis>,
+    /// The sets that were truncated, and when.
+    pub truncated_sets: Vec<(String, UnixMillis)>,
+}
+
+/// How one namespace is read: a value that a plan makes and an engine carries out.
+#[derive(Debug, Clone)]
+pub struct NamespaceRead {
+    /// The namespace.
+    pub namespace: String,
+    /// Only these sets; empty: all.
+    pub sets: Vec<String>,
+    /// Only these partitions.
+    pub partitions: PartitionSet,
+    /// Only records stamped at or after this instant.
+    pub modified_from: Option<UnixMillis>,
+    /// Only records stamped before this instant (`sealed`).
+    pub modified_until: Option<UnixMillis>,
+    /// Leave the records out.
+    pub no_records: bool,
+    /// Include the definitions of secondary indexes.
+    pub indexes: bool,
+    /// Include the UDF modules.
+    pub udfs: bool,
+    /// Count and leave out what the format cannot hold, instead of failing (rules.md 3.13).
+    pub skip_unsupported: bool,
+    /// Concurrent scans.
+    pub parallel: usize,
+    /// Concurrent files.
+    pub parallel_write: usize,
+    /// Close a file once it holds this many stored bytes; 0: never.
+    pub file_limit_bytes: u64,
+    /// Compress with this zstd level; none: not at all.
+    pub zstd_level: Option<i32>,
+    /// A node that says nothing for this long is given up; 0: never.
+    pub socket_timeout_ms: u64,
+    /// The whole read may take this long; 0: for ever.
+    pub total_timeout_ms: u64,
+}
+
+/// A file that was written, closed and is durable.
+#[derive(Debug, Clone)]
+pub struct WrittenFile {
+    /// Its name in the folder.
+    pub name: String,
+    /// Records in it.
+    pub records: u64,
+    /// Whether it holds indexes and UDFs rather than records.
+    pub metadata: bool,
+    /// The hashes of its stored bytes, and their number.
+    pub hashes: BlockHashes,
+}
+
+/// What a read wrote.
+#[derive(Debug, Clone, Default)]
+pub struct ReadReport {
+    /// The files, in the order of their names.
+    pub files: Vec<WrittenFile>,
+    /// Records written.
+    pub records: u64,
+    /// Index definitions written.
+    pub indexes: u64,
+    /// UDF modules written.
+    pub udfs: u64,
+    /// Records left out because the format cannot hold them.
+    pub unsupported: u64,
+    /// Said in the job and the manifest.
+    pub warnings: Vec<String>,
+}
+
+impl ReadReport {
+    /// Stored bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.hashes.size).sum()
+    }
+}
+
+/// One file to restore from.
+#[derive(Debug, Clone)]
+pub struct FileToRead {
+    /// Its key in storage.
+    pub key: String,
+    /// Stored bytes.
+    pub size: u64,
+    /// The BLAKE3 of its block hashes, if a manifest names it.
+    pub root: Option<[u8; 32]>,
+    /// The hashes of its blocks, if they are known; only to say where damage begins.
+    pub blocks: Arc<Vec<[u8; 32]>>,
+}
+
+/// How the files of one backup of one namespace are written to a cluster.
+#[derive(Debug, Clone)]
+pub struct MemberWrite {
+    /// The files.
+    pub files: Vec<FileToRead>,
+    /// Its place in the chain: a greater number is newer (rules.md 4.5).
+    pub position: u32,
+    /// Every record must belong to this namespace.
+    pub source_namespace: String,
+    /// Where the records go.
+    pub namespace: String,
+    /// Only these sets; empty: all.
+    pub sets: Vec<String>,
+    /// What to do with records that exist.
+    pub exists: Exists,
+    /// Write only over an older generation.
+    pub generation_check: bool,
+    /// Write each digest once: the newest version (rules.md 4.3).
+    pub each_digest_once: bool,
+    /// Whether no other member was applied before it (rules.md 4.4).
+    pub first_applied: bool,
+    /// Leave the records out.
+    pub no_records: bool,
+    /// Leave the indexes out.
+    pub no_indexes: bool,
+    /// Leave the UDFs out.
+    pub no_udfs: bool,
+    /// Added to the life of records that expire, in seconds.
+    pub extra_ttl_s: u32,
+    /// Concurrent file readers.
+    pub parallel: usize,
+    /// Records in one request.
+    pub batch_size: usize,
+    /// Requests under way at once.
+    pub max_async_batches: usize,
+    /// How rows that failed are tried again.
+    pub retry: RetryPolicy,
+    /// A node that says nothing for this long is given up; 0: never.
+    pub socket_timeout_ms: u64,
+}
+
+/// Where every record read ended, exactly once (rules.md 4.6); the rest of a restore's numbers beside it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RestoreCounters {
+    /// Records read from files.
+    pub read_records: u64,
+    /// Bytes read from storage.
+    pub total_bytes: u64,
+    /// Expired before they could be written.
+    pub expired_records: u64,
+    /// Outside the sets wanted, or without bins.
+    pub skipped_records: u64,
+    /// Refused by the server and passed over.
+    pub ignored_records: u64,
+    /// Written.
+    pub inserted_records: u64,
+    /// Passed over because the destination, or a newer backup, has the record.
+    pub existed_records: u64,
+    /// Passed over because the destination's generation is newer.
+    pub fresher_records: u64,
+    /// Indexes created.
+    pub index_count: u64,
+    /// UDF modules registered.
+    pub udf_count: u64,
+    /// Writes whose first outcome is unknown.
+    pub errors_in_doubt: u64,
+}
+
+impl RestoreCounters {
+    /// Adds another's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.read_records += other.read_records;
+        self.total_bytes += other.total_bytes;
+        self.expired_records += other.expired_records;
+        self.skipped_records += other.skipped_records;
+        self.ignored_records += other.ignored_records;
+        self.inserted_records += other.inserted_records;
+        self.existed_records += other.existed_records;
+        self.fresher_records += other.fresher_records;
+        self.index_count += other.index_count;
+        self.udf_count += other.udf_count;
+        self.errors_in_doubt += other.errors_in_doubt;
+    }
+
+    /// Whether every record read sits in exactly one counter.
+    pub fn balanced(&self) -> bool {
+        self.read_records
+            == self.inserted_records
+                + self.existed_records
+                + self.fresher_records
+                + self.expired_records
+                + self.skipped_records
+                + self.ignored_records
+    }
+}
+
+/// What an engine tells while it works; called often, must be cheap.
+pub trait Watch: Send + Sync {
+    /// `records` more were read from the source and encoded, or read from files.
+    fn read(&self, records: u64);
+    /// `records` more reached their end: a file, or the cluster.
+    fn done(&self, records: u64, bytes: u64);
+}
+
+/// A watch that counts for a job's progress.
+pub struct ProgressWatch(pub Progress);
+
+impl Watch for ProgressWatch {
+    fn read(&self, records: u64) {
+        self.0.add_pipeline(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    fn done(&self, records: u64, bytes: u64) {
+        self.0.add_pipeline(-i64::try_from(records).unwrap_or(i64::MAX));
+        self.0.add_done(records);
+        self.0.add_bytes(bytes);
+    }
+}
+
+/// Reaches clusters.
+#[async_trait]
+pub trait Connect: Send + Sync {
+    /// Connects to read.
+    async fn source(&self, cluster: &ClusterConfig) -> Result<Arc<dyn Source>>;
+
+    /// Connects to write.
+    async fn destination(&self, cluster: &ClusterConfig) -> Result<Arc<dyn Destination>>;
+}
+
+/// Reads namespaces of a cluster into files.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Reads what a plan needs to know.
+    async fn facts(&self) -> Result<ClusterFacts>;
+
+    /// Reads one namespace into files below `folder`; on an error some may have been written.
+    async fn read(
+        &self,
+        read: &NamespaceRead,
+        storage: Arc<dyn Storage>,
+        folder: &str,
+        watch: Arc<dyn Watch>,
+        cancel: &CancellationToken,
+    ) -> Result<ReadReport>;
+}
+
+/// What writing one member did.
+#[derive(Debug, Clone, Default)]
+pub struct MemberReport {
+    /// Where its records ended.
+    pub counters: RestoreCounters,
+    /// The indexes that its files define, in the destination's namespace; not created yet.
+    pub indexes: Vec<IndexDef>,
+    /// Said in the job.
+    pub warnings: Vec<String>,
+}
+
+/// Writes files into namespaces of a cluster.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// Reads what a plan needs to know.
+    async fn facts(&self) -> Result<ClusterFacts>;
+
+    /// Whether none of the sets (no sets: the whole namespace) holds a record, found by looking (rules.md 4.3).
+    async fn is_empty(&self, namespace: &str, sets: &[String], cancel: &CancellationToken) -> Result<bool>;
+
+    /// Writes the files of one member and waits until every write is settled.
+    ///
+    /// `digests` holds what hides older versions (rules.md 4.3, 4.5); the versions of this member that hide others
+    /// are added to it.
+    async fn write(
+        &self,
+        write: &MemberWrite,
+        storage: Arc<dyn Storage>,
+        digests: Option<Arc<DigestTable>>,
+        watch: Arc<dyn Watch>,
+        cancel: &CancellationToken,
+    ) -> Result<MemberReport>;
+
+    /// Reads the files of one member and notes which of its versions hide older ones; writes nothing.
+    async fn collect_hidden(
+        &self,
+        write: &MemberWrite,
+        storage: Arc<dyn Storage>,
+        digests: Arc<DigestTable>,
+        cancel: &CancellationToken,
+    ) -> Result<()>;
+
+    /// Creates the indexes that do not exist; gives how many were created.
+    async fn create_indexes(
+        &self,
+        indexes: &[IndexDef],
+        replace: bool,
+        cancel: &CancellationToken,
+    ) -> Result<u64>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RestoreCounters;
+
+    #[test]
+    fn a_record_in_no_counter_is_noticed() {
+        let mut counters = RestoreCounters { read_records: 2, inserted_records: 1, ..Default::default() };
+        assert!(!counters.balanced());
+        counters.expired_records = 1;
+        assert!(counters.balanced());
+    }
+}

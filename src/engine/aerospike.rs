@@ -1,0 +1,131 @@
+//! Aerospike: the pipeline scan → encode → compress → write, and back.
+
+mod decode;
+mod empty;
+mod facts;
+mod files;
+mod indexes;
+pub mod inspect;
+mod read;
+mod rows;
+pub mod snapshot;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::{ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, Source, Watch};
+use crate::aerospike::{Cluster, ClusterOptions, Seed};
+use crate::asb::IndexDef;
+use crate::clock::SharedClock;
+use crate::config::ClusterConfig;
+use crate::error::Result;
+use crate::storage::Storage;
+use crate::store::DigestTable;
+
+/// A connected cluster, as a source and as a destination.
+#[derive(Debug, Clone)]
+pub struct AerospikeEngine {
+    cluster: Cluster,
+    clock: SharedClock,
+}
+
+impl AerospikeEngine {
+    /// The engine of a connected cluster.
+    pub fn new(cluster: Cluster, clock: SharedClock) -> Self {
+        Self { cluster, clock }
+    }
+}
+
+/// Connects to Aerospike clusters.
+#[derive(Debug, Clone)]
+pub struct AerospikeConnect {
+    clock: SharedClock,
+}
+
+impl AerospikeConnect {
+    /// With the clock that nodes' clocks are compared with.
+    pub fn new(clock: SharedClock) -> Self {
+        Self { clock }
+    }
+
+    async fn engine(&self, cluster: &ClusterConfig) -> Result<Arc<AerospikeEngine>> {
+        let seeds = cluster.seeds.iter().map(|seed| Seed { host: seed.host.clone(), port: seed.port }).collect();
+        let label = cluster.label.as_ref().or(cluster.name.as_ref()).cloned().unwrap_or_default();
+        let options = ClusterOptions { seeds, connect_timeout_ms: cluster.connect_timeout_ms, label };
+        let cluster = Cluster::connect(&options).await?;
+        Ok(Arc::new(AerospikeEngine::new(cluster, Arc::clone(&self.clock))))
+    }
+}
+
+#[async_trait]
+impl Connect for AerospikeConnect {
+    async fn source(&self, cluster: &ClusterConfig) -> Result<Arc<dyn Source>> {
+        Ok(self.engine(cluster).await?)
+    }
+
+    async fn destination(&self, cluster: &ClusterConfig) -> Result<Arc<dyn Destination>> {
+        Ok(self.engine(cluster).await?)
+    }
+}
+
+#[async_trait]
+impl Source for AerospikeEngine {
+    async fn facts(&self) -> Result<ClusterFacts> {
+        facts::read(&self.cluster, &self.clock).await
+    }
+
+    async fn read(
+        &self,
+        read: &NamespaceRead,
+        storage: Arc<dyn Storage>,
+        folder: &str,
+        watch: Arc<dyn Watch>,
+        cancel: &CancellationToken,
+    ) -> Result<ReadReport> {
+        read::read_namespace(&self.cluster, read, storage, folder, watch, cancel).await
+    }
+}
+
+#[async_trait]
+impl Destination for AerospikeEngine {
+    async fn facts(&self) -> Result<ClusterFacts> {
+        facts::read(&self.cluster, &self.clock).await
+    }
+
+    async fn is_empty(&self, namespace: &str, sets: &[String], cancel: &CancellationToken) -> Result<bool> {
+        empty::is_empty(&self.cluster, namespace, sets, cancel).await
+    }
+
+    async fn write(
+        &self,
+        write: &MemberWrite,
+        storage: Arc<dyn Storage>,
+        digests: Option<Arc<DigestTable>>,
+        watch: Arc<dyn Watch>,
+        cancel: &CancellationToken,
+    ) -> Result<MemberReport> {
+        write::write_member(&self.cluster, &self.clock, write, storage, digests, watch, cancel).await
+    }
+
+    async fn collect_hidden(
+        &self,
+        write: &MemberWrite,
+        storage: Arc<dyn Storage>,
+        digests: Arc<DigestTable>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        write::collect_hidden(&self.cluster, &self.clock, write, storage, digests, cancel).await
+    }
+
+    async fn create_indexes(
+        &self,
+        indexes: &[IndexDef],
+        replace: bool,
+        cancel: &CancellationToken,
+    ) -> Result<u64> {
+        indexes::create(&self.cluster, indexes, replace, cancel).await
+    }
+}

@@ -1,0 +1,220 @@
+//! Files of a backup while they are written: compress, hash, split, hand over to storage.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::asb::{self, BlockHasher, Compressor, Encoder, Version};
+use crate::engine::{Watch, WrittenFile};
+use crate::error::{Error, Result};
+use crate::storage::{ObjectWriter, Storage};
+
+/// Stored bytes are handed to storage in pieces of at least this size.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Whole encoded records on their way to a file.
+#[derive(Debug)]
+pub struct Block {
+    /// The text.
+    pub bytes: Vec<u8>,
+    /// Records in it.
+    pub records: u64,
+}
+
+/// The folder of one namespace while its files are written; shared by all writers.
+#[derive(Debug)]
+pub struct Folder {
+    storage: Arc<dyn Storage>,
+    path: String,
+    namespace: String,
+    file_limit_bytes: u64,
+    zstd_level: Option<i32>,
+    /// Counts the files of this folder, whoever writes them (asb.md 4.2).
+    counter: AtomicU64,
+    /// Whether `# first-file` is still to be given away (asb.md 1.4).
+    first: AtomicBool,
+}
+
+impl Folder {
+    /// A folder of `storage` without files.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        path: &str,
+        namespace: &str,
+        file_limit_bytes: u64,
+        zstd_level: Option<i32>,
+    ) -> Self {
+        Self {
+            storage,
+            path: path.to_owned(),
+            namespace: namespace.to_owned(),
+            file_limit_bytes,
+            zstd_level,
+            counter: AtomicU64::new(0),
+            first: AtomicBool::new(true),
+        }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.counter.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    async fn open(&self, name: String, metadata: bool, version: Version) -> Result<OpenFile> {
+        let object = self.storage.create(&format!("{}/{name}", self.path)).await?;
+        let compressor = self.zstd_level.map(Compressor::new).transpose().map_err(compression)?;
+        let mut file = OpenFile {
+            name,
+            metadata,
+            object,
+            compressor,
+            hasher: BlockHasher::new(),
+            pending: Vec::with_capacity(PIECE_BYTES * 2),
+            stored: 0,
+            records: 0,
+        };
+        let mut header = Vec::new();
+        let first = self.first.swap(false, Ordering::SeqCst);
+        Encoder::file_header(&mut header, self.namespace.as_bytes(), first, version);
+        file.append(&header)?;
+        Ok(file)
+    }
+
+    /// Writes the one file that holds indexes and UDFs; `text` is their encoded form.
+    pub async fn write_metadata(&self, text: &[u8], version: Version) -> Result<WrittenFile> {
+        let name = asb::metadata_file_name(&self.namespace, self.next_number());
+        let mut file = self.open(name, true, version).await?;
+        file.append(text)?;
+        file.flush().await?;
+        file.close().await
+    }
+
+    /// Writes the blocks of one channel into files, one after the other, until the channel closes.
+    ///
+    /// Blocks its thread; `cancel` ends it with the open file thrown away.
+    pub fn write_blocks(
+        &self,
+        writer: usize,
+        mut blocks: mpsc::Receiver<Block>,
+        watch: &dyn Watch,
+        cancel: &CancellationToken,
+        runtime: &Handle,
+    ) -> Result<Vec<WrittenFile>> {
+        let mut files = Vec::new();
+        let mut open: Option<OpenFile> = None;
+        while let Some(block) = blocks.blocking_recv() {
+            let mut file = match open.take() {
+                Some(file) => file,
+                None => {
+                    let name = asb::data_file_name(writer, &self.namespace, self.next_number());
+                    runtime.block_on(self.open(name, false, Version::V3_1))?
+                }
+            };
+            let before = file.stored;
+            let written = if cancel.is_cancelled() {
+                Err(Error::temporary("canceled", "the backup was canceled"))
+            } else {
+                file.write_block(&block, runtime)
+            };
+            if let Err(error) = written {
+                runtime.block_on(file.abort());
+                return Err(error);
+            }
+            watch.done(block.records, file.stored - before);
+            if self.file_limit_bytes > 0 && file.stored >= self.file_limit_bytes {
+                files.push(runtime.block_on(file.close())?);
+            } else {
+                open = Some(file);
+            }
+        }
+        if let Some(file) = open {
+            if cancel.is_cancelled() {
+                runtime.block_on(file.abort());
+                return Err(Error::temporary("canceled", "the backup was canceled"));
+            }
+            files.push(runtime.block_on(file.close())?);
+        }
+        Ok(files)
+    }
+}
+
+/// One file that is not closed yet.
+struct OpenFile {
+    name: String,
+    metadata: bool,
+    object: Box<dyn ObjectWriter>,
+    compressor: Option<Compressor>,
+    hasher: BlockHasher,
+    /// Stored bytes not handed over yet.
+    pending: Vec<u8>,
+    stored: u64,
+    records: u64,
+}
+
+impl OpenFile {
+    fn write_block(&mut self, block: &Block, runtime: &Handle) -> Result<()> {
+        self.append(&block.bytes)?;
+        self.records += block.records;
+        if self.pending.len() >= PIECE_BYTES {
+            runtime.block_on(self.flush())?;
+        }
+        Ok(())
+    }
+
+    /// Adds text; it becomes stored bytes here.
+    fn append(&mut self, text: &[u8]) -> Result<()> {
+        let before = self.pending.len();
+        match &mut self.compressor {
+            Some(compressor) => compressor.push(text, &mut self.pending).map_err(compression)?,
+            None => self.pending.extend_from_slice(text),
+        }
+        self.hash_from(before);
+        Ok(())
+    }
+
+    fn hash_from(&mut self, start: usize) {
+        let added = self.pending.get(start..).unwrap_or_default();
+        self.hasher.update(added);
+        self.stored += added.len() as u64;
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let next = Vec::with_capacity(self.pending.capacity());
+        let piece = std::mem::replace(&mut self.pending, next);
+        self.object.write(Bytes::from(piece)).await
+    }
+
+    async fn close(mut self) -> Result<WrittenFile> {
+        if let Some(compressor) = self.compressor.take() {
+            let before = self.pending.len();
+            compressor.finish(&mut self.pending).map_err(compression)?;
+            self.hash_from(before);
+        }
+        self.flush().await?;
+        let bytes = self.object.finish().await?;
+        let hashes = self.hasher.finish();
+        if bytes != hashes.size {
+            return Err(Error::temporary(
+                "storage-short-write",
+                format!("{}: storage holds {bytes} bytes of {}", self.name, hashes.size),
+            ));
+        }
+        Ok(WrittenFile { name: self.name, records: self.records, metadata: self.metadata, hashes })
+    }
+
+    async fn abort(self) {
+        if let Err(error) = self.object.abort().await {
+            tracing::warn!(file = self.name, error = error.report(), "could not discard an unfinished file");
+        }
+    }
+}
+
+fn compression(error: std::io::Error) -> Error {
+    Error::permanent("compression", "compress a file").source(error)
+}

@@ -1,0 +1,241 @@
+//! The way of a backup: scan → encode → compress, hash → storage.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::files::{Block, Folder};
+use crate::aerospike::{Cluster, RecordView, ScanRequest, ScanSink, filter, scan_partitions};
+use crate::asb::{EncodeError, Encoder, Version};
+use crate::engine::{NamespaceRead, ReadReport, Watch, WrittenFile};
+use crate::error::{Error, Result};
+use crate::model::UnixMillis;
+use crate::storage::Storage;
+use crate::tasks::Scope;
+
+/// The set in which the server keeps its monitors of multi-record transactions; never backed up (rules.md 3.13).
+const TRANSACTION_MONITORS: &[u8] = b"<ERO~MRT";
+
+/// Encoded records are handed to a writer once they fill this much.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Blocks that may wait for one writer; with `BLOCK_BYTES` and a frame of 1 MiB this bounds its memory.
+const BLOCKS_WAITING: usize = 2;
+
+/// Reads one namespace into files below `folder`.
+pub async fn read_namespace(
+    cluster: &Cluster,
+    read: &NamespaceRead,
+    storage: Arc<dyn Storage>,
+    folder: &str,
+    watch: Arc<dyn Watch>,
+    cancel: &CancellationToken,
+) -> Result<ReadReport> {
+    let folder =
+        Arc::new(Folder::new(storage, folder, &read.namespace, read.file_limit_bytes, read.zstd_level));
+    let mut report = ReadReport::default();
+    write_metadata(cluster, read, &folder, &mut report).await?;
+    if !read.no_records {
+        read_records(cluster, read, &folder, watch, cancel, &mut report).await?;
+    }
+    report.files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(report)
+}
+
+/// Writes indexes and UDFs, if there are any, into a file of their own (asb.md 4.2: UDFs first).
+async fn write_metadata(
+    cluster: &Cluster,
+    read: &NamespaceRead,
+    folder: &Folder,
+    report: &mut ReadReport,
+) -> Result<()> {
+    let mut text = Vec::new();
+    let mut version = Version::V3_1;
+    if read.udfs {
+        for module in cluster.list_udfs().await? {
+            let module = cluster.get_udf(&module.name).await?;
+            Encoder::udf(&mut text, &module).map_err(|error| not_encodable(&module.name, &error))?;
+            report.udfs += 1;
+        }
+    }
+    if read.indexes {
+        let list = cluster.list_indexes(&read.namespace).await?;
+        report.warnings.extend(list.warnings);
+        for definition in list.indexes {
+            if definition.expression.is_some() {
+                version = Version::V3_2;
+            }
+            Encoder::index(&mut text, &definition).map_err(|error| not_encodable(&definition.name, &error))?;
+            report.indexes += 1;
+        }
+    }
+    if !text.is_empty() {
+        report.files.push(folder.write_metadata(&text, version).await?);
+    }
+    Ok(())
+}
+
+/// Scans the records into as many files as there are writers, or more where the limit says so.
+async fn read_records(
+    cluster: &Cluster,
+    read: &NamespaceRead,
+    folder: &Arc<Folder>,
+    watch: Arc<dyn Watch>,
+    cancel: &CancellationToken,
+    report: &mut ReadReport,
+) -> Result<()> {
+    let scans = read.parallel.clamp(1, read.partitions.len().max(1));
+    let writers = read.parallel_write.clamp(1, scans);
+    let unsupported = Arc::new(AtomicU64::new(0));
+    let (written, mut collected) = mpsc::channel::<Vec<WrittenFile>>(writers);
+    let mut scope = Scope::new(cancel);
+    let stop = scope.token().clone();
+    let mut channels = Vec::with_capacity(writers);
+    for writer in 0..writers {
+        let (blocks, incoming) = mpsc::channel::<Block>(BLOCKS_WAITING);
+        channels.push(blocks);
+        let (folder, watch, stop, written) =
+            (Arc::clone(folder), Arc::clone(&watch), stop.clone(), written.clone());
+        let runtime = Handle::current();
+        scope.spawn_blocking("file-writer", move || {
+            let files = folder.write_blocks(writer, incoming, watch.as_ref(), &stop, &runtime)?;
+            // The receiver is gone only when the whole read has failed already.
+            let _ = written.blocking_send(files);
+            Ok(())
+        });
+    }
+    drop(written);
+    let sinks = (0..scans)
+        .zip(channels.iter().cycle())
+        .map(|(_, blocks)| {
+            Box::new(EncodeSink {
+                encoder: Encoder::new(false),
+                out: Vec::with_capacity(BLOCK_BYTES * 2),
+                records: 0,
+                blocks: blocks.clone(),
+                skip_unsupported: read.skip_unsupported,
+                unsupported: Arc::clone(&unsupported),
+                watch: Arc::clone(&watch),
+            }) as Box<dyn ScanSink>
+        })
+        .collect();
+    drop(channels);
+    let (cluster, request, partitions) = (cluster.clone(), scan_request(read), read.partitions.clone());
+    scope.spawn("scan", async move {
+        scan_partitions(&cluster, &request, &partitions, sinks, &stop).await.map(|_| ())
+    });
+    let ended = scope.join().await;
+    if cancel.is_cancelled() {
+        return Err(Error::temporary("canceled", "the backup was canceled"));
+    }
+    ended?;
+    while let Some(files) = collected.recv().await {
+        report.files.extend(files);
+    }
+    report.records = report.files.iter().map(|file| file.records).sum();
+    report.unsupported = unsupported.load(Ordering::SeqCst);
+    Ok(())
+}
+
+fn scan_request(read: &NamespaceRead) -> ScanRequest {
+    let mut terms = Vec::new();
+    if read.sets.len() > 1 {
+        terms.push(filter::any_set(read.sets.iter().map(String::as_bytes)));
+    }
+    if let Some(from) = read.modified_from {
+        terms.push(filter::modified_after(nanoseconds(from)));
+    }
+    if let Some(until) = read.modified_until {
+        terms.push(filter::modified_before(nanoseconds(until)));
+    }
+    let set = match read.sets.as_slice() {
+        [only] => Some(only.clone().into_bytes()),
+        _ => None,
+    };
+    ScanRequest {
+        set,
+        filter: (!terms.is_empty()).then(|| filter::and(&terms)),
+        socket_timeout_ms: u32::try_from(read.socket_timeout_ms).unwrap_or(u32::MAX),
+        total_timeout_ms: read.total_timeout_ms,
+        ..ScanRequest::new(read.namespace.clone())
+    }
+}
+
+fn nanoseconds(at: UnixMillis) -> u64 {
+    u64::try_from(at.0).unwrap_or(0).saturating_mul(1_000_000)
+}
+
+/// Encodes the records of one scan and hands them to its writer.
+struct EncodeSink {
+    encoder: Encoder,
+    out: Vec<u8>,
+    records: u64,
+    blocks: mpsc::Sender<Block>,
+    skip_unsupported: bool,
+    unsupported: Arc<AtomicU64>,
+    watch: Arc<dyn Watch>,
+}
+
+impl EncodeSink {
+    async fn hand_over(&mut self) -> Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let next = Vec::with_capacity(self.out.capacity());
+        let block = Block {
+            bytes: std::mem::replace(&mut self.out, next),
+            records: std::mem::take(&mut self.records),
+        };
+        self.watch.read(block.records);
+        self.blocks.send(block).await.map_err(|_| Error::temporary("canceled", "the file writer has ended"))
+    }
+}
+
+#[async_trait]
+impl ScanSink for EncodeSink {
+    fn record(&mut self, record: &RecordView<'_>) -> Result<()> {
+        let head = record.head();
+        if head.set == TRANSACTION_MONITORS {
+            return Ok(());
+        }
+        match self.encoder.record(&mut self.out, &head, record.bins()) {
+            Ok(()) => self.records += 1,
+            Err(EncodeError::Unsupported { .. }) if self.skip_unsupported => {
+                self.unsupported.fetch_add(1, Ordering::SeqCst);
+            }
+            Err(error) => return Err(cannot_encode(&head, &error)),
+        }
+        Ok(())
+    }
+
+    async fn end_of_frame(&mut self) -> Result<()> {
+        if self.out.len() >= BLOCK_BYTES { self.hand_over().await } else { Ok(()) }
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.hand_over().await
+    }
+}
+
+fn not_encodable(name: &[u8], error: &EncodeError) -> Error {
+    let name = String::from_utf8_lossy(name);
+    Error::permanent("unsupported-metadata", format!("index or UDF module {name}: {error}"))
+        .hint("Set no-indexes or no-udfs in the policy to leave them out.")
+}
+
+fn cannot_encode(head: &crate::asb::RecordHead<'_>, error: &EncodeError) -> Error {
+    use std::fmt::Write as _;
+    let digest = head.digest.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    let text = format!("record {digest} of set \"{}\": {error}", String::from_utf8_lossy(head.set));
+    Error::permanent("unsupported-record", text).hint(
+        "The backup format cannot hold it: set unsupported-records: skip-and-count in the policy to leave such \
+         records out, or exclude their set.",
+    )
+}

@@ -1,0 +1,132 @@
+//! Records of a file that wait to be written together.
+
+use super::write::DestinationTime;
+use crate::aerospike::{Exists, WriteBatch, WritePolicy};
+use crate::asb::Record;
+use crate::engine::{MemberWrite, RestoreCounters};
+use crate::error::{Error, Result};
+use crate::model::restore_order;
+
+/// "Never expires" on the wire (asb.md 1.11); a life over ten years is refused by the server, and it says so.
+const NEVER: u32 = u32::MAX;
+
+/// A batch while it is filled, and what was decided of records on the way.
+pub(super) struct Rows {
+    batch: WriteBatch,
+    digests: Vec<[u8; 20]>,
+    hiding: Vec<[u8; 20]>,
+    counters: RestoreCounters,
+    time: DestinationTime,
+    extra_ttl_s: u32,
+    batch_size: usize,
+}
+
+/// A filled batch.
+pub(super) struct Collected {
+    /// The rows.
+    pub batch: WriteBatch,
+    /// The digest of each row.
+    pub digests: Vec<[u8; 20]>,
+    /// Digests whose version here is not written but hides older ones.
+    pub hiding: Vec<[u8; 20]>,
+    /// What was read, expired and skipped.
+    pub counters: RestoreCounters,
+}
+
+impl Rows {
+    pub(super) fn new(write: &MemberWrite, time: DestinationTime) -> Self {
+        let exists = match write.exists {
+            restore_order::Exists::CreateOnly => Exists::CreateOnly,
+            restore_order::Exists::Update => Exists::Update,
+            restore_order::Exists::Replace => Exists::Replace,
+        };
+        let policy = WritePolicy { exists, generation_greater: write.generation_check };
+        Self {
+            batch: WriteBatch::new(write.namespace.as_bytes(), policy),
+            digests: Vec::new(),
+            hiding: Vec::new(),
+            counters: RestoreCounters::default(),
+            time,
+            extra_ttl_s: write.extra_ttl_s,
+            batch_size: write.batch_size.max(1),
+        }
+    }
+
+    /// Adds a record, or counts why it is not written: skipped before expired, as the official library does.
+    pub(super) fn push(&mut self, write: &MemberWrite, record: &Record<'_>) -> Result<()> {
+        let head = record.head();
+        self.counters.read_records += 1;
+        if head.namespace != write.source_namespace.as_bytes() {
+            return Err(Error::permanent(
+                "namespace-mismatch",
+                format!(
+                    "a record belongs to namespace \"{}\", not to \"{}\"",
+                    String::from_utf8_lossy(head.namespace),
+                    write.source_namespace
+                ),
+            )
+            .hint("Name the namespace that the backup was made of as the source of policy.namespace."));
+        }
+        let wanted = write.sets.is_empty() || write.sets.iter().any(|set| set.as_bytes() == head.set);
+        if !wanted || head.bin_count == 0 {
+            self.counters.skipped_records += 1;
+            return Ok(());
+        }
+        let Some(ttl_s) = self.remaining_life(head.void_time) else {
+            self.counters.expired_records += 1;
+            self.hiding.push(*head.digest);
+            return Ok(());
+        };
+        self.batch.push(&head, record.bins(), ttl_s)?;
+        self.digests.push(*head.digest);
+        Ok(())
+    }
+
+    /// Counts a record that is not wanted at all.
+    pub(super) fn skip_record(&mut self) {
+        self.counters.read_records += 1;
+        self.counters.skipped_records += 1;
+    }
+
+    /// Notes a record whose version hides older ones, without keeping it.
+    pub(super) fn note_hidden(&mut self, record: &Record<'_>) {
+        let head = record.head();
+        if head.bin_count > 0 && self.remaining_life(head.void_time).is_none() {
+            self.hiding.push(*head.digest);
+        }
+    }
+
+    /// Digests noted and not taken yet.
+    pub(super) fn hiding_len(&self) -> usize {
+        self.hiding.len()
+    }
+
+    /// Takes the digests noted.
+    pub(super) fn take_hiding(&mut self) -> Vec<[u8; 20]> {
+        std::mem::take(&mut self.hiding)
+    }
+
+    /// Whether it is time to write.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.len() >= self.batch_size
+            || self.batch.is_full()
+            || self.hiding.len() >= 1000
+            || self.counters.read_records >= 10_000
+    }
+
+    pub(super) fn finish(self) -> Collected {
+        let Self { batch, digests, hiding, counters, .. } = self;
+        Collected { batch, digests, hiding, counters }
+    }
+
+    /// The life to write, in seconds; none if it is over (rules.md 4.7, asb.md 1.11).
+    fn remaining_life(&self, void_time: u32) -> Option<u32> {
+        if void_time == 0 {
+            return Some(NEVER);
+        }
+        let ends_s = u64::from(void_time) + u64::from(self.extra_ttl_s);
+        let left = ends_s.saturating_sub(self.time.now_s());
+        // NEVER and its neighbours have a meaning of their own on the wire.
+        u32::try_from(left).ok().filter(|left| *left > 0).map(|left| left.min(NEVER - 3))
+    }
+}

@@ -1,0 +1,174 @@
+//! One namespace of a restore: look at the destination, verify, write member after member, create the indexes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::plan::{MemberPlan, NamespaceRestore, Way};
+use crate::asb::IndexDef;
+use crate::config::{RestoreConfig, RestoreTarget};
+use crate::engine::aerospike::inspect;
+use crate::engine::{Destination, MemberWrite, RestoreCounters, Watch};
+use crate::error::{Error, Result};
+use crate::jobs::JobContext;
+use crate::model::restore_order::Remembered;
+use crate::storage::Storage;
+use crate::store::DigestTable;
+
+/// What every namespace of a restore shares.
+pub(super) struct Restore {
+    pub config: RestoreConfig,
+    pub context: JobContext,
+    pub storage: Arc<dyn Storage>,
+    pub destination: Arc<dyn Destination>,
+    /// Where tables of digests may be made.
+    pub state_dir: PathBuf,
+    /// Files read at once in one namespace: the policy counts them per restore.
+    pub parallel: usize,
+    pub watch: Arc<dyn Watch>,
+}
+
+/// What was done to one namespace, also when it failed.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub counters: RestoreCounters,
+    pub way: Option<Way>,
+    pub error: Option<Error>,
+}
+
+impl Restore {
+    /// Restores one namespace; an error is in the answer, beside what had been done by then.
+    pub(super) async fn namespace(&self, plan: &NamespaceRestore) -> Done {
+        let mut done = Done::default();
+        if let Err(error) = self.try_namespace(plan, &mut done).await {
+            done.error = Some(error.context(format!("namespace {}", plan.source)));
+        }
+        done
+    }
+
+    async fn try_namespace(&self, plan: &NamespaceRestore, done: &mut Done) -> Result<()> {
+        let way = self.choose_way(plan).await?;
+        done.way = Some(way);
+        if way.verify_first {
+            self.verify(plan).await?;
+        }
+        let digests = self.digest_table(plan, &way).await?;
+        if let (true, Some(table)) = (way.order.collecting_pass, &digests) {
+            for place in (0..plan.members.len()).rev() {
+                let write = self.member_write(plan, place, &way, false);
+                let storage = Arc::clone(&self.storage);
+                let table = Arc::clone(table);
+                self.destination.collect_hidden(&write, storage, table, &self.context.cancel).await?;
+            }
+        }
+        let mut indexes: Vec<IndexDef> = Vec::new();
+        for (applied, place) in way.places(plan.members.len()).into_iter().enumerate() {
+            let Some(member) = plan.members.get(place) else { continue };
+            let write = self.member_write(plan, place, &way, applied == 0);
+            let report = self
+                .destination
+                .write(
+                    &write,
+                    Arc::clone(&self.storage),
+                    digests.clone(),
+                    Arc::clone(&self.watch),
+                    &self.context.cancel,
+                )
+                .await
+                .map_err(|error| error.context(format!("backup {}", member.key)))?;
+            done.counters.add(&report.counters);
+            check_count(member, report.counters.read_records)?;
+            for warning in report.warnings {
+                self.context.warn("metadata", warning);
+            }
+            indexes.extend(report.indexes);
+        }
+        let replace = self.config.care.replace_metadata;
+        done.counters.index_count +=
+            self.destination.create_indexes(&indexes, replace, &self.context.cancel).await?;
+        if done.counters.fresher_records > 0 {
+            self.context.warn(
+                "fresher",
+                format!(
+                    "namespace {}: {} records are fresher in the destination and stay; no-generation overwrites them",
+                    plan.destination, done.counters.fresher_records
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    async fn choose_way(&self, plan: &NamespaceRestore) -> Result<Way> {
+        let sets = &self.config.policy.sets;
+        let empty = self.destination.is_empty(&plan.destination, sets, &self.context.cancel).await?;
+        let disable_reordering =
+            matches!(self.config.target, RestoreTarget::Time { disable_reordering: true, .. });
+        Way::choose(&self.config.policy, disable_reordering, self.config.care.verify_first, empty)
+    }
+
+    /// Reads everything before the first write (rules.md 4.2).
+    async fn verify(&self, plan: &NamespaceRestore) -> Result<()> {
+        for member in &plan.members {
+            let mut records = 0;
+            for file in &member.files {
+                records += inspect::check(&self.storage, file, &self.context.cancel).await?;
+            }
+            check_count(member, records)?;
+        }
+        Ok(())
+    }
+
+    async fn digest_table(&self, plan: &NamespaceRestore, way: &Way) -> Result<Option<Arc<DigestTable>>> {
+        // One member has nothing older to hide, and its digests come once.
+        let needed = way.order.remembered == Remembered::All || plan.members.len() > 1;
+        if !needed {
+            return Ok(None);
+        }
+        let name = format!("restore-{}-{}.db", self.context.job.id, hex(&plan.destination));
+        Ok(Some(Arc::new(DigestTable::create(&self.state_dir, &name).await?)))
+    }
+
+    fn member_write(&self, plan: &NamespaceRestore, place: usize, way: &Way, first_applied: bool) -> MemberWrite {
+        let policy = &self.config.policy;
+        MemberWrite {
+            files: plan.members.get(place).map(|member| member.files.clone()).unwrap_or_default(),
+            position: u32::try_from(place).unwrap_or(u32::MAX),
+            source_namespace: plan.source.clone(),
+            namespace: plan.destination.clone(),
+            sets: policy.sets.clone(),
+            exists: way.order.exists,
+            generation_check: way.order.check_generation,
+            each_digest_once: way.each_digest_once(),
+            first_applied,
+            no_records: policy.no_records,
+            no_indexes: policy.no_indexes,
+            no_udfs: policy.no_udfs,
+            extra_ttl_s: policy.extra_ttl_s,
+            parallel: self.parallel,
+            batch_size: policy.batch_size as usize,
+            max_async_batches: policy.batches_max as usize,
+            retry: policy.retry.into(),
+            socket_timeout_ms: policy.socket_timeout_ms,
+        }
+    }
+}
+
+/// Without a manifest, the number of records is all that tells whether a backup is complete (rules.md 4.2).
+fn check_count(member: &MemberPlan, read: u64) -> Result<()> {
+    match member.records {
+        Some(expected) if expected != read => Err(Error::permanent(
+            "backup-damaged",
+            format!("backup {}: {read} records were read, its metadata counts {expected}", member.key),
+        )
+        .hint("Restore to an earlier time, or from another copy.")),
+        _ => Ok(()),
+    }
+}
+
+/// A namespace as part of a file name.
+fn hex(name: &str) -> String {
+    use std::fmt::Write as _;
+    name.bytes().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,262 @@
+//! What is to be restored: the chain of each namespace at an instant, or what lies at a path.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{MemberPlan, NamespaceRestore, RestorePlan};
+use crate::catalog::manifest::BlocksReader;
+use crate::catalog::wholeness::{Wholeness, wholeness};
+use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path};
+use crate::config::{RestoreConfig, RestoreTarget};
+use crate::engine::FileToRead;
+use crate::engine::aerospike::inspect;
+use crate::error::{Error, Result};
+use crate::model::chain::Chain;
+use crate::model::{BackupType, UnixMillis};
+use crate::storage::{ObjectInfo, Storage, join};
+
+/// Finds what a request asks for.
+pub async fn find(
+    storage: &Arc<dyn Storage>,
+    config: &RestoreConfig,
+    now: UnixMillis,
+    cancel: &CancellationToken,
+) -> Result<RestorePlan> {
+    let mut plan = match &config.target {
+        RestoreTarget::Path { path, allow_incomplete } => {
+            by_path(storage, config, path, *allow_incomplete, cancel).await?
+        }
+        RestoreTarget::Time { routine, time, namespaces, allow_gap, .. } => {
+            by_time(storage.as_ref(), routine, *time, namespaces, *allow_gap, now).await?
+        }
+    };
+    remap(&mut plan, config)?;
+    refuse_encrypted(&plan)?;
+    Ok(plan)
+}
+
+async fn by_time(
+    storage: &dyn Storage,
+    routine: &str,
+    at: UnixMillis,
+    named: &[String],
+    allow_gap: bool,
+    now: UnixMillis,
+) -> Result<RestorePlan> {
+    let mut history = History::read(storage, routine).await?;
+    history.void_future(storage, now).await;
+    let mut plan = RestorePlan::default();
+    let wanted: Vec<String> = if named.is_empty() {
+        let listed = history.namespaces_at(at);
+        for stale in history.namespaces().difference(&listed) {
+            plan.warnings.push(format!(
+                "namespace {stale} is in storage, but the newest run did not list it: name it to restore it"
+            ));
+        }
+        listed.into_iter().collect()
+    } else {
+        named.to_vec()
+    };
+    if wanted.is_empty() {
+        return Err(Error::permanent(
+            "no-full-backup",
+            format!("no full backups found: routine {routine} has none that was complete at {at}"),
+        )
+        .hint("Ask for a later time; GET /v1/backups/full lists what there is."));
+    }
+    for namespace in wanted {
+        let found = history.whole_chain(storage, &namespace, at, allow_gap).await?;
+        plan.warnings.extend(chain_warnings(&namespace, &found.chain));
+        let mut members = Vec::new();
+        for entry in found.entries() {
+            members.push(entry_member(storage, entry).await?);
+        }
+        plan.namespaces.push(NamespaceRestore {
+            destination: namespace.clone(),
+            source: namespace,
+            members,
+            complete_before: Some(found.chain.complete_before),
+            finished: Some(found.chain.finished),
+        });
+    }
+    Ok(plan)
+}
+
+fn chain_warnings(namespace: &str, chain: &Chain) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if chain.overlap {
+        warnings.push(format!("namespace {namespace}: overlap: incrementals that ran beside the full are used"));
+    }
+    for gap in &chain.gaps {
+        warnings.push(format!(
+            "namespace {namespace}: changes between {} and {} may be missing (allow-gap)",
+            gap.earlier, gap.later
+        ));
+    }
+    warnings
+}
+
+/// A listed backup with its files: manifest and sizes are always looked at (rules.md 4.2).
+async fn entry_member(storage: &dyn Storage, entry: &BackupEntry) -> Result<MemberPlan> {
+    let (files, has_manifest) = match wholeness(storage, entry).await? {
+        Wholeness::Broken { reason } => return Err(damaged(&entry.key, &reason)),
+        Wholeness::Whole { manifest: Some(manifest) } => {
+            (manifest_files(storage, &entry.key, &manifest).await?, true)
+        }
+        Wholeness::Whole { manifest: None } => {
+            let listed = storage.list(&entry.key).await?;
+            (listed.into_iter().filter(|object| object.key.ends_with(".asb")).map(plain_file).collect(), false)
+        }
+    };
+    Ok(MemberPlan {
+        key: entry.key.clone(),
+        backup_type: entry.backup_type,
+        created: Some(entry.created),
+        files,
+        has_manifest,
+        records: Some(entry.counts.records),
+        compression: Some(entry.compression),
+        encryption: entry.encryption,
+    })
+}
+
+/// The files that a manifest names, and nothing else in the folder (rules.md 3.10).
+async fn manifest_files(storage: &dyn Storage, key: &str, manifest: &Manifest) -> Result<Vec<FileToRead>> {
+    let mut blocks = BlocksReader::open(storage, key, manifest).await?;
+    let mut files = Vec::with_capacity(manifest.files.len());
+    for file in &manifest.files {
+        files.push(FileToRead {
+            key: join(key, &file.name),
+            size: file.size_bytes,
+            root: file.root(),
+            blocks: Arc::new(blocks.next_file(file).await?),
+        });
+    }
+    Ok(files)
+}
+
+fn plain_file(object: ObjectInfo) -> FileToRead {
+    FileToRead { key: object.key, size: object.size_bytes, root: None, blocks: Arc::default() }
+}
+
+async fn by_path(
+    storage: &Arc<dyn Storage>,
+    config: &RestoreConfig,
+    path: &str,
+    allow_incomplete: bool,
+    cancel: &CancellationToken,
+) -> Result<RestorePlan> {
+    match at_path(storage.as_ref(), path, allow_incomplete).await? {
+        AtPath::Backups { folders, warnings, .. } => {
+            let mut plan = RestorePlan { warnings, ..RestorePlan::default() };
+            for folder in folders {
+                plan.namespaces.push(folder_restore(storage.as_ref(), folder).await?);
+            }
+            Ok(plan)
+        }
+        AtPath::Plain { files, warnings } => {
+            let namespace = plain_namespace(storage, config, &files, cancel).await?;
+            let member = MemberPlan {
+                key: path.to_owned(),
+                backup_type: BackupType::Full,
+                created: None,
+                files: files.into_iter().map(plain_file).collect(),
+                has_manifest: false,
+                records: None,
+                compression: None,
+                encryption: Encryption::None,
+            };
+            let restore = NamespaceRestore {
+                destination: namespace.clone(),
+                source: namespace,
+                members: vec![member],
+                complete_before: None,
+                finished: None,
+            };
+            Ok(RestorePlan { namespaces: vec![restore], warnings })
+        }
+    }
+}
+
+async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<NamespaceRestore> {
+    let metadata = &folder.metadata;
+    let files = match &folder.manifest {
+        Some(manifest) => manifest_files(storage, &folder.key, manifest).await?,
+        None => folder.files.iter().cloned().map(plain_file).collect(),
+    };
+    let member = MemberPlan {
+        key: folder.key.clone(),
+        backup_type: metadata.backup_type(),
+        created: Some(metadata.created),
+        files,
+        has_manifest: folder.manifest.is_some(),
+        records: Some(metadata.record_count),
+        compression: Some(metadata.compression),
+        encryption: folder.manifest.as_ref().map_or(metadata.encryption, |manifest| manifest.encryption),
+    };
+    Ok(NamespaceRestore {
+        source: metadata.namespace.clone(),
+        destination: metadata.namespace.clone(),
+        members: vec![member],
+        complete_before: folder.manifest.as_ref().map(|manifest| manifest.safe_from),
+        finished: metadata.finished,
+    })
+}
+
+/// The namespace of a directory without metadata: the one that the request maps, else the one its first file names.
+async fn plain_namespace(
+    storage: &Arc<dyn Storage>,
+    config: &RestoreConfig,
+    files: &[ObjectInfo],
+    cancel: &CancellationToken,
+) -> Result<String> {
+    if let Some(remap) = &config.policy.remap {
+        return Ok(remap.source.clone());
+    }
+    let first = files.iter().find(|file| file.size_bytes > 0).ok_or_else(|| {
+        Error::permanent("backup-empty", "every file at the path is empty").hint("Check the path.")
+    })?;
+    inspect::namespace_of(storage, &plain_file(first.clone()), cancel).await
+}
+
+/// Renames the one namespace that the policy names.
+fn remap(plan: &mut RestorePlan, config: &RestoreConfig) -> Result<()> {
+    let Some(remap) = &config.policy.remap else { return Ok(()) };
+    match plan.namespaces.as_mut_slice() {
+        [only] if only.source == remap.source => {
+            only.destination.clone_from(&remap.destination);
+            Ok(())
+        }
+        found => {
+            let names: Vec<&str> = found.iter().map(|one| one.source.as_str()).collect();
+            Err(Error::permanent(
+                "bad-remap",
+                format!(
+                    "policy.namespace maps {}, but the restore covers {}",
+                    remap.source,
+                    names.join(", ")
+                ),
+            )
+            .hint("Name the one namespace to restore in \"namespaces\", or restore by its path."))
+        }
+    }
+}
+
+/// Known, not built (rules.md 3.14): said before anything is read.
+fn refuse_encrypted(plan: &RestorePlan) -> Result<()> {
+    let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
+    match members.into_iter().find(|member| member.encryption != Encryption::None) {
+        None => Ok(()),
+        Some(member) => Err(Error::permanent(
+            "not-built",
+            format!("backup {} is encrypted ({}), which cannot be read yet", member.key, member.encryption.abs_word()),
+        )
+        .hint("Restore it with the official tools until encryption is built.")),
+    }
+}
+
+fn damaged(key: &str, reason: &str) -> Error {
+    Error::permanent("backup-damaged", format!("backup {key}: {reason}"))
+        .hint("Restore to an earlier time, or from another copy.")
+}

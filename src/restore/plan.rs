@@ -1,0 +1,150 @@
+//! What a restore will do, as a value that can be printed.
+
+use serde::Serialize;
+
+use crate::catalog::{Compression, Encryption};
+use crate::config::{RestorePolicyConfig, VerifyFirst};
+use crate::engine::FileToRead;
+use crate::error::Result;
+use crate::model::restore_order::{self, Exists, Order, Remembered, Request};
+use crate::model::{BackupType, UnixMillis};
+
+/// What a restore will do.
+#[derive(Debug, Clone, Default)]
+pub struct RestorePlan {
+    /// One entry for each namespace; they go side by side (rules.md 4.8).
+    pub namespaces: Vec<NamespaceRestore>,
+    /// Said in the job.
+    pub warnings: Vec<String>,
+}
+
+/// What a restore will do with one namespace.
+#[derive(Debug, Clone)]
+pub struct NamespaceRestore {
+    /// The namespace of the backups.
+    pub source: String,
+    /// The namespace that is written.
+    pub destination: String,
+    /// The backups, oldest first.
+    pub members: Vec<MemberPlan>,
+    /// Every change stamped before this instant is in it (rules.md 3.3); none where it is not known.
+    pub complete_before: Option<UnixMillis>,
+    /// No change after this instant is in it; none where it is not known.
+    pub finished: Option<UnixMillis>,
+}
+
+/// One backup of a chain.
+#[derive(Debug, Clone)]
+pub struct MemberPlan {
+    /// Its folder.
+    pub key: String,
+    /// Full or incremental; plain directories count as full.
+    pub backup_type: BackupType,
+    /// The start of its run; none for a plain directory.
+    pub created: Option<UnixMillis>,
+    /// Its files.
+    pub files: Vec<FileToRead>,
+    /// Whether a manifest vouches for the files.
+    pub has_manifest: bool,
+    /// Records that must be found in it; none where nobody counted.
+    pub records: Option<u64>,
+    /// How its files are compressed, for the reader of the plan: the files say it themselves.
+    pub compression: Option<Compression>,
+    /// How its files are encrypted.
+    pub encryption: Encryption,
+}
+
+/// How the members of one namespace are written, once the destination was looked at (rules.md 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// Whether nothing was found in the destination.
+    pub destination_empty: bool,
+    /// Order, policy and what is remembered.
+    pub order: restore_order::Plan,
+    /// Whether all bytes are read and checked before the first write (rules.md 4.2).
+    pub verify_first: bool,
+}
+
+impl Way {
+    /// Decides by the table of rules.md 4.3.
+    pub fn choose(
+        policy: &RestorePolicyConfig,
+        disable_reordering: bool,
+        verify_first: VerifyFirst,
+        destination_empty: bool,
+    ) -> Result<Self> {
+        let order = restore_order::plan_order(Request {
+            destination_empty,
+            unique: policy.unique,
+            disable_reordering,
+            replace: policy.replace,
+            no_generation: policy.no_generation,
+        })?;
+        let verify_first = match verify_first {
+            VerifyFirst::Auto => !destination_empty,
+            VerifyFirst::Always => true,
+            VerifyFirst::Never => false,
+        };
+        Ok(Self { destination_empty, order, verify_first })
+    }
+
+    /// Whether each digest is written once.
+    pub fn each_digest_once(&self) -> bool {
+        self.order.remembered == Remembered::All
+    }
+
+    /// The places of the members in the order in which they are written.
+    pub fn places(&self, members: usize) -> Vec<usize> {
+        match self.order.order {
+            Order::NewestFirst => (0..members).rev().collect(),
+            Order::Chronological => (0..members).collect(),
+        }
+    }
+}
+
+impl NamespaceRestore {
+    /// Records in all members, as far as they were counted.
+    pub fn records(&self) -> u64 {
+        self.members.iter().filter_map(|member| member.records).sum()
+    }
+
+    /// For the job's result.
+    pub fn describe(&self, way: &Way) -> impl Serialize + use<> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Described {
+            namespace: String,
+            destination: String,
+            destination_empty: bool,
+            order: &'static str,
+            policy: &'static str,
+            verify_first: bool,
+            complete_before: Option<String>,
+            finished: Option<String>,
+            chain: Vec<String>,
+            bytes: u64,
+            records: u64,
+        }
+        let render = |at: Option<UnixMillis>| at.map(UnixMillis::to_rfc3339);
+        Described {
+            namespace: self.source.clone(),
+            destination: self.destination.clone(),
+            destination_empty: way.destination_empty,
+            order: match way.order.order {
+                Order::NewestFirst => "newest-first",
+                Order::Chronological => "chronological",
+            },
+            policy: match way.order.exists {
+                Exists::CreateOnly => "create-only",
+                Exists::Update => "update",
+                Exists::Replace => "replace",
+            },
+            verify_first: way.verify_first,
+            complete_before: render(self.complete_before),
+            finished: render(self.finished),
+            chain: self.members.iter().map(|member| member.key.clone()).collect(),
+            bytes: self.members.iter().flat_map(|member| &member.files).map(|file| file.size).sum(),
+            records: self.records(),
+        }
+    }
+}

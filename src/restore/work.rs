@@ -1,0 +1,119 @@
+//! One restore: find, claim, then every namespace side by side.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::execute::{Done, Restore};
+use super::find::find;
+use super::plan::RestorePlan;
+use crate::config::RestoreConfig;
+use crate::engine::{ClusterFacts, Connect, ProgressWatch, RestoreCounters};
+use crate::error::{Error, Result};
+use crate::jobs::{Ended, JobContext, Work};
+use crate::storage::Storage;
+
+/// The work of a restore job.
+pub struct RestoreWork {
+    config: RestoreConfig,
+    connect: Arc<dyn Connect>,
+    storage: Arc<dyn Storage>,
+    state_dir: PathBuf,
+}
+
+impl RestoreWork {
+    /// The work of a job that runs with `config`; `state_dir` holds its tables of digests while it runs.
+    pub fn new(
+        config: RestoreConfig,
+        connect: Arc<dyn Connect>,
+        storage: Arc<dyn Storage>,
+        state_dir: PathBuf,
+    ) -> Self {
+        Self { config, connect, storage, state_dir }
+    }
+
+    async fn execute(self, context: &JobContext) -> Result<()> {
+        let cancel = &context.cancel;
+        let plan = find(&self.storage, &self.config, context.clock.now(), cancel).await?;
+        let destination = self.connect.destination(&self.config.destination).await?;
+        let facts = destination.facts().await?;
+        check_namespaces(&plan, &facts)?;
+        let namespaces: Vec<String> =
+            plan.namespaces.iter().map(|namespace| namespace.destination.clone()).collect();
+        context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
+        for warning in &plan.warnings {
+            context.warn("plan", warning.clone());
+        }
+        context.progress.set_total(plan.namespaces.iter().map(super::plan::NamespaceRestore::records).sum());
+        let restore = Restore {
+            parallel: (self.config.policy.parallel as usize / plan.namespaces.len().max(1)).max(1),
+            config: self.config,
+            context: context.clone(),
+            storage: self.storage,
+            destination,
+            state_dir: self.state_dir,
+            watch: Arc::new(ProgressWatch(context.progress.clone())),
+        };
+        let done = join_all(plan.namespaces.iter().map(|namespace| restore.namespace(namespace))).await;
+        report(context, &plan, done)
+    }
+}
+
+#[async_trait]
+impl Work for RestoreWork {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        let cancel = context.cancel.clone();
+        let worked = self.execute(&context).await;
+        match worked {
+            Ok(()) => Ended::Succeeded,
+            Err(_) if cancel.is_cancelled() => Ended::Canceled,
+            Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// The destination must have every namespace before anything is written (abs.md 4.7).
+fn check_namespaces(plan: &RestorePlan, facts: &ClusterFacts) -> Result<()> {
+    match plan.namespaces.iter().find(|namespace| facts.namespace(&namespace.destination).is_none()) {
+        None => Ok(()),
+        Some(missing) => Err(Error::permanent(
+            "namespace-missing",
+            format!("destination cluster does not have required namespace: {}", missing.destination),
+        )
+        .hint("Configure it on the cluster, or map the namespace to another one with policy.namespace.")),
+    }
+}
+
+/// Writes result and counters; fails if a namespace failed, naming those that are whole (rules.md 4.8).
+fn report(context: &JobContext, plan: &RestorePlan, done: Vec<Done>) -> Result<()> {
+    let mut counters = RestoreCounters::default();
+    let mut namespaces = Vec::new();
+    let (mut whole, mut errors) = (Vec::new(), Vec::new());
+    for (namespace, done) in plan.namespaces.iter().zip(done) {
+        counters.add(&done.counters);
+        namespaces.push(json!({
+            "namespace": namespace.source,
+            "plan": done.way.map(|way| json!(namespace.describe(&way))),
+            "counters": done.counters,
+            "error": done.error.as_ref().map(Error::report),
+        }));
+        match done.error {
+            None => whole.push(namespace.destination.clone()),
+            Some(error) => errors.push(error),
+        }
+    }
+    context.set_counters(json!(counters));
+    context.set_result(json!({ "namespaces": namespaces, "restored-whole": whole }));
+    let more = errors.len().saturating_sub(1);
+    match errors.into_iter().next() {
+        None => Ok(()),
+        Some(error) if plan.namespaces.len() == 1 => Err(error),
+        Some(error) => {
+            let whole = if whole.is_empty() { "none".to_owned() } else { whole.join(", ") };
+            Err(error.context(format!("{more} more namespaces failed, restored whole: {whole}")))
+        }
+    }
+}
