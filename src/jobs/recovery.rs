@@ -167,7 +167,7 @@ impl Jobs {
 
 async fn jobs_in(store: &Store, status: JobStatus) -> Result<Vec<JobRow>> {
     let mut tx = store.write().await?;
-    tx.jobs_in(status).await
+    tx.open_jobs_in(status).await
 }
 
 fn has_crashed(job: &JobRow) -> bool {

@@ -362,7 +362,7 @@ impl Bench {
     /// Ends every open job in one transaction.
     async fn end_all_at_once(&self) {
         let mut tx = self.jobs.store().write().await.unwrap();
-        for row in tx.jobs_in(Queued).await.unwrap() {
+        for row in tx.open_jobs_in(Queued).await.unwrap() {
             tx.end_job(&row, &JobEnd::plain(Succeeded), self.clock_now()).await.unwrap();
         }
         tx.commit().await.unwrap();

@@ -384,7 +384,7 @@ impl Tx {
 
     /// Renews the leases of every job that `owner` runs.
     pub async fn renew_leases(&mut self, owner: &str, until: UnixMillis) -> Result<()> {
-        sqlx::query("UPDATE jobs SET lease_until_ms = ? WHERE status = 'running' AND owner = ?")
+        sqlx::query("UPDATE jobs SET lease_until_ms = ? WHERE status = 'running' AND finished_ms IS NULL AND owner = ?")
             .bind(until.0)
             .bind(owner)
             .execute(&mut *self.0)
@@ -414,10 +414,12 @@ impl Tx {
 
     /// The latest `created` of any run of the routine (rules.md 3.1).
     pub async fn latest_created(&mut self, routine: &str) -> Result<Option<UnixMillis>> {
-        let latest: Option<i64> = sqlx::query_scalar("SELECT max(created_ms) FROM jobs WHERE routine = ?")
-            .bind(routine)
-            .fetch_one(&mut *self.0)
-            .await?;
+        let latest: Option<i64> = sqlx::query_scalar(
+            "SELECT max(created_ms) FROM jobs WHERE routine = ? AND created_ms IS NOT NULL",
+        )
+        .bind(routine)
+        .fetch_one(&mut *self.0)
+        .await?;
         Ok(latest.map(UnixMillis))
     }
 }

@@ -147,7 +147,7 @@ impl Tx {
     /// The slots above the mark of their schedule: there are some only after the clock was set back (rules.md 1.4).
     pub async fn slots_above_marks(&mut self) -> Result<Vec<SlotRow>> {
         Ok(sqlx::query_as(
-            "SELECT s.* FROM schedules c JOIN slots s ON s.routine = c.routine AND s.type = c.type \
+            "SELECT s.* FROM schedules c CROSS JOIN slots s ON s.routine = c.routine AND s.type = c.type \
              AND s.state <> 'void' AND s.fire_s > coalesce(c.mark_ms, c.effective_from_ms - 1) / 1000",
         )
         .fetch_all(&mut *self.0)
