@@ -1,9 +1,16 @@
 //! The time model: pure functions of values, with `now` as a parameter (rules.md 1, 3 to 5).
 
+pub mod cron;
+pub mod ledger;
 pub mod name;
+pub mod partitions;
+pub mod schedule;
 pub mod status;
 pub mod time;
 
+pub use cron::{Cron, CronError};
 pub use name::check_name;
+pub use partitions::{PartitionSet, parse_partition_list, partition_of};
+pub use schedule::Schedule;
 pub use status::{BackupType, JobKind, JobStatus};
 pub use time::UnixMillis;
