@@ -1,9 +1,12 @@
 //! The time model: pure functions of values, with `now` as a parameter (rules.md 1, 3 to 5).
 
+pub mod chain;
 pub mod cron;
 pub mod ledger;
 pub mod name;
 pub mod partitions;
+pub mod restore_order;
+pub mod retention;
 pub mod schedule;
 pub mod status;
 pub mod time;
@@ -14,3 +17,6 @@ pub use partitions::{PartitionSet, parse_partition_list, partition_of};
 pub use schedule::Schedule;
 pub use status::{BackupType, JobKind, JobStatus};
 pub use time::UnixMillis;
+
+#[cfg(test)]
+mod property_tests;

@@ -158,19 +158,19 @@ pub fn plan_wake(wake: &Wake<'_>) -> WakePlan {
     let mut plan = WakePlan { next_wake: wake.now.plus_ms(SLEEP_MAX_MS), ..WakePlan::default() };
     let downtime = wake.store_failed || wake.last_wake.is_none_or(|last| wake.now.since(last) > DOWNTIME_MS);
     for routine in wake.routines {
-        let mut full = routine.full.as_ref().map(|table| Due::of(routine, BackupType::Full, table, wake.now));
-        let mut incremental = routine
-            .incremental
-            .as_ref()
-            .map(|table| Due::of(routine, BackupType::Incremental, table, wake.now));
+        let tables = [(BackupType::Full, &routine.full), (BackupType::Incremental, &routine.incremental)];
+        let mut dues: Vec<Due<'_>> = tables
+            .into_iter()
+            .filter_map(|(backup_type, table)| Some(Due::of(routine, backup_type, table.as_ref()?, wake.now)))
+            .collect();
         if !routine.disabled {
             if downtime {
-                catch_up(routine, full.as_ref(), incremental.as_ref(), wake.now, &mut plan);
+                catch_up(routine, &dues, wake.now, &mut plan);
             } else {
-                fire_all(routine, full.as_mut(), incremental.as_mut(), wake.now, &mut plan);
+                fire_all(routine, &mut dues, wake.now, &mut plan);
             }
         }
-        for due in [full, incremental].into_iter().flatten() {
+        for due in dues {
             due.finish(routine, wake.now, &mut plan);
         }
     }
@@ -272,19 +272,13 @@ impl<'a> Due<'a> {
 }
 
 /// After a downtime (rules.md 1.3): at most one slot of the routine fires, the others are missed.
-fn catch_up(
-    routine: &RoutineSlots<'_>,
-    full: Option<&Due<'_>>,
-    incremental: Option<&Due<'_>>,
-    now: UnixMillis,
-    plan: &mut WakePlan,
-) {
-    let caught_full = full.and_then(|due| due.to_catch_up(routine, now));
-    let caught_incremental =
-        incremental.filter(|_| caught_full.is_none()).and_then(|due| due.to_catch_up(routine, now));
-    for (due, caught) in [(full, caught_full), (incremental, caught_incremental)] {
-        let Some(due) = due else { continue };
+fn catch_up(routine: &RoutineSlots<'_>, dues: &[Due<'_>], now: UnixMillis, plan: &mut WakePlan) {
+    let mut fired = false;
+    for due in dues {
+        // The full comes first: if both could be caught up, only the full is.
+        let caught = if fired { None } else { due.to_catch_up(routine, now) };
         if let Some(slot) = caught {
+            fired = true;
             plan.fires.push(fire(routine, due.backup_type, slot, now, true));
         }
         if let Some(slots) = due.count_missed(caught) {
@@ -295,38 +289,31 @@ fn catch_up(
 }
 
 /// While the process runs, every due slot fires, however late (rules.md 1.2).
-fn fire_all(
-    routine: &RoutineSlots<'_>,
-    mut full: Option<&mut Due<'_>>,
-    mut incremental: Option<&mut Due<'_>>,
-    now: UnixMillis,
-    plan: &mut WakePlan,
-) {
-    let full_from = full.as_ref().map(|full| (full.table.schedule, full.effective_from));
+fn fire_all(routine: &RoutineSlots<'_>, dues: &mut [Due<'_>], now: UnixMillis, plan: &mut WakePlan) {
+    let full = dues.iter().find(|due| due.backup_type == BackupType::Full);
+    let full = full.map(|full| (full.table.schedule, full.effective_from));
     let full_fires_at =
-        |slot: UnixMillis| full_from.is_some_and(|(schedule, from)| slot >= from && schedule.fires_at(slot));
-    for due in [full.as_deref_mut(), incremental.as_deref_mut()].into_iter().flatten() {
+        |slot: UnixMillis| full.is_some_and(|(schedule, from)| slot >= from && schedule.fires_at(slot));
+    for due in dues {
         let Some(newest) = due.newest else { continue };
-        let (backup_type, mut last) = (due.backup_type, due.after);
+        let backup_type = due.backup_type;
         let slots = due.table.schedule.slots_after(due.after).take_while(|slot| *slot <= newest);
         for slot in slots.take(COUNT_MAX as usize) {
-            last = slot;
+            // What the cap leaves over stays due for the next wake-up.
+            due.newest = Some(slot);
             if !due.is_free(slot) {
                 continue;
             }
-            let key = SlotKey { routine: routine.routine.to_owned(), backup_type, slot };
             // rules.md 1.7
             if backup_type == BackupType::Incremental
                 && !routine.concurrent_incremental
                 && full_fires_at(slot)
             {
-                plan.full_due.push(key);
+                plan.full_due.push(SlotKey { routine: routine.routine.to_owned(), backup_type, slot });
             } else {
                 plan.fires.push(fire(routine, backup_type, slot, now, false));
             }
         }
-        // What the cap left over stays due for the next wake-up.
-        due.newest = Some(last);
     }
 }
 
