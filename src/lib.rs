@@ -3,6 +3,8 @@
 //! The rooms, from the ground up (a room uses only those above it): see `ARCHITECTURE.md`.
 
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod model;
+pub mod secrets;
 pub mod tasks;

@@ -1,0 +1,80 @@
+//! What is wrong between the parts of a configuration.
+
+use super::Config;
+use super::problem::{Path, Problem, ProblemKind, Problems, clip};
+use super::suggest::did_you_mean;
+use crate::model::check_name;
+
+impl Config {
+    pub(super) fn check_into(&self, problems: &mut Problems) {
+        self.check_names(problems);
+        for (name, routine) in &self.backup_routines {
+            let mut refer = |key, kind, target: Option<&str>, known: Vec<&str>| {
+                let path = Path::from(["backup-routines", name, key]);
+                problems_of_reference(problems, path, kind, target, known);
+            };
+            refer(
+                "source-cluster",
+                "cluster",
+                Some(&routine.source_cluster),
+                names(&self.aerospike_clusters),
+            );
+            refer("storage", "storage", Some(&routine.storage), names(&self.storage));
+            refer("backup-policy", "policy", routine.backup_policy.as_deref(), names(&self.backup_policies));
+            refer(
+                "secret-agent",
+                "secret agent",
+                routine.secret_agent.as_deref(),
+                names(&self.secret_agents),
+            );
+        }
+    }
+
+    /// Every name must be a single path segment (abs.md 2.1 [3.7]); a routine's is a folder in storage.
+    fn check_names(&self, problems: &mut Problems) {
+        let sections = [
+            ("aerospike-clusters", names(&self.aerospike_clusters)),
+            ("secret-agents", names(&self.secret_agents)),
+            ("storage", names(&self.storage)),
+            ("backup-policies", names(&self.backup_policies)),
+            ("backup-routines", names(&self.backup_routines)),
+        ];
+        for (section, names) in sections {
+            for name in names {
+                if let Err(reason) = check_name(name) {
+                    let message = format!("name \"{}\" {reason}", clip(name));
+                    problems.push(Problem::new(ProblemKind::Value, Path::from([section, name]), message));
+                }
+            }
+        }
+    }
+}
+
+/// An empty name was refused where it stands.
+fn problems_of_reference(
+    problems: &mut Problems,
+    path: Path,
+    kind: &str,
+    target: Option<&str>,
+    known: Vec<&str>,
+) {
+    let Some(target) = target.filter(|target| !target.is_empty()) else { return };
+    if !known.contains(&target) {
+        problems.push(not_found(path, kind, target, known));
+    }
+}
+
+/// A name that nothing has, in ABS's words.
+pub(super) fn not_found<'a>(
+    path: Path,
+    kind: &str,
+    target: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Problem {
+    let message = format!("not found validation error: {kind} \"{}\"", clip(target));
+    Problem::new(ProblemKind::Value, path, message).hint(did_you_mean(target, known))
+}
+
+pub(super) fn names<T>(entities: &std::collections::BTreeMap<String, T>) -> Vec<&str> {
+    entities.keys().map(String::as_str).collect()
+}

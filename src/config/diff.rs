@@ -1,0 +1,117 @@
+//! What differs between two configurations: for a change at run time (abs.md 4.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use super::Config;
+
+/// What differs between two configurations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigDiff {
+    /// The fields of `service` whose effect differs, as `service.http.port`: a change needs a restart.
+    pub service: Vec<String>,
+    /// The clusters.
+    pub clusters: Changes,
+    /// The secret agents.
+    pub secret_agents: Changes,
+    /// The storages.
+    pub storage: Changes,
+    /// The policies.
+    pub policies: Changes,
+    /// The routines themselves.
+    pub routines: Changes,
+    /// The routines whose jobs would run otherwise, also because of what they name; not those removed.
+    pub affected: BTreeSet<String>,
+}
+
+/// What differs between two maps of named things.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Only in the new one.
+    pub added: BTreeSet<String>,
+    /// Only in the old one.
+    pub removed: BTreeSet<String>,
+    /// In both, but different.
+    pub changed: BTreeSet<String>,
+}
+
+impl ConfigDiff {
+    /// What must be done to come from `old` to `new`.
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let mut diff = Self {
+            service: Vec::new(),
+            clusters: Changes::between(&old.aerospike_clusters, &new.aerospike_clusters),
+            secret_agents: Changes::between(&old.secret_agents, &new.secret_agents),
+            storage: Changes::between(&old.storage, &new.storage),
+            policies: Changes::between(&old.backup_policies, &new.backup_policies),
+            routines: Changes::between(&old.backup_routines, &new.backup_routines),
+            affected: BTreeSet::new(),
+        };
+        // With the defaults: to spell out a default is no change.
+        let service = |config: &Config| serde_json::to_value(config.service()).unwrap_or_default();
+        differing("service", &service(old), &service(new), &mut diff.service);
+        for (name, routine) in &new.backup_routines {
+            let by_name = |changes: &Changes, target: &str| changes.changed.contains(target);
+            if diff.routines.added.contains(name)
+                || diff.routines.changed.contains(name)
+                || by_name(&diff.clusters, &routine.source_cluster)
+                || by_name(&diff.storage, &routine.storage)
+                || routine.backup_policy.as_deref().is_some_and(|policy| by_name(&diff.policies, policy))
+            {
+                diff.affected.insert(name.clone());
+            }
+        }
+        diff
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+
+    /// The refusal of a change that needs a restart, in ABS's words; none if there is no such change.
+    pub fn static_change(&self) -> Option<String> {
+        if self.service.is_empty() {
+            return None;
+        }
+        Some(format!("static configuration has changed: {}", self.service.join(", ")))
+    }
+}
+
+impl Changes {
+    fn between<T: PartialEq>(old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Self {
+        let only = |these: &BTreeMap<String, T>, those: &BTreeMap<String, T>| {
+            these.keys().filter(|name| !those.contains_key(*name)).cloned().collect()
+        };
+        Self {
+            added: only(new, old),
+            removed: only(old, new),
+            changed: new
+                .iter()
+                .filter(|(name, value)| old.get(*name).is_some_and(|before| before != *value))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// The paths of the leaves in which two documents differ.
+fn differing(path: &str, old: &Json, new: &Json, found: &mut Vec<String>) {
+    match (old, new) {
+        (Json::Object(old), Json::Object(new)) => {
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for key in keys {
+                let at = |side: &serde_json::Map<String, Json>| side.get(key).cloned().unwrap_or_default();
+                differing(&format!("{path}.{key}"), &at(old), &at(new), found);
+            }
+        }
+        (old, new) if old != new => found.push(path.to_owned()),
+        _ => {}
+    }
+}

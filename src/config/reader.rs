@@ -1,0 +1,450 @@
+//! A typed reader over the tree: it collects every problem instead of stopping at the first.
+//!
+//! A section knows its keys by what was asked of it, so no list of keys stands beside the code; what was never
+//! asked for is unknown.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use serde_json::Value as Json;
+
+use super::problem::{Path, Problem, ProblemKind, Problems, Step, clip};
+use super::suggest::did_you_mean;
+use super::tree::{Entry, Node, Value, plain_flag, plain_int};
+use super::unbuilt::{DEPRECATED, unbuilt};
+use crate::model::UnixMillis;
+
+/// What a section is; unbuilt and deprecated keys are listed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Document,
+    Service,
+    Http,
+    Logger,
+    ServiceBackup,
+    Cluster,
+    Seed,
+    SecretAgent,
+    Storage,
+    LocalStorage,
+    Policy,
+    Retry,
+    Compression,
+    Routine,
+    Restore,
+    RestoreTimestamp,
+    RestorePolicy,
+    Remap,
+}
+
+impl Kind {
+    /// Where such a section stands in a document or request.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Document => "",
+            Self::Service => "service",
+            Self::Http => "service.http",
+            Self::Logger => "service.logger",
+            Self::ServiceBackup => "service.backup",
+            Self::Cluster => "aerospike-clusters.*",
+            Self::Seed => "aerospike-clusters.*.seed-nodes[*]",
+            Self::SecretAgent => "secret-agents.*",
+            Self::Storage => "storage.*",
+            Self::LocalStorage => "storage.*.local-storage",
+            Self::Policy => "backup-policies.*",
+            Self::Retry => "backup-policies.*.retry-policy",
+            Self::Compression => "backup-policies.*.compression",
+            Self::Routine => "backup-routines.*",
+            Self::Restore | Self::RestoreTimestamp => "restore",
+            Self::RestorePolicy => "restore.policy",
+            Self::Remap => "restore.policy.namespace",
+        }
+    }
+}
+
+/// Something that a section of a document says.
+pub(crate) trait Read: Default {
+    const KIND: Kind;
+    fn read(section: &mut Section<'_>) -> Self;
+}
+
+/// What all sections of one document share.
+pub(crate) struct Reading {
+    /// Where the words differ: ABS says `field "x" not found` of YAML and `unknown field "x"` of JSON.
+    pub(crate) json: bool,
+    /// The present, for schedules that would never fire.
+    pub(crate) now: UnixMillis,
+    problems: RefCell<Problems>,
+}
+
+impl Reading {
+    pub(crate) fn new(json: bool, now: UnixMillis) -> Self {
+        Self { json, now, problems: RefCell::default() }
+    }
+
+    pub(crate) fn push(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    pub(crate) fn into_problems(self) -> Problems {
+        self.problems.into_inner()
+    }
+
+    /// Reads the whole document.
+    pub(crate) fn read<T: Read>(&self, root: &Node) -> T {
+        self.read_at(root, Path::default())
+    }
+
+    fn read_at<T: Read>(&self, node: &Node, path: Path) -> T {
+        let Value::Map(entries) = &node.value else {
+            self.push(Problem::new(ProblemKind::Shape, path, "must be a mapping; an empty one is {}"));
+            return T::default();
+        };
+        let mut section = Section { reading: self, kind: T::KIND, path, entries, asked: Vec::new() };
+        let value = T::read(&mut section);
+        section.refuse_unknown();
+        value
+    }
+}
+
+/// One mapping of a document.
+pub(crate) struct Section<'t> {
+    reading: &'t Reading,
+    kind: Kind,
+    path: Path,
+    entries: &'t [Entry],
+    asked: Vec<&'static str>,
+}
+
+impl<'t> Section<'t> {
+    /// The present.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.reading.now
+    }
+
+    /// Whether the key is given, and not as null.
+    pub(crate) fn has(&mut self, key: &'static str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// A text.
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
+        let node = self.get(key)?;
+        let text = text_of(node);
+        if text.is_none() {
+            self.wrong_type(key, "a text", node);
+        }
+        text
+    }
+
+    /// A text that must be there and not be empty.
+    pub(crate) fn filled(&mut self, key: &'static str) -> String {
+        let given = self.has(key);
+        let text = self.text(key);
+        if !given || text.as_deref() == Some("") {
+            self.missing(key);
+        }
+        text.unwrap_or_default()
+    }
+
+    /// A text that is used as one, where an empty one is as good as none (ABS).
+    pub(crate) fn optional(&mut self, key: &'static str) -> Option<String> {
+        self.text(key).filter(|text| !text.is_empty())
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let node = self.get(key)?;
+        let flag = match &node.value {
+            Value::Bool(flag) => Some(*flag),
+            Value::Plain(text) => plain_flag(text),
+            _ => None,
+        };
+        if flag.is_none() {
+            self.wrong_type(key, "true or false", node);
+        }
+        flag
+    }
+
+    /// An integer in `range`.
+    pub(crate) fn int<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Option<T> {
+        let node = self.get(key)?;
+        let (Value::Plain(text) | Value::Number(text)) = &node.value else {
+            self.wrong_type(key, "an integer", node);
+            return None;
+        };
+        let Some(number) = plain_int(text) else {
+            if is_long_integer(text) {
+                self.reject(key, out_of_range(key, text, &range));
+            } else {
+                self.wrong_type(key, "an integer", node);
+            }
+            return None;
+        };
+        if !range.contains(&number) {
+            self.reject(key, out_of_range(key, &number.to_string(), &range));
+            return None;
+        }
+        T::try_from(number).ok()
+    }
+
+    /// A number in `range`, with or without a fraction.
+    pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        let node = self.get(key)?;
+        let number = match &node.value {
+            Value::Plain(text) | Value::Number(text) => text.parse::<f64>().ok().filter(|n| n.is_finite()),
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.wrong_type(key, "a number", node);
+            return None;
+        };
+        if !range.contains(&number) {
+            self.reject(
+                key,
+                format!(
+                    "invalid value validation error: \"{key}\" {number} invalid, should be between {} and {}",
+                    range.start(),
+                    range.end()
+                ),
+            );
+            return None;
+        }
+        Some(number)
+    }
+
+    /// One of a few words; case does not count.
+    pub(crate) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
+        let given = self.optional(key)?;
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&given));
+        if found.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let message = format!(
+                "invalid value validation error: \"{key}\" \"{}\" invalid, should be one of {}",
+                clip(&given),
+                known.join(", ")
+            );
+            let hint = did_you_mean(&given, known);
+            self.push(Problem::new(ProblemKind::Value, self.path.then(key), message).hint(hint));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        let items = self.items(key)?;
+        let mut texts = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match text_of(item) {
+                Some(text) => texts.push(text),
+                None => self.push(Problem::new(
+                    ProblemKind::Shape,
+                    self.path.then(key).item(index),
+                    "must be a text",
+                )),
+            }
+        }
+        Some(texts)
+    }
+
+    /// A list of sections.
+    pub(crate) fn list<T: Read>(&mut self, key: &'static str) -> Option<Vec<T>> {
+        let items = self.items(key)?;
+        let path = self.path.then(key);
+        Some(
+            items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| self.reading.read_at(item, path.item(index)))
+                .collect(),
+        )
+    }
+
+    /// A section below.
+    pub(crate) fn child<T: Read>(&mut self, key: &'static str) -> Option<T> {
+        let node = self.get(key)?;
+        Some(self.reading.read_at(node, self.path.then(key)))
+    }
+
+    /// Named sections below.
+    pub(crate) fn children<T: Read>(&mut self, key: &'static str) -> BTreeMap<String, T> {
+        let Some(node) = self.get(key) else { return BTreeMap::new() };
+        let path = self.path.then(key);
+        let Value::Map(entries) = &node.value else {
+            self.push(Problem::new(ProblemKind::Shape, path, "must be a mapping of names"));
+            return BTreeMap::new();
+        };
+        entries
+            .iter()
+            .map(|entry| {
+                let value = self.reading.read_at(&entry.node, path.then(entry.key.as_str()));
+                (entry.key.clone(), value)
+            })
+            .collect()
+    }
+
+    /// Refuses what is known but not built, and returns what of it was given and asks for nothing.
+    pub(crate) fn idle(&mut self) -> Idle {
+        let mut idle = Idle::new();
+        let kind = self.kind;
+        for row in unbuilt().iter().filter(|row| row.section == kind) {
+            let Some(node) = self.get(row.key) else { continue };
+            let given = node.to_json();
+            if row.is_neutral(&given) {
+                idle.insert(row.key, given);
+            } else {
+                let message = format!("\"{}\" is known but not built yet: {}", row.key, row.what);
+                self.push(
+                    Problem::new(ProblemKind::Unbuilt, self.path.then(row.key), message)
+                        .hint(Some("remove it to start without it".into())),
+                );
+            }
+        }
+        idle
+    }
+
+    /// Says that a value cannot be.
+    pub(crate) fn reject(&self, key: &'static str, message: impl Into<String>) {
+        self.push(Problem::new(ProblemKind::Value, self.path.then(key), message));
+    }
+
+    /// Says that an item of a list cannot be.
+    pub(crate) fn reject_item(&self, key: &'static str, index: usize, message: impl Into<String>) {
+        self.push(Problem::new(ProblemKind::Value, self.path.then(key).item(index), message));
+    }
+
+    /// Says that the section itself cannot be.
+    pub(crate) fn reject_all(&self, message: impl Into<String>) {
+        self.push(Problem::new(ProblemKind::Value, self.path.clone(), message));
+    }
+
+    /// Says that a field must be given, in ABS's words.
+    pub(crate) fn missing(&self, key: &'static str) {
+        self.reject(key, format!("empty field validation error: \"{key}\" required"));
+    }
+
+    /// Says that one of two fields must be given, in ABS's words.
+    pub(crate) fn missing_either(&self, one: &'static str, other: &'static str) {
+        self.reject(
+            one,
+            format!("required fields validation error: must specify either \"{one}\" or \"{other}\""),
+        );
+    }
+
+    /// Refuses two fields at once, in ABS's words.
+    pub(crate) fn exclusive(&mut self, one: &'static str, other: &'static str) {
+        if self.has(one) && self.has(other) {
+            self.reject(
+                other,
+                format!("mutually exclusive fields validation error: cannot specify both \"{one}\" and \"{other}\""),
+            );
+        }
+    }
+
+    fn get(&mut self, key: &'static str) -> Option<&'t Node> {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        (entry.node.value != Value::Null).then_some(&entry.node)
+    }
+
+    fn items(&mut self, key: &'static str) -> Option<&'t [Node]> {
+        let node = self.get(key)?;
+        if let Value::List(items) = &node.value {
+            return Some(items);
+        }
+        self.wrong_type(key, "a list", node);
+        None
+    }
+
+    fn refuse_unknown(&mut self) {
+        for entry in self.entries {
+            if self.asked.iter().any(|key| *key == entry.key) {
+                continue;
+            }
+            let name = clip(&entry.key);
+            let path = self.path.then(entry.key.as_str());
+            let deprecated = DEPRECATED.iter().find(|(kind, key, _)| *kind == self.kind && *key == entry.key);
+            let problem = if let Some((_, _, instead)) = deprecated {
+                Problem::new(ProblemKind::Shape, path, format!("field \"{name}\" {instead}"))
+            } else {
+                let message = if self.reading.json {
+                    format!("unknown field \"{name}\"")
+                } else {
+                    format!("field \"{name}\" not found")
+                };
+                let hint = did_you_mean(&entry.key, self.asked.iter().copied());
+                Problem::new(ProblemKind::Shape, path, message).hint(hint)
+            };
+            self.push(problem);
+        }
+    }
+
+    /// Shows the value: not for fields that may hold a secret.
+    fn wrong_type(&self, key: &'static str, wanted: &str, node: &Node) {
+        let found = match &node.value {
+            Value::Plain(text) | Value::Text(text) => format!("\"{}\"", clip(text)),
+            Value::Number(text) => clip(text),
+            Value::Bool(flag) => flag.to_string(),
+            Value::List(_) => "a list".into(),
+            Value::Map(_) => "a mapping".into(),
+            Value::Null => "null".into(),
+        };
+        let message = format!("\"{key}\" must be {wanted}, not {found}");
+        self.push(Problem::new(ProblemKind::Shape, self.path.then(key), message));
+    }
+
+    fn push(&self, problem: Problem) {
+        self.reading.push(problem);
+    }
+}
+
+/// Options that are not built and were given a value that asks for nothing: kept to be written back.
+pub type Idle = BTreeMap<&'static str, Json>;
+
+impl From<String> for Step {
+    fn from(key: String) -> Self {
+        Self::Key(key)
+    }
+}
+
+fn text_of(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Plain(text) | Value::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Digits that fit no 64 bits: out of every range, but an integer.
+fn is_long_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.len() > 18 && digits.chars().all(|c| c.is_ascii_digit() || c == '_') && !digits.starts_with('0')
+}
+
+/// In ABS's words where the lower end is the usual one.
+fn out_of_range(key: &str, number: &str, range: &RangeInclusive<i64>) -> String {
+    let (min, max) = (*range.start(), *range.end());
+    let shown = clip(number);
+    let below = shown.starts_with('-') || shown == "0";
+    match min {
+        1 if below => {
+            format!(
+                "non-positive value validation error: \"{key}\" {shown} invalid, should be positive number"
+            )
+        }
+        0 if below => {
+            format!(
+                "negative value validation error: \"{key}\" {shown} invalid, should not be negative number"
+            )
+        }
+        _ => format!(
+            "invalid value validation error: \"{key}\" {shown} invalid, should be between {min} and {max}"
+        ),
+    }
+}

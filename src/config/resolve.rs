@@ -1,0 +1,279 @@
+//! What a job runs with: plain values with every default applied and every name followed.
+
+use std::path::{Path as FilePath, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+use super::check::{names, not_found};
+use super::cluster::{Cluster, ClusterConfig};
+use super::policy::PolicyConfig;
+use super::problem::{Path, Problem, ProblemKind, Problems};
+use super::restore::{
+    RestoreCare, RestoreEnds, RestorePolicyConfig, RestoreRequest, RestoreTimestampRequest,
+};
+use super::routine::{RoutineSchedule, Scope};
+use super::service::{ServiceConfig, TimestampFormat};
+use super::storage::{StorageConfig, StoragePlace};
+use crate::error::{Error, Result};
+use crate::model::UnixMillis;
+
+/// A routine with everything it names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutineConfig {
+    /// Whether it rests.
+    pub disabled: bool,
+    /// When it runs.
+    pub schedule: RoutineSchedule,
+    /// What its jobs run with.
+    pub job: JobConfig,
+}
+
+/// What a backup job runs with, as kept in its row: no part of it can hold a secret (rules.md 7.4).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct JobConfig {
+    /// The routine's name.
+    pub routine: String,
+    /// Where the records are.
+    pub cluster: ClusterConfig,
+    /// Where the backup goes.
+    pub storage: StorageConfig,
+    /// The policy's name; none: the defaults.
+    pub policy_name: Option<String>,
+    /// How.
+    pub policy: PolicyConfig,
+    /// Which records.
+    pub scope: Scope,
+    /// The readable suffix of the backup's folder.
+    pub timestamp_format: Option<TimestampFormat>,
+}
+
+/// What a restore job runs with, as kept in its row: no part of it can hold a secret (rules.md 7.4).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RestoreConfig {
+    /// What is restored.
+    pub target: RestoreTarget,
+    /// Where the backups are.
+    pub source: StorageConfig,
+    /// Where the records go.
+    pub destination: ClusterConfig,
+    /// How.
+    pub policy: RestorePolicyConfig,
+    /// How things that may be wrong are met.
+    pub care: RestoreCare,
+}
+
+/// What is restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestoreTarget {
+    /// One folder.
+    #[serde(rename_all = "kebab-case")]
+    Path {
+        /// The folder, below the storage's root.
+        path: String,
+        /// Whether a folder of a routine without `metadata.yaml` may be restored (rules.md 4.10).
+        allow_incomplete: bool,
+    },
+    /// What a routine had saved at an instant.
+    #[serde(rename_all = "kebab-case")]
+    Time {
+        /// The routine's name; it may be one that is not configured.
+        routine: String,
+        /// The instant.
+        time: UnixMillis,
+        /// Which namespaces; empty: rules.md 3.8.
+        namespaces: Vec<String>,
+        /// Whether members are applied in the order of time.
+        disable_reordering: bool,
+        /// Whether a chain with a gap may be restored.
+        allow_gap: bool,
+    },
+}
+
+impl Config {
+    /// `service` with its defaults.
+    pub fn service(&self) -> ServiceConfig {
+        self.service.clone().unwrap_or_default().resolve()
+    }
+
+    /// A cluster with its defaults; `cluster-unknown`.
+    pub fn cluster(&self, name: &str) -> Result<ClusterConfig> {
+        let cluster = self.aerospike_clusters.get(name).ok_or_else(|| unknown("cluster", name))?;
+        Ok(cluster.resolve(Some(name)))
+    }
+
+    /// A storage with its defaults; `storage-unknown`.
+    pub fn storage(&self, name: &str) -> Result<StorageConfig> {
+        self.storage
+            .get(name)
+            .and_then(|storage| storage.resolve(Some(name)))
+            .ok_or_else(|| unknown("storage", name))
+    }
+
+    /// A policy with its defaults; `policy-unknown`. No name: all defaults.
+    pub fn policy(&self, name: Option<&str>) -> Result<PolicyConfig> {
+        match name {
+            None => Ok(super::Policy::default().resolve()),
+            Some(name) => {
+                Ok(self.backup_policies.get(name).ok_or_else(|| unknown("policy", name))?.resolve())
+            }
+        }
+    }
+
+    /// A routine with everything it names; `routine-unknown`.
+    pub fn routine(&self, name: &str, now: UnixMillis) -> Result<RoutineConfig> {
+        let routine = self.backup_routines.get(name).ok_or_else(|| unknown("routine", name))?;
+        let broken = |reason: String| {
+            Error::permanent("config-invalid", format!("routine \"{name}\": {reason}"))
+                .hint("Run holdfast check.")
+        };
+        let backup = self.service().backup;
+        Ok(RoutineConfig {
+            disabled: routine.disabled.unwrap_or(false),
+            schedule: routine.schedule(&backup.schedule_timezone, now).map_err(broken)?,
+            job: JobConfig {
+                routine: name.to_owned(),
+                cluster: self.cluster(&routine.source_cluster)?,
+                storage: self.storage(&routine.storage)?,
+                policy_name: routine.backup_policy.clone(),
+                policy: self.policy(routine.backup_policy.as_deref())?,
+                scope: routine.scope().map_err(broken)?,
+                timestamp_format: backup.timestamp_format,
+            },
+        })
+    }
+
+    /// Every routine, by name.
+    pub fn routines(&self, now: UnixMillis) -> Result<Vec<RoutineConfig>> {
+        self.backup_routines.keys().map(|name| self.routine(name, now)).collect()
+    }
+
+    /// The directories under which a request's inline `local-storage` may lie: the configured ones.
+    pub fn local_roots(&self) -> Vec<PathBuf> {
+        let storages = self.storage.values().filter_map(|storage| storage.local_storage.as_ref());
+        let mut roots: Vec<PathBuf> = storages.map(|local| PathBuf::from(&local.path)).collect();
+        roots.extend(self.service().local_roots);
+        roots
+    }
+
+    /// What `POST /v1/restore/full` runs with.
+    pub fn resolve_restore(&self, request: &RestoreRequest) -> std::result::Result<RestoreConfig, Problems> {
+        let mut problems = Problems::default();
+        let source = self.source(&request.ends, &mut problems);
+        let destination = self.destination(&request.ends, &mut problems);
+        let target = RestoreTarget::Path {
+            path: request.backup_data_path.clone(),
+            allow_incomplete: request.allow_incomplete,
+        };
+        let policy = request.policy.resolve();
+        restore_config(problems, target, source, destination, policy, request.care)
+    }
+
+    /// What `POST /v1/restore/timestamp` runs with: what the request leaves out is the routine's own.
+    pub fn resolve_restore_timestamp(
+        &self,
+        request: &RestoreTimestampRequest,
+    ) -> std::result::Result<RestoreConfig, Problems> {
+        let mut problems = Problems::default();
+        let routine = self.backup_routines.get(&request.routine);
+        let mut source = self.source(&request.ends, &mut problems);
+        let mut destination = self.destination(&request.ends, &mut problems);
+        if problems.is_empty() && (source.is_none() || destination.is_none()) {
+            match routine {
+                Some(routine) => {
+                    source = source.or_else(|| self.storage(&routine.storage).ok());
+                    destination = destination.or_else(|| self.cluster(&routine.source_cluster).ok());
+                }
+                None => problems.push(not_found(
+                    Path::from(["routine"]),
+                    "routine",
+                    &request.routine,
+                    names(&self.backup_routines),
+                )),
+            }
+        }
+        let target = RestoreTarget::Time {
+            routine: request.routine.clone(),
+            time: UnixMillis(request.time),
+            namespaces: request.namespaces.clone(),
+            disable_reordering: request.disable_reordering,
+            allow_gap: request.allow_gap,
+        };
+        let policy = request.policy.resolve();
+        restore_config(problems, target, source, destination, policy, request.care)
+    }
+
+    fn source(&self, ends: &RestoreEnds, problems: &mut Problems) -> Option<StorageConfig> {
+        if let Some(name) = &ends.source_name {
+            let found = self.storage(name).ok();
+            if found.is_none() {
+                problems.push(not_found(Path::from(["source-name"]), "storage", name, names(&self.storage)));
+            }
+            return found;
+        }
+        let storage = ends.source.as_ref()?.resolve(None)?;
+        let StoragePlace::Local { path, .. } = &storage.place;
+        if !self.is_under_local_root(path) {
+            problems.push(Problem::new(
+                ProblemKind::Value,
+                Path::from(["source", "local-storage", "path"]),
+                "\"path\" lies under no configured local-storage and none of service.local-roots",
+            ));
+        }
+        Some(storage)
+    }
+
+    fn destination(&self, ends: &RestoreEnds, problems: &mut Problems) -> Option<ClusterConfig> {
+        if let Some(name) = &ends.destination_name {
+            let found = self.cluster(name).ok();
+            if found.is_none() {
+                let known = names(&self.aerospike_clusters);
+                problems.push(not_found(Path::from(["destination-name"]), "cluster", name, known));
+            }
+            return found;
+        }
+        ends.destination.as_ref().map(|cluster: &Cluster| cluster.resolve(None))
+    }
+
+    /// Whoever may call the API must not read every file of this machine (DESIGN.md, secure by default).
+    ///
+    /// By the names alone: what a symbolic link below a root points to is the matter of who put it there.
+    fn is_under_local_root(&self, path: &FilePath) -> bool {
+        let clean = !path.components().any(|part| part == std::path::Component::ParentDir);
+        let Ok(path) = std::path::absolute(path) else { return false };
+        let mut roots = self.local_roots().into_iter().filter_map(|root| std::path::absolute(root).ok());
+        clean && roots.any(|root| path.starts_with(root))
+    }
+}
+
+fn restore_config(
+    mut problems: Problems,
+    target: RestoreTarget,
+    source: Option<StorageConfig>,
+    destination: Option<ClusterConfig>,
+    policy: RestorePolicyConfig,
+    care: RestoreCare,
+) -> std::result::Result<RestoreConfig, Problems> {
+    if let (Some(source), Some(destination)) = (source, destination) {
+        return problems.unless_any(RestoreConfig { target, source, destination, policy, care });
+    }
+    if problems.is_empty() {
+        let message = "the request names no source or no destination";
+        problems.push(Problem::new(ProblemKind::Value, Path::default(), message));
+    }
+    Err(problems)
+}
+
+fn unknown(kind: &'static str, name: &str) -> Error {
+    let code = match kind {
+        "cluster" => "cluster-unknown",
+        "storage" => "storage-unknown",
+        "policy" => "policy-unknown",
+        _ => "routine-unknown",
+    };
+    // The wording is ABS's (abs.md 1.1).
+    Error::permanent(code, format!("{kind} \"{name}\" not found"))
+}

@@ -1,0 +1,326 @@
+//! The section `service` (abs.md 2.2 and our own additions): static, a change needs a restart.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::reader::{Idle, Kind, Read, Section};
+use super::{MS_MAX, zone};
+use crate::model::status::AbsLevel;
+
+/// `service`, as written.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Service {
+    /// The HTTP listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+    /// What is logged, and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logger: Option<Logger>,
+    /// What concerns all backups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<ServiceBackup>,
+    /// Where the job store lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<String>,
+    /// The release of ABS whose wire is spoken (rules.md 7.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compatibility: Option<AbsLevel>,
+    /// How long running jobs may go on after SIGTERM, in ms (rules.md 6.4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shutdown_grace: Option<u64>,
+    /// Directories under which a request's inline `local-storage` may lie, beside the configured storages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_roots: Option<Vec<String>>,
+    /// Given, but not built and asking for nothing.
+    #[serde(flatten)]
+    pub idle: Idle,
+}
+
+/// `service.http`, as written.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Http {
+    /// Where to listen; none: loopback only (rules.md 7.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The port; 0 lets the system choose, for tests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The prefix of every path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_path: Option<String>,
+    /// How long a client may take to send a request's head, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// How long an idle connection is kept, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<u64>,
+    /// Given, but not built and asking for nothing.
+    #[serde(flatten)]
+    pub idle: Idle,
+}
+
+/// `service.logger`, as written.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Logger {
+    /// The least level that is logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<LogLevel>,
+    /// Lines for people or for machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<LogFormat>,
+    /// Whether to log to standard output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout_writer: Option<bool>,
+    /// Given, but not built and asking for nothing.
+    #[serde(flatten)]
+    pub idle: Idle,
+}
+
+/// `service.backup`, as written.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServiceBackup {
+    /// A readable suffix of backup folders (abs.md 3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp_format: Option<TimestampFormat>,
+    /// How many backups run at once; more wait (rules.md 2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_running_jobs: Option<u32>,
+    /// The zone of every schedule that names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule_timezone: Option<String>,
+}
+
+/// The least level that is logged, in ABS's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// For those who look for a mistake.
+    Debug,
+    /// What happens: ABS 3.6's default.
+    #[default]
+    Info,
+    /// What somebody should look at; also `WARNING`.
+    Warn,
+    /// What failed.
+    Error,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The readable suffix of a backup's folder (abs.md 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TimestampFormat {
+    /// `2006-01-02T15-04-05`.
+    Iso,
+    /// `02-Jan-2006-15-04-05`.
+    Eu,
+    /// `Jan-02-2006-15-04-05`.
+    Us,
+}
+
+/// `service` with its defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServiceConfig {
+    /// `service.http`.
+    pub http: HttpConfig,
+    /// `service.logger`.
+    pub logger: LoggerConfig,
+    /// `service.backup`.
+    pub backup: ServiceBackupConfig,
+    /// Where the job store lies; default [`STATE_DIR`].
+    pub state_dir: PathBuf,
+    /// The release of ABS whose wire is spoken; default 3.5.
+    pub compatibility: AbsLevel,
+    /// How long running jobs may go on after SIGTERM, in ms; default 20,000 (rules.md 6.4).
+    pub shutdown_grace: u64,
+    /// Directories under which a request's inline `local-storage` may lie, beside the configured storages.
+    pub local_roots: Vec<PathBuf>,
+}
+
+/// `service.http` with its defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HttpConfig {
+    /// Where to listen; none: loopback only, and the log says so (rules.md 7.2).
+    pub address: Option<String>,
+    /// The port; default 8080.
+    pub port: u16,
+    /// The prefix of every path, with `/` at both ends; default `/`.
+    pub context_path: String,
+    /// How long a client may take to send a request's head, in ms; default 5,000.
+    pub timeout: u64,
+    /// How long an idle connection is kept, in ms; default 120,000.
+    pub idle_timeout: u64,
+}
+
+/// `service.logger` with its defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoggerConfig {
+    /// The least level that is logged; default INFO.
+    pub level: LogLevel,
+    /// Lines for people or for machines; default PLAIN.
+    pub format: LogFormat,
+    /// Whether to log to standard output; default true.
+    pub stdout_writer: bool,
+}
+
+/// `service.backup` with its defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServiceBackupConfig {
+    /// A readable suffix of backup folders; default none.
+    pub timestamp_format: Option<TimestampFormat>,
+    /// How many backups run at once; default 8 (rules.md 2.2).
+    pub max_running_jobs: u32,
+    /// The zone of every schedule that names none; default `UTC`.
+    pub schedule_timezone: String,
+}
+
+/// Where the job store lies when `service.state-dir` does not say.
+pub const STATE_DIR: &str = "/var/lib/holdfast";
+
+/// ABS's own port (abs.md 2.2).
+const PORT: u16 = 8080;
+
+impl Service {
+    /// With the defaults.
+    pub fn resolve(&self) -> ServiceConfig {
+        let http = self.http.clone().unwrap_or_default();
+        let logger = self.logger.clone().unwrap_or_default();
+        let backup = self.backup.clone().unwrap_or_default();
+        ServiceConfig {
+            http: HttpConfig {
+                address: http.address,
+                port: http.port.unwrap_or(PORT),
+                context_path: between_slashes(http.context_path.as_deref().unwrap_or("/")),
+                timeout: http.timeout.unwrap_or(5_000),
+                idle_timeout: http.idle_timeout.unwrap_or(120_000),
+            },
+            logger: LoggerConfig {
+                level: logger.level.unwrap_or_default(),
+                format: logger.format.unwrap_or_default(),
+                stdout_writer: logger.stdout_writer.unwrap_or(true),
+            },
+            backup: ServiceBackupConfig {
+                timestamp_format: backup.timestamp_format,
+                max_running_jobs: backup.max_running_jobs.unwrap_or(8),
+                schedule_timezone: backup.schedule_timezone.unwrap_or_else(|| "UTC".into()),
+            },
+            state_dir: self.state_dir.as_deref().unwrap_or(STATE_DIR).into(),
+            compatibility: self.compatibility.unwrap_or_default(),
+            shutdown_grace: self.shutdown_grace.unwrap_or(20_000),
+            local_roots: self.local_roots.iter().flatten().map(PathBuf::from).collect(),
+        }
+    }
+}
+
+fn between_slashes(path: &str) -> String {
+    let path = path.trim_matches('/');
+    if path.is_empty() { "/".into() } else { format!("/{path}/") }
+}
+
+impl Read for Service {
+    const KIND: Kind = Kind::Service;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            http: section.child("http"),
+            logger: section.child("logger"),
+            backup: section.child("backup"),
+            state_dir: section.optional("state-dir"),
+            compatibility: section.word(
+                "compatibility",
+                &[("3.5", AbsLevel::V3_5), ("3.6", AbsLevel::V3_6), ("3.7", AbsLevel::V3_7)],
+            ),
+            shutdown_grace: section.int("shutdown-grace", 0..=MS_MAX),
+            local_roots: section.texts("local-roots"),
+            idle: section.idle(),
+        }
+    }
+}
+
+impl Read for Http {
+    const KIND: Kind = Kind::Http;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        let context_path = section.optional("context-path");
+        if let Some(path) = &context_path {
+            let clean = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~".contains(c));
+            if !path.starts_with('/') || !clean || path.contains("//") {
+                section.reject(
+                    "context-path",
+                    "\"context-path\" must start with / and hold plain path segments",
+                );
+            }
+        }
+        Self {
+            address: section.optional("address"),
+            port: section.int("port", 0..=65_535),
+            context_path,
+            timeout: section.int("timeout", 0..=MS_MAX),
+            idle_timeout: section.int("idle-timeout", 0..=MS_MAX),
+            idle: section.idle(),
+        }
+    }
+}
+
+impl Read for Logger {
+    const KIND: Kind = Kind::Logger;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            level: section.word(
+                "level",
+                &[
+                    ("TRACE", LogLevel::Trace),
+                    ("DEBUG", LogLevel::Debug),
+                    ("INFO", LogLevel::Info),
+                    ("WARN", LogLevel::Warn),
+                    ("WARNING", LogLevel::Warn),
+                    ("ERROR", LogLevel::Error),
+                ],
+            ),
+            format: section.word("format", &[("PLAIN", LogFormat::Plain), ("JSON", LogFormat::Json)]),
+            stdout_writer: section.flag("stdout-writer"),
+            idle: section.idle(),
+        }
+    }
+}
+
+impl Read for ServiceBackup {
+    const KIND: Kind = Kind::ServiceBackup;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        let schedule_timezone = section.optional("schedule-timezone");
+        if let Some(Err(error)) = schedule_timezone.as_deref().map(zone::parse) {
+            section.reject("schedule-timezone", error);
+        }
+        Self {
+            timestamp_format: section.word(
+                "timestamp-format",
+                &[("ISO", TimestampFormat::Iso), ("EU", TimestampFormat::Eu), ("US", TimestampFormat::Us)],
+            ),
+            max_running_jobs: section.int("max-running-jobs", 1..=1_000),
+            schedule_timezone,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is known but not built yet: it stops the start and is never ignored (rules.md 3.14).
+//!
+//! The one list: the reader, `holdfast check` and the README go by it.
+
+use serde_json::Value as Json;
+
+use super::reader::Kind;
+
+/// An option that a document may name and that this version does not do.
+#[derive(Debug)]
+pub struct Unbuilt {
+    pub(crate) section: Kind,
+    /// The option's key.
+    pub key: &'static str,
+    /// What it would do.
+    pub what: &'static str,
+    neutral: Neutral,
+}
+
+/// The value that asks for nothing, and so may be given.
+#[derive(Debug, Clone, Copy)]
+enum Neutral {
+    /// No value does.
+    Nothing,
+    /// `false`.
+    Off,
+    /// An empty list, or an empty text.
+    Empty,
+    /// `0`, which stands for no limit.
+    Zero,
+    /// A number that is the default of ABS.
+    Number(u64),
+    /// A word that is the default of ABS.
+    Word(&'static str),
+    /// A block that holds just `mode: NONE`.
+    ModeNone,
+    /// A block that holds just `disabled: true`: more could be a secret, which is not written back.
+    Disabled,
+}
+
+impl Unbuilt {
+    /// Where it stands, as `backup-policies.*.retention`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section.path(), self.key)
+    }
+
+    /// Whether `value` asks for nothing.
+    pub(crate) fn is_neutral(&self, value: &Json) -> bool {
+        match self.neutral {
+            Neutral::Nothing => false,
+            Neutral::Off => value == &Json::Bool(false),
+            Neutral::Empty => value.as_array().is_some_and(Vec::is_empty) || value.as_str() == Some(""),
+            Neutral::Zero => value.as_u64() == Some(0),
+            Neutral::Number(number) => value.as_u64() == Some(number),
+            Neutral::Word(word) => value.as_str().is_some_and(|given| given.eq_ignore_ascii_case(word)),
+            Neutral::ModeNone => value.as_object().is_some_and(|block| {
+                block.len() == 1
+                    && block
+                        .get("mode")
+                        .and_then(Json::as_str)
+                        .is_some_and(|m| m.eq_ignore_ascii_case("NONE"))
+            }),
+            Neutral::Disabled => value == &serde_json::json!({"disabled": true}),
+        }
+    }
+}
+
+/// Every option that is known but not built, section by section.
+pub fn unbuilt() -> &'static [Unbuilt] {
+    UNBUILT
+}
+
+const fn row(section: Kind, key: &'static str, neutral: Neutral, what: &'static str) -> Unbuilt {
+    Unbuilt { section, key, what, neutral }
+}
+
+const UNBUILT: &[Unbuilt] = &[
+    row(Kind::Service, "https", Neutral::Disabled, "the HTTPS listener"),
+    row(Kind::Service, "auth", Neutral::Nothing, "authentication"),
+    row(Kind::Service, "memory-budget", Neutral::Nothing, "the byte budget of all buffers"),
+    row(Kind::Service, "job-history", Neutral::Nothing, "pruning the history of jobs"),
+    row(Kind::Service, "instance-id", Neutral::Nothing, "the owner of a routine's folder"),
+    row(Kind::Http, "disabled", Neutral::Off, "serving no HTTP"),
+    row(Kind::Http, "rate", Neutral::Nothing, "the rate limit of requests"),
+    row(Kind::Http, "read-timeout", Neutral::Number(30_000), "the time to read a request"),
+    row(Kind::Http, "write-timeout", Neutral::Number(60_000), "the time to write an answer"),
+    row(Kind::Logger, "file-writer", Neutral::Nothing, "logging to a rotated file"),
+    row(Kind::Cluster, "credentials", Neutral::Nothing, "authentication at a cluster"),
+    row(Kind::Cluster, "tls", Neutral::Nothing, "TLS to a cluster"),
+    row(Kind::Cluster, "use-services-alternate", Neutral::Off, "alternate addresses of nodes"),
+    row(Kind::Cluster, "max-parallel-scans", Neutral::Zero, "the bound of scans over all routines"),
+    row(Kind::Cluster, "prefer-racks", Neutral::Empty, "reading from near racks"),
+    row(Kind::Seed, "tls-name", Neutral::Empty, "TLS to a cluster"),
+    row(Kind::Storage, "s3-storage", Neutral::Nothing, "storage in S3"),
+    row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
+    row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
+    row(Kind::Policy, "retention", Neutral::Nothing, "deleting old backups"),
+    row(Kind::Policy, "encryption", Neutral::ModeNone, "encrypted backups"),
+    row(Kind::Policy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
+    row(Kind::Policy, "records-per-second", Neutral::Nothing, "the limit of records per second"),
+    row(Kind::Policy, "incr-mode", Neutral::Word("differential"), "cumulative incrementals"),
+    row(Kind::Policy, "with-cluster-configuration", Neutral::Off, "storing the cluster's configuration"),
+    row(Kind::Policy, "compact", Neutral::Off, "blobs without base64"),
+    row(Kind::Policy, "max-concurrent-nodes", Neutral::Zero, "scanning few nodes at a time"),
+    row(Kind::Policy, "use-scan-compression", Neutral::Off, "compressed scans"),
+    row(Kind::Policy, "stall-timeout", Neutral::Nothing, "ending a job without progress"),
+    row(Kind::Policy, "verify-after", Neutral::Off, "verifying each backup"),
+    row(Kind::Policy, "resume", Neutral::Off, "resuming a backup that was cut off"),
+    row(Kind::Routine, "bin-list", Neutral::Empty, "backing up some bins"),
+    row(Kind::Routine, "filter-exp", Neutral::Empty, "backing up what an expression selects"),
+    row(Kind::Routine, "node-list", Neutral::Empty, "backing up some nodes"),
+    row(Kind::Routine, "rack-list", Neutral::Empty, "backing up some racks"),
+    row(Kind::Routine, "verify-cron", Neutral::Nothing, "verifying backups on a schedule"),
+    row(Kind::RestorePolicy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
+    row(Kind::RestorePolicy, "tps", Neutral::Nothing, "the limit of records per second"),
+    row(Kind::RestorePolicy, "encryption", Neutral::ModeNone, "encrypted backups"),
+    row(Kind::RestorePolicy, "bin-list", Neutral::Empty, "restoring some bins"),
+    row(Kind::RestorePolicy, "ignore-record-error", Neutral::Off, "passing over records that fail"),
+    row(Kind::RestorePolicy, "disable-batch-writes", Neutral::Off, "writing records one by one"),
+];
+
+/// Keys that ABS took back, with what to use instead (abs.md 2.1).
+pub(crate) const DEPRECATED: &[(Kind, &str, &str)] = &[
+    (Kind::Policy, "max-retries", "is deprecated. Use retry-policy"),
+    (Kind::Policy, "retry-delay", "is deprecated. Use retry-policy"),
+    (Kind::Policy, "remove-files", "is deprecated. Use retention"),
+    (Kind::Policy, "namespace", "is not supported. Use namespaces of the routine"),
+    (Kind::Storage, "type", "is deprecated. Use nested storage objects, as local-storage"),
+    (Kind::Routine, "prefer-racks", "is deprecated. Use prefer-racks of the cluster"),
+    (Kind::RestoreTimestamp, "storage", "is deprecated. Use source"),
+    (Kind::RestoreTimestamp, "storage-name", "is deprecated. Use source-name"),
+];
