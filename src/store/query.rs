@@ -1,0 +1,227 @@
+//! Questions about jobs.
+
+use std::collections::BTreeMap;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
+
+use super::words::{count, word, word_or_none};
+use super::{JobId, JobRow, SlotId, Store, Tx};
+use crate::error::Result;
+use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
+
+/// Which jobs to list; what is not set does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Of this kind.
+    pub kind: Option<JobKind>,
+    /// Of this routine.
+    pub routine: Option<String>,
+    /// In one of these; empty = any.
+    pub status: Vec<JobStatus>,
+    /// The opposite: in none of `status`.
+    pub exclude: bool,
+    /// Written at or after this.
+    pub from: Option<UnixMillis>,
+    /// Written before this.
+    pub to: Option<UnixMillis>,
+    /// Older than this job: the cursor of the page before.
+    pub before: Option<JobId>,
+}
+
+/// One page of jobs, newest first.
+#[derive(Debug, Clone)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<JobRow>,
+    /// Where the next page begins (`JobFilter::before`); none = this is the last.
+    pub next: Option<JobId>,
+}
+
+/// What admission needs to know of a job that waits or runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Active {
+    /// Its number.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: JobKind,
+    /// Its type, for backups.
+    pub backup_type: Option<BackupType>,
+    /// Its routine.
+    pub routine: Option<String>,
+    /// `queued` or `running`.
+    pub status: JobStatus,
+}
+
+impl FromRow<'_, SqliteRow> for Active {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            kind: word(row, "kind", JobKind::parse)?,
+            backup_type: word_or_none(row, "type", BackupType::parse)?,
+            routine: row.try_get("routine")?,
+            status: word(row, "status", JobStatus::parse)?,
+        })
+    }
+}
+
+impl Store {
+    /// One job.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRow>> {
+        Ok(sqlx::query_as("SELECT * FROM jobs WHERE id = ?").bind(id).fetch_optional(self.reader()).await?)
+    }
+
+    /// The newest `limit` jobs that match (rules.md 7.3).
+    pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<JobPage> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM jobs WHERE 1");
+        if let Some(kind) = filter.kind {
+            query.push(" AND kind = ").push_bind(kind.as_str());
+        }
+        if let Some(routine) = &filter.routine {
+            query.push(" AND routine = ").push_bind(routine);
+        }
+        if !filter.status.is_empty() {
+            query.push(if filter.exclude { " AND status NOT IN (" } else { " AND status IN (" });
+            let mut words = query.separated(", ");
+            for status in &filter.status {
+                words.push_bind(status.as_str());
+            }
+            query.push(")");
+        }
+        if let Some(from) = filter.from {
+            query.push(" AND admitted_ms >= ").push_bind(from.0);
+        }
+        if let Some(to) = filter.to {
+            query.push(" AND admitted_ms < ").push_bind(to.0);
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND id < ").push_bind(before);
+        }
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit) + 1);
+        let mut jobs: Vec<JobRow> = query.build_query_as().fetch_all(self.reader()).await?;
+        let more = jobs.len() > limit as usize;
+        jobs.truncate(limit as usize);
+        let next = if more { jobs.last().map(|job| job.id) } else { None };
+        Ok(JobPage { jobs, next })
+    }
+
+    /// The newest job of a routine and type that ended as `status`.
+    pub async fn last_job(
+        &self,
+        routine: &str,
+        backup_type: BackupType,
+        status: JobStatus,
+    ) -> Result<Option<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs WHERE routine = ? AND type = ? AND status = ? ORDER BY id DESC LIMIT 1",
+        )
+        .bind(routine)
+        .bind(backup_type.as_str())
+        .bind(status.as_str())
+        .fetch_optional(self.reader())
+        .await?)
+    }
+
+    /// The newest job that ended as `status`, of every routine and type.
+    pub async fn last_jobs(&self, status: JobStatus) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs WHERE id IN (SELECT max(id) FROM jobs WHERE status = ? AND type IS NOT NULL \
+             GROUP BY routine, type) ORDER BY routine, type",
+        )
+        .bind(status.as_str())
+        .fetch_all(self.reader())
+        .await?)
+    }
+
+    /// The jobs of a routine that wait or run, oldest first.
+    pub async fn active_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs WHERE routine = ? AND status IN ('queued', 'running') ORDER BY id",
+        )
+        .bind(routine)
+        .fetch_all(self.reader())
+        .await?)
+    }
+
+    /// How many jobs stand where, per kind; only what there is.
+    pub async fn job_counts(&self) -> Result<BTreeMap<(&'static str, &'static str), u64>> {
+        let rows = sqlx::query("SELECT kind, status, count(*) AS n FROM jobs GROUP BY kind, status")
+            .fetch_all(self.reader())
+            .await?;
+        let mut counts = BTreeMap::new();
+        for row in rows {
+            let kind = word(&row, "kind", JobKind::parse)?;
+            let status = word(&row, "status", JobStatus::parse)?;
+            counts.insert((kind.as_str(), status.as_str()), count(&row, "n")?);
+        }
+        Ok(counts)
+    }
+
+    /// The running jobs that somebody wants to end.
+    pub async fn cancel_requests(&self) -> Result<Vec<JobId>> {
+        Ok(sqlx::query_scalar("SELECT id FROM jobs WHERE status = 'running' AND cancel_requested_ms IS NOT NULL")
+            .fetch_all(self.reader())
+            .await?)
+    }
+
+    /// When the next delayed job is due.
+    pub async fn next_due(&self) -> Result<Option<UnixMillis>> {
+        let due: Option<i64> = sqlx::query_scalar("SELECT min(due_ms) FROM jobs WHERE status = 'scheduled'")
+            .fetch_one(self.reader())
+            .await?;
+        Ok(due.map(UnixMillis))
+    }
+}
+
+impl Tx {
+    /// The jobs of `routines` that wait or run, oldest first.
+    pub async fn active(&mut self, routines: &[&str]) -> Result<Vec<Active>> {
+        Ok(sqlx::query_as(
+            "SELECT id, kind, type, routine, status FROM jobs WHERE status IN ('queued', 'running') \
+             AND routine IN (SELECT value FROM json_each(?)) ORDER BY id",
+        )
+        .bind(serde_json::json!(routines).to_string())
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+
+    /// Delayed jobs that are due, oldest first, at most `limit`.
+    pub async fn due_jobs(&mut self, now: UnixMillis, limit: u32) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs WHERE status = 'scheduled' AND due_ms <= ? ORDER BY due_ms, id LIMIT ?",
+        )
+        .bind(now.0)
+        .bind(limit)
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+
+    /// Who leaves the queue next: restores first, then first come first served (rules.md 2.2); backups only below
+    /// `capacity` running ones.
+    pub async fn next_queued(&mut self, capacity: u32) -> Result<Option<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs WHERE status = 'queued' AND (kind = 'restore' OR \
+             (SELECT count(*) FROM jobs WHERE status = 'running' AND kind = 'backup') < ?) \
+             ORDER BY kind = 'restore' DESC, queued_ms, id LIMIT 1",
+        )
+        .bind(capacity)
+        .fetch_optional(&mut *self.0)
+        .await?)
+    }
+
+    /// Every job in `status`, oldest first.
+    pub async fn jobs_in(&mut self, status: JobStatus) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as("SELECT * FROM jobs WHERE status = ? ORDER BY id")
+            .bind(status.as_str())
+            .fetch_all(&mut *self.0)
+            .await?)
+    }
+
+    /// Every attempt (job) of a slot, oldest first.
+    pub async fn jobs_of_slot(&mut self, slot: SlotId) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as("SELECT * FROM jobs WHERE slot_id = ? ORDER BY id")
+            .bind(slot)
+            .fetch_all(&mut *self.0)
+            .await?)
+    }
+}
