@@ -2,10 +2,12 @@
 //!
 //! The rooms, from the ground up (a room uses only those above it): see `ARCHITECTURE.md`.
 
+pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod model;
 pub mod secrets;
+pub mod storage;
 pub mod store;
 pub mod tasks;

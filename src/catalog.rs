@@ -1,0 +1,1 @@
+//! Backups as storage shows them.

@@ -1,0 +1,124 @@
+//! Folders of the local driver: listings and deletions, which follow no symbolic links.
+
+use std::fs::{DirEntry, FileType, read_dir};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::files::{absent, info, io_error, prune, resolve, sync_dir};
+use crate::error::Result;
+use crate::storage::ObjectInfo;
+use crate::storage::key::{join, segment_problem};
+
+/// One folder's entries, whatever they are called; none if the folder does not exist.
+fn entries(root: &Path, folder: &Path) -> Result<Vec<(DirEntry, FileType)>> {
+    let Some(folder) = resolve(root, folder)? else { return Ok(Vec::new()) };
+    let entries = match read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) => return absent(root, &folder, error).map(|()| Vec::new()),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| io_error("list", &folder, error))?;
+        match entry.file_type() {
+            Ok(kind) => found.push((entry, kind)),
+            Err(error) => absent(root, &entry.path(), error)?,
+        }
+    }
+    Ok(found)
+}
+
+/// The entry's name, if it can be part of a key: no temporary file, nothing that is not UTF-8.
+fn visible_name(entry: &DirEntry) -> Option<String> {
+    entry.file_name().into_string().ok().filter(|name| segment_problem(name).is_none())
+}
+
+/// Every file below a folder, in byte order of the keys.
+pub(super) fn list(root: &Path, folder: &Path, key: &str) -> Result<Vec<ObjectInfo>> {
+    let mut found = Vec::new();
+    let mut open = vec![(folder.to_owned(), key.to_owned())];
+    while let Some((folder, key)) = open.pop() {
+        for (entry, kind) in entries(root, &folder)? {
+            let Some(name) = visible_name(&entry) else { continue };
+            let key = join(&key, &name);
+            if kind.is_dir() {
+                open.push((entry.path(), key));
+            } else if kind.is_file() {
+                match entry.metadata() {
+                    Ok(data) => found.push(info(key, &data)),
+                    Err(error) => absent(root, &entry.path(), error)?,
+                }
+            }
+        }
+    }
+    found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    Ok(found)
+}
+
+/// The names of the folders directly below a folder, in byte order.
+pub(super) fn list_dirs(root: &Path, folder: &Path) -> Result<Vec<String>> {
+    let mut names: Vec<String> = entries(root, folder)?
+        .iter()
+        .filter(|(_, kind)| kind.is_dir())
+        .filter_map(|(entry, _)| visible_name(entry))
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Deletes one file, durably; a folder is no object and stays.
+pub(super) fn delete(root: &Path, path: &Path) -> Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    if resolve(root, folder)?.is_none() || path.symlink_metadata().is_ok_and(|data| data.is_dir()) {
+        return Ok(());
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) => return absent(root, path, error),
+    }
+    // Durable before the next step: metadata.yaml must not come back after its data went (rules.md 5.3).
+    match sync_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io_error("sync", folder, error)),
+        _ => {}
+    }
+    prune(root, folder);
+    Ok(())
+}
+
+/// Deletes a folder with all it holds, temporary files too; how many objects went.
+pub(super) fn delete_tree(root: &Path, folder: &Path) -> Result<u64> {
+    let Some(parent) = folder.parent() else { return Ok(0) };
+    if resolve(root, parent)?.is_none() {
+        return Ok(0);
+    }
+    match folder.symlink_metadata() {
+        Ok(data) if data.is_dir() => {}
+        Ok(_) => return Ok(0),
+        Err(error) => return absent(root, folder, error).map(|()| 0),
+    }
+    let deleted = empty(root, folder)?;
+    prune(root, folder);
+    Ok(deleted)
+}
+
+/// Deletes what a folder holds and the folders in it; how many objects went.
+fn empty(root: &Path, folder: &Path) -> Result<u64> {
+    let mut deleted = 0;
+    for (entry, kind) in entries(root, folder)? {
+        let path = entry.path();
+        let removed = if kind.is_dir() {
+            // As deep as the path is long: keys have at most 512 segments.
+            deleted += empty(root, &path)?;
+            std::fs::remove_dir(&path)
+        } else {
+            let object = kind.is_file() && visible_name(&entry).is_some();
+            std::fs::remove_file(&path).inspect(|()| deleted += u64::from(object))
+        };
+        match removed {
+            // Somebody started another file in it meanwhile: it stays.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            Err(error) => absent(root, &path, error)?,
+            Ok(()) => {}
+        }
+    }
+    Ok(deleted)
+}
