@@ -13,7 +13,7 @@ CREATE TABLE schedules (
     cron              TEXT    NOT NULL,
     zone              TEXT    NOT NULL,
     effective_from_ms INTEGER NOT NULL,
-    mark_s            INTEGER NOT NULL,
+    mark_ms           INTEGER,
     PRIMARY KEY (routine, type)
 ) STRICT, WITHOUT ROWID;
 

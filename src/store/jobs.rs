@@ -247,12 +247,18 @@ impl JobEnd {
 const ROWS_PER_INSERT: usize = 1000;
 
 impl Tx {
-    /// Writes job rows and returns their ids, in order. All have the same age, so one statement writes many.
-    pub async fn insert_jobs(&mut self, jobs: &[JobInsert], now: UnixMillis) -> Result<Vec<JobId>> {
+    /// The id of the next row of [`Tx::insert_jobs`].
+    pub async fn next_job_id(&mut self) -> Result<JobId> {
         let last: i64 = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'")
             .fetch_one(&mut *self.0)
             .await?;
-        let ids: Vec<JobId> = (last + 1..).take(jobs.len()).map(JobId).collect();
+        Ok(JobId(last + 1))
+    }
+
+    /// Writes job rows and returns their ids, in order. All have the same age, so one statement writes many.
+    pub async fn insert_jobs(&mut self, jobs: &[JobInsert], now: UnixMillis) -> Result<Vec<JobId>> {
+        let JobId(first) = self.next_job_id().await?;
+        let ids: Vec<JobId> = (first..).take(jobs.len()).map(JobId).collect();
         for (jobs, ids) in jobs.chunks(ROWS_PER_INSERT).zip(ids.chunks(ROWS_PER_INSERT)) {
             let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO jobs (id, kind, type, routine, trigger, status, reason_code, reason, slot_id, cluster, \
@@ -294,13 +300,15 @@ impl Tx {
     }
 
     /// A delayed job joins the queue.
-    pub async fn queue_job(&mut self, id: JobId, now: UnixMillis) -> Result<()> {
-        let done = sqlx::query("UPDATE jobs SET status = 'queued', queued_ms = ? WHERE id = ? AND status = 'scheduled'")
-            .bind(now.0)
-            .bind(id)
-            .execute(&mut *self.0)
-            .await?;
-        matched(id, done.rows_affected())
+    pub async fn queue_job(&mut self, id: JobId, now: UnixMillis) -> Result<JobRow> {
+        sqlx::query_as(
+            "UPDATE jobs SET status = 'queued', queued_ms = ? WHERE id = ? AND status = 'scheduled' RETURNING *",
+        )
+        .bind(now.0)
+        .bind(id)
+        .fetch_optional(&mut *self.0)
+        .await?
+        .ok_or_else(|| stale(id))
     }
 
     /// A queued job becomes the task of `owner`.
@@ -413,10 +421,6 @@ impl Tx {
             .await?;
         Ok(latest.map(UnixMillis))
     }
-}
-
-fn matched(id: JobId, rows: u64) -> Result<()> {
-    if rows == 1 { Ok(()) } else { Err(stale(id)) }
 }
 
 /// The job is no longer what the writer took it for; nothing was written.

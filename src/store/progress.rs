@@ -49,10 +49,12 @@ impl Store {
 }
 
 impl Tx {
-    /// Notes progress; what was done stays done, whatever comes late.
-    pub async fn set_progress(&mut self, row: &ProgressRow) -> Result<()> {
+    /// Notes the progress of a job that still runs under `generation`; of another it writes nothing. What was done
+    /// stays done, whatever comes late.
+    pub async fn set_progress(&mut self, generation: i64, row: &ProgressRow) -> Result<()> {
         sqlx::query(
-            "INSERT INTO progress (job_id, done, total, bytes, in_pipeline, updated_ms) VALUES (?, ?, ?, ?, ?, ?) \
+            "INSERT INTO progress (job_id, done, total, bytes, in_pipeline, updated_ms) \
+             SELECT ?, ?, ?, ?, ?, ? FROM jobs WHERE id = ?1 AND generation = ? AND status = 'running' \
              ON CONFLICT DO UPDATE SET done = max(done, excluded.done), total = max(total, excluded.total), \
              bytes = max(bytes, excluded.bytes), in_pipeline = excluded.in_pipeline, \
              updated_ms = max(updated_ms, excluded.updated_ms)",
@@ -63,6 +65,7 @@ impl Tx {
         .bind(stored(row.bytes))
         .bind(stored(row.in_pipeline))
         .bind(row.updated.0)
+        .bind(generation)
         .execute(&mut *self.0)
         .await?;
         Ok(())

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 
 use super::words::{count, word, word_or_none};
-use super::{JobId, JobRow, SlotId, Store, Tx};
+use super::{JobId, JobRow, SlotId, SlotRow, Store, Tx};
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
@@ -133,10 +133,10 @@ impl Store {
         .await?)
     }
 
-    /// The jobs of a routine that wait or run, oldest first.
-    pub async fn active_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
+    /// The jobs of a routine that are delayed, wait or run, oldest first.
+    pub async fn open_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
         Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE routine = ? AND status IN ('queued', 'running') ORDER BY id",
+            "SELECT * FROM jobs WHERE routine = ? AND status IN ('scheduled', 'queued', 'running') ORDER BY id",
         )
         .bind(routine)
         .fetch_all(self.reader())
@@ -164,12 +164,15 @@ impl Store {
             .await?)
     }
 
-    /// When the next delayed job is due.
-    pub async fn next_due(&self) -> Result<Option<UnixMillis>> {
-        let due: Option<i64> = sqlx::query_scalar("SELECT min(due_ms) FROM jobs WHERE status = 'scheduled'")
-            .fetch_one(self.reader())
-            .await?;
-        Ok(due.map(UnixMillis))
+    /// Whether a job waits for its start: in the queue, or delayed until `now` or before.
+    pub async fn has_waiting(&self, now: UnixMillis) -> Result<bool> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued') \
+             OR EXISTS (SELECT 1 FROM jobs WHERE status = 'scheduled' AND due_ms <= ?)",
+        )
+        .bind(now.0)
+        .fetch_one(self.reader())
+        .await?)
     }
 }
 
@@ -215,6 +218,23 @@ impl Tx {
             .bind(status.as_str())
             .fetch_all(&mut *self.0)
             .await?)
+    }
+
+    /// The scheduled backups that the end of a process interrupted and that nobody has tried again (rules.md 2.5).
+    pub async fn interrupted_slots(&mut self, codes: &[&str]) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs j WHERE status = 'interrupted' AND slot_id IS NOT NULL \
+             AND reason_code IN (SELECT value FROM json_each(?)) \
+             AND NOT EXISTS (SELECT 1 FROM jobs l WHERE l.slot_id = j.slot_id AND l.id > j.id) ORDER BY id",
+        )
+        .bind(serde_json::json!(codes).to_string())
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+
+    /// A slot as this transaction sees it.
+    pub async fn slot(&mut self, id: SlotId) -> Result<Option<SlotRow>> {
+        Ok(sqlx::query_as("SELECT * FROM slots WHERE id = ?").bind(id).fetch_optional(&mut *self.0).await?)
     }
 
     /// Every attempt (job) of a slot, oldest first.

@@ -3,9 +3,10 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row};
 
-use super::words::{at, word};
+use super::words::{at, at_or_none, word};
 use super::{Store, Tx};
 use crate::error::Result;
+use crate::model::ledger::NewMark;
 use crate::model::{BackupType, UnixMillis};
 
 /// One schedule version and its mark.
@@ -21,8 +22,8 @@ pub struct ScheduleRow {
     pub zone: String,
     /// When this version was loaded; it has no slots before.
     pub effective_from: UnixMillis,
-    /// Unix seconds at or below which nothing ever fires.
-    pub mark_s: i64,
+    /// The instant at or below which nothing ever fires.
+    pub mark: Option<UnixMillis>,
 }
 
 impl FromRow<'_, SqliteRow> for ScheduleRow {
@@ -33,7 +34,7 @@ impl FromRow<'_, SqliteRow> for ScheduleRow {
             cron: row.try_get("cron")?,
             zone: row.try_get("zone")?,
             effective_from: at(row, "effective_from_ms")?,
-            mark_s: row.try_get("mark_s")?,
+            mark: at_or_none(row, "mark_ms")?,
         })
     }
 }
@@ -56,7 +57,7 @@ impl Tx {
     /// Puts a schedule version in force in place of the one before.
     pub async fn set_schedule(&mut self, row: &ScheduleRow) -> Result<()> {
         sqlx::query(
-            "INSERT OR REPLACE INTO schedules (routine, type, cron, zone, effective_from_ms, mark_s) \
+            "INSERT OR REPLACE INTO schedules (routine, type, cron, zone, effective_from_ms, mark_ms) \
              VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(&row.routine)
@@ -64,7 +65,7 @@ impl Tx {
         .bind(&row.cron)
         .bind(&row.zone)
         .bind(row.effective_from.0)
-        .bind(row.mark_s)
+        .bind(row.mark.map(|mark| mark.0))
         .execute(&mut *self.0)
         .await?;
         Ok(())
@@ -80,14 +81,17 @@ impl Tx {
         Ok(())
     }
 
-    /// Sets marks: `(routine, type, unix seconds)`; one statement, as a wake-up may move thousands.
-    pub async fn set_marks(&mut self, marks: &[(&str, BackupType, i64)]) -> Result<()> {
-        let marks: Vec<_> =
-            marks.iter().map(|(routine, backup_type, at)| (routine, backup_type.as_str(), at)).collect();
+    /// Moves marks, and beginnings where one is given; one statement, as a wake-up may move thousands.
+    pub async fn move_marks(&mut self, marks: &[NewMark]) -> Result<()> {
+        let marks: Vec<_> = marks
+            .iter()
+            .map(|new| (&new.routine, new.backup_type.as_str(), new.mark, new.effective_from))
+            .collect();
         sqlx::query(
-            "UPDATE schedules SET mark_s = new.mark_s FROM (SELECT value ->> 0 AS routine, value ->> 1 AS type, \
-             value ->> 2 AS mark_s FROM json_each(?)) AS new \
-             WHERE schedules.routine = new.routine AND schedules.type = new.type",
+            "UPDATE schedules SET mark_ms = coalesce(new.mark_ms, schedules.mark_ms), \
+             effective_from_ms = coalesce(new.from_ms, schedules.effective_from_ms) \
+             FROM (SELECT value ->> 0 AS routine, value ->> 1 AS type, value ->> 2 AS mark_ms, value ->> 3 AS from_ms \
+             FROM json_each(?)) AS new WHERE schedules.routine = new.routine AND schedules.type = new.type",
         )
         .bind(serde_json::json!(marks).to_string())
         .execute(&mut *self.0)

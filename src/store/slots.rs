@@ -1,5 +1,8 @@
 //! Slots: cron instants that fired, were missed, or became void (rules.md 1).
 
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 
@@ -9,7 +12,8 @@ use crate::error::Result;
 use crate::model::BackupType;
 
 /// The number of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(transparent)]
 #[sqlx(transparent)]
 pub struct SlotId(pub i64);
 
@@ -110,11 +114,12 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes slots and returns their ids, in order. A key that is taken fails the transaction: a slot fires once.
-    pub async fn insert_slots(&mut self, slots: &[SlotInsert]) -> Result<Vec<SlotId>> {
+    /// Writes slots and returns their ids, in order; none for one whose key is taken: a slot fires once.
+    pub async fn insert_slots(&mut self, slots: &[SlotInsert]) -> Result<Vec<Option<SlotId>>> {
         let last: i64 =
             sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM slots").fetch_one(&mut *self.0).await?;
         let ids: Vec<SlotId> = (last + 1..).take(slots.len()).map(SlotId).collect();
+        let mut written = HashSet::with_capacity(slots.len());
         for (slots, ids) in slots.chunks(ROWS_PER_INSERT).zip(ids.chunks(ROWS_PER_INSERT)) {
             let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO slots (id, routine, type, fire_s, state, count, first_s, last_s) ",
@@ -129,17 +134,22 @@ impl Tx {
                     .push_bind(slot.first_s)
                     .push_bind(slot.last_s);
             });
-            insert.build().persistent(false).execute(&mut *self.0).await?;
+            insert.push(" ON CONFLICT DO NOTHING RETURNING id");
+            let rows: Vec<SlotId> =
+                insert.build_query_scalar().persistent(false).fetch_all(&mut *self.0).await?;
+            written.extend(rows);
         }
-        Ok(ids)
+        Ok(ids.into_iter().map(|id| written.contains(&id).then_some(id)).collect())
     }
 
-    /// The slots later than `after_s` that are not void: those that count although the clock now shows less.
-    pub async fn slots_after(&mut self, after_s: i64) -> Result<Vec<SlotRow>> {
-        Ok(sqlx::query_as("SELECT * FROM slots WHERE state <> 'void' AND fire_s > ? ORDER BY fire_s, id")
-            .bind(after_s)
-            .fetch_all(&mut *self.0)
-            .await?)
+    /// The slots above the mark of their schedule: there are some only after the clock was set back (rules.md 1.4).
+    pub async fn slots_above_marks(&mut self) -> Result<Vec<SlotRow>> {
+        Ok(sqlx::query_as(
+            "SELECT s.* FROM schedules c JOIN slots s ON s.routine = c.routine AND s.type = c.type \
+             AND s.state <> 'void' AND s.fire_s > coalesce(c.mark_ms, c.effective_from_ms - 1) / 1000",
+        )
+        .fetch_all(&mut *self.0)
+        .await?)
     }
 
     /// Makes the slots later than `after_s` void and returns how many (rules.md 1.4).

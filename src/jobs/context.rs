@@ -1,0 +1,157 @@
+//! What a running job has in hand.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::admit::exclusion;
+use super::{Jobs, NamespaceRetry, Progress};
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::model::UnixMillis;
+use crate::store::{AttemptEnd, AttemptRow, AttemptStart, ClaimRow, JobRow, Store, Warning};
+
+/// `created` may run at most this far ahead of the clock (rules.md 3.1).
+const CREATED_AHEAD_MAX_MS: i64 = 1000;
+
+/// What a running job has in hand; cheap to clone into its tasks.
+///
+/// Each write fails with `stale-generation` once the job belongs to somebody else; the work then stops.
+#[derive(Clone)]
+pub struct JobContext {
+    /// The row as it was when the job started.
+    pub job: Arc<JobRow>,
+    /// The store.
+    pub store: Store,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Ends the work: a cancel, or the end of the grace of a stop (rules.md 2.8, 6.4).
+    pub cancel: CancellationToken,
+    /// The process is about to stop: reach a checkpoint or an end, and start nothing large.
+    pub stopping: CancellationToken,
+    /// Where the work counts what it does.
+    pub progress: Progress,
+    pub(super) jobs: Jobs,
+    pub(super) report: Arc<Mutex<Report>>,
+}
+
+/// What the work says of itself; kept apart so that it survives a panic.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub warnings: Vec<Warning>,
+    pub result: Option<serde_json::Value>,
+    pub counters: Option<serde_json::Value>,
+}
+
+impl JobContext {
+    /// Adds a warning to the row's; the same one only once.
+    pub fn warn(&self, code: &str, text: impl Into<String>) {
+        let warning = Warning { code: code.to_owned(), text: text.into() };
+        tracing::warn!(job = self.job.id.0, code, "{}", warning.text);
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        if !report.warnings.contains(&warning) {
+            report.warnings.push(warning);
+        }
+    }
+
+    /// Sets what came of the job; the last value counts.
+    pub fn set_result(&self, result: serde_json::Value) {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).result = Some(result);
+    }
+
+    /// Sets what was counted; the last value counts.
+    pub fn set_counters(&self, counters: serde_json::Value) {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).counters = Some(counters);
+    }
+
+    /// Fixes `created` of the run: the job's own if it goes on with a run, else now, later than any earlier `created`
+    /// of the routine (rules.md 3.1). `newest` is the latest that storage knows.
+    ///
+    /// Errors: `clock-behind` when that would be more than 1 s ahead of the clock.
+    pub async fn fix_created(&self, newest: Option<UnixMillis>) -> Result<UnixMillis> {
+        let mut tx = self.hold().await?;
+        if let Some(row) = tx.job(self.job.id).await?
+            && let Some(created) = row.created
+        {
+            return Ok(created);
+        }
+        let routine = self.job.routine.as_deref().unwrap_or_default();
+        let now = self.clock.now();
+        let earlier = tx.latest_created(routine).await?.max(newest);
+        let created = earlier.map_or(now, |earlier| now.max(earlier.plus_ms(1)));
+        if created.since(now) > CREATED_AHEAD_MAX_MS {
+            return Err(Error::permanent(
+                "clock-behind",
+                format!("the clock shows {now}, but routine {routine} has a backup created at {}", created.plus_ms(-1)),
+            )
+            .hint("Set the clock of this machine right."));
+        }
+        tx.set_created(self.job.id, created).await?;
+        tx.commit().await?;
+        Ok(created)
+    }
+
+    /// Claims the namespaces that the plan has resolved, in place of what was claimed at admission (rules.md 2.4), and
+    /// notes them in the row (3.8). `clusters` are the names of one cluster: the configured one, and one key per node
+    /// (id and address).
+    ///
+    /// Errors: `restore-running`, `backup-running`; the job keeps its claims of before.
+    pub async fn claim(&self, clusters: &[String], namespaces: &[String]) -> Result<()> {
+        let mut tx = self.hold().await?;
+        let own: Vec<ClaimRow> = clusters
+            .iter()
+            .flat_map(|cluster| namespaces.iter().map(move |namespace| (cluster, namespace)))
+            .map(|(cluster, namespace)| ClaimRow {
+                job_id: self.job.id,
+                cluster: cluster.clone(),
+                namespace: namespace.clone(),
+                mode: self.job.kind,
+            })
+            .collect();
+        let clusters: Vec<&str> = clusters.iter().map(String::as_str).collect();
+        // Who waits is decided again when it leaves the queue; only what runs is in the way.
+        let others = tx.claims_on(&clusters, false, true).await?;
+        if let Some(refusal) = exclusion(&own, &others) {
+            return Err(Error::permanent(refusal.code, refusal.reason));
+        }
+        tx.drop_claims(self.job.id).await?;
+        tx.insert_claims(&own).await?;
+        tx.set_namespaces(self.job.id, namespaces).await?;
+        tx.commit().await
+    }
+
+    /// Writes the row of the next attempt of a namespace, before its folder is used (rules.md 6.1). `start` is given
+    /// the number of the attempt: 1 is `<namespace>`, 2 is `<namespace>.2` (rules.md 3.9).
+    pub async fn start_attempt(
+        &self,
+        namespace: &str,
+        created: UnixMillis,
+        start: impl FnOnce(u32) -> AttemptStart,
+    ) -> Result<AttemptRow> {
+        let mut tx = self.hold().await?;
+        let routine = self.job.routine.as_deref().unwrap_or_default();
+        let attempt = tx.next_attempt(routine, created, namespace).await?;
+        let row = tx.start_attempt(self.job.id, attempt, &start(attempt), self.clock.now()).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// Writes how an attempt ended.
+    pub async fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd) -> Result<()> {
+        let mut tx = self.hold().await?;
+        tx.end_attempt(attempt, end).await?;
+        tx.commit().await
+    }
+
+    /// Tells everybody that a namespace is tried again.
+    pub fn retrying(&self, namespace: &str, error: &Error) {
+        self.jobs.announce_retry(&NamespaceRetry::of(&self.job, namespace, error));
+    }
+
+    /// A transaction in which the job is known to be ours.
+    async fn hold(&self) -> Result<crate::store::Tx> {
+        let mut tx = self.store.write().await?;
+        tx.hold(self.job.id, self.job.generation).await?;
+        Ok(tx)
+    }
+}

@@ -1,0 +1,132 @@
+//! How far a running job has come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use crate::model::UnixMillis;
+use crate::store::{JobId, ProgressRow};
+
+/// Where a running job's tasks count what they do; cheap to clone and to call. Nothing ever goes backwards.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    done: AtomicU64,
+    total: AtomicU64,
+    bytes: AtomicU64,
+    in_pipeline: AtomicI64,
+    percent: AtomicU8,
+}
+
+impl Progress {
+    /// More records are done.
+    pub fn add_done(&self, records: u64) {
+        self.0.done.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// More bytes are written to storage, or read from it.
+    pub fn add_bytes(&self, bytes: u64) {
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many records are expected in all; an estimate, of which the largest counts.
+    pub fn set_total(&self, records: u64) {
+        self.0.total.fetch_max(records, Ordering::Relaxed);
+    }
+
+    /// More records are expected: another namespace has made its estimate.
+    pub fn add_total(&self, records: u64) {
+        self.0.total.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Records were read and not written yet (positive), or have been written (negative).
+    pub fn add_pipeline(&self, records: i64) {
+        self.0.in_pipeline.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(super) fn row(&self, job_id: JobId, updated: UnixMillis) -> ProgressRow {
+        ProgressRow {
+            job_id,
+            done: self.0.done.load(Ordering::Relaxed),
+            total: self.0.total.load(Ordering::Relaxed),
+            bytes: self.0.bytes.load(Ordering::Relaxed),
+            in_pipeline: self.0.in_pipeline.load(Ordering::Relaxed).max(0) as u64,
+            updated,
+        }
+    }
+
+    pub(super) fn live(&self, job: JobId, started: UnixMillis, now: UnixMillis) -> Live {
+        let row = self.row(job, now);
+        let elapsed_ms = now.since(started).max(1) as u64;
+        let per_second = |count: u64| (u128::from(count) * 1000 / u128::from(elapsed_ms)) as u64;
+        let percent = (u128::from(row.done) * 100).checked_div(u128::from(row.total)).unwrap_or(0).min(100) as u8;
+        let percent = percent.max(self.0.percent.fetch_max(percent, Ordering::Relaxed));
+        // abs.md 1.3: an estimate needs at least 1 %.
+        let estimated_end = (percent >= 1 && row.done > 0).then(|| {
+            let whole_ms = u128::from(elapsed_ms) * u128::from(row.total.max(row.done)) / u128::from(row.done);
+            started.plus_ms(i64::try_from(whole_ms).unwrap_or(i64::MAX)).max(now)
+        });
+        Live {
+            started,
+            done: row.done,
+            total: row.total,
+            bytes: row.bytes,
+            in_pipeline: row.in_pipeline,
+            percent,
+            estimated_end,
+            records_per_second: per_second(row.done),
+            kilobytes_per_second: per_second(row.bytes) / 1024,
+        }
+    }
+}
+
+/// How far a running job is now (abs.md 1.3, RunningJob).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// When its task started.
+    pub started: UnixMillis,
+    /// Records done.
+    pub done: u64,
+    /// Records expected; an estimate, 0 = not known yet.
+    pub total: u64,
+    /// Bytes written to storage, or read from it.
+    pub bytes: u64,
+    /// Records read and not yet written.
+    pub in_pipeline: u64,
+    /// 0 to 100; never falls.
+    pub percent: u8,
+    /// When it will end at the rate so far; none below 1 %.
+    pub estimated_end: Option<UnixMillis>,
+    /// Since its start.
+    pub records_per_second: u64,
+    /// Since its start, 1024 bytes each.
+    pub kilobytes_per_second: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Progress;
+    use crate::model::UnixMillis;
+    use crate::store::JobId;
+
+    #[test]
+    fn estimates_from_one_percent_on_and_never_falls() {
+        let progress = Progress::default();
+        let at = |seconds| progress.live(JobId(1), UnixMillis(0), UnixMillis::from_secs(seconds));
+        progress.add_total(1000);
+        progress.add_done(9);
+        assert_eq!((at(10).percent, at(10).estimated_end), (0, None));
+        progress.add_done(91);
+        let live = at(10);
+        assert_eq!((live.percent, live.records_per_second), (10, 10));
+        assert_eq!(live.estimated_end, Some(UnixMillis::from_secs(100)));
+        progress.add_total(9000);
+        assert_eq!(at(11).percent, 10, "a better estimate does not set it back");
+        progress.set_total(5);
+        assert_eq!(at(11).total, 10_000);
+        progress.add_done(20_000);
+        assert_eq!(at(12).percent, 100);
+        assert_eq!(at(12).estimated_end, Some(UnixMillis::from_secs(12)));
+    }
+}

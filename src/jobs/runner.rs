@@ -1,0 +1,419 @@
+//! The runner: turns queued rows into tasks and writes how they end. It knows no kind of work.
+//!
+//! Its loop is idempotent and takes no input: each turn looks at rows, so a lost signal costs half a second at most.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::admit::refuse_again;
+use super::context::Report;
+use super::stop::Stop;
+use super::{JobContext, Jobs, Live, Progress, Transition};
+use crate::error::{Error, Result};
+use crate::model::JobStatus;
+use crate::store::{JobEnd, JobId, JobRow, Warning};
+use crate::tasks::Scope;
+
+/// A cancel is seen within a second (rules.md 2.8), whoever wrote it.
+const TURN: Duration = Duration::from_millis(500);
+
+/// Progress is flushed at most this often (rules.md 2.7).
+const FLUSH_EVERY_MS: i64 = 5000;
+
+/// How long a lease lasts; renewed with each flush. Nobody takes leases over yet (rules.md 2.6).
+const LEASE_MS: i64 = 60_000;
+
+/// Delayed jobs decided in one transaction.
+const DUE_PER_TURN: u32 = 500;
+
+/// One job's work: plans, executes and reports.
+#[async_trait]
+pub trait Work: Send {
+    /// Does it. A panic ends the job as `failed: task-panicked`.
+    async fn run(self: Box<Self>, ctx: JobContext) -> Ended;
+}
+
+/// Knows the work of each kind of job.
+pub trait WorkFactory: Send + Sync {
+    /// The work of `job`; an error fails the job with it.
+    fn work(&self, job: &JobRow) -> Result<Box<dyn Work>>;
+}
+
+/// How work ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Everything that was asked is done.
+    Succeeded,
+    /// The plan found that there is nothing to do, or nothing may be done (rules.md 3.7).
+    Skipped {
+        /// Stable, kebab-case.
+        code: &'static str,
+        /// One sentence.
+        reason: String,
+    },
+    /// It could not be done.
+    Failed(Error),
+    /// The cancel token ended it. Becomes `interrupted: shutdown` where the process stops and nobody asked to cancel.
+    Canceled,
+    /// It stopped at a point from which another attempt can go on.
+    Interrupted {
+        /// Stable, kebab-case.
+        code: &'static str,
+        /// One sentence.
+        reason: String,
+    },
+}
+
+/// What the runner must be told.
+#[derive(Debug, Clone)]
+pub struct RunnerOptions {
+    /// Who we are in job rows: this process.
+    pub owner: String,
+    /// `service.backup.max-running-jobs` (rules.md 2.2).
+    pub max_running_jobs: u32,
+}
+
+/// Runs jobs; cheap to clone.
+#[derive(Clone)]
+pub struct Runner(Arc<Shared>);
+
+struct Shared {
+    jobs: Jobs,
+    factory: Arc<dyn WorkFactory>,
+    options: RunnerOptions,
+    running: Mutex<HashMap<JobId, Running>>,
+    stop: Stop,
+}
+
+/// A job whose task runs here.
+#[derive(Clone)]
+struct Running {
+    row: Arc<JobRow>,
+    cancel: CancellationToken,
+    progress: Progress,
+    report: Arc<Mutex<Report>>,
+}
+
+impl Runner {
+    /// A runner of `jobs`; it does nothing before [`Runner::run`].
+    pub fn new(jobs: Jobs, factory: Arc<dyn WorkFactory>, options: RunnerOptions) -> Self {
+        Self(Arc::new(Shared { jobs, factory, options, running: Mutex::default(), stop: Stop::default() }))
+    }
+
+    /// Runs jobs until [`Runner::stop`]; returns when every job has ended and its row says how.
+    pub async fn run(&self) -> Result<()> {
+        let mut scope = Scope::new(&CancellationToken::new());
+        let mut flushed = self.0.jobs.now();
+        while !self.0.stop.asked().is_cancelled() {
+            self.reap(&mut scope);
+            let turn = async {
+                self.dispatch(&mut scope).await?;
+                self.see_cancels().await
+            };
+            if let Err(error) = turn.await {
+                tracing::error!(code = error.code(), "jobs are not started: {}", error.report());
+            }
+            // `abs`: a clock that was set back must not silence the flush.
+            if self.0.jobs.now().since(flushed).abs() >= FLUSH_EVERY_MS {
+                flushed = self.0.jobs.now();
+                self.flush_logged().await;
+            }
+            tokio::select! {
+                () = self.0.jobs.wake().notified() => {}
+                () = tokio::time::sleep(TURN) => {}
+                () = self.0.stop.asked().cancelled() => {}
+            }
+        }
+        self.drain(scope).await;
+        self.0.stop.set_ended();
+        Ok(())
+    }
+
+    /// Starts no more jobs, gives those that run `grace` to reach an end or a checkpoint, then ends them as
+    /// `interrupted` (rules.md 6.4). A second call stops at once. Returns when [`Runner::run`] has ended.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.stop.ask(grace);
+        self.0.stop.ended().cancelled().await;
+    }
+
+    /// How far a job that runs here has come.
+    pub fn live(&self, job: JobId) -> Option<Live> {
+        let running = self.running().get(&job).cloned()?;
+        Some(running.progress.live(job, running.row.started.unwrap_or_default(), self.0.jobs.now()))
+    }
+
+    /// Every job that runs here and how far it has come, oldest first.
+    pub fn live_jobs(&self) -> Vec<(Arc<JobRow>, Live)> {
+        let now = self.0.jobs.now();
+        let mut live: Vec<_> = self
+            .running()
+            .values()
+            .map(|running| {
+                let started = running.row.started.unwrap_or_default();
+                (Arc::clone(&running.row), running.progress.live(running.row.id, started, now))
+            })
+            .collect();
+        live.sort_by_key(|(row, _)| row.id);
+        live
+    }
+
+    /// Starts what may start: delayed jobs that are due join the queue, then the queue is served.
+    async fn dispatch(&self, scope: &mut Scope) -> Result<()> {
+        if !self.0.jobs.store().has_waiting(self.0.jobs.now()).await? {
+            return Ok(());
+        }
+        self.queue_due().await?;
+        while !self.0.stop.asked().is_cancelled() && self.start_next(scope).await? {}
+        Ok(())
+    }
+
+    /// Decides delayed jobs whose time has come.
+    async fn queue_due(&self) -> Result<()> {
+        let now = self.0.jobs.now();
+        let mut tx = self.0.jobs.store().write().await?;
+        let mut transitions = Vec::new();
+        for row in tx.due_jobs(now, DUE_PER_TURN).await? {
+            if let Some(refusal) = refuse_again(&mut tx, &row).await? {
+                let end = JobEnd::because(JobStatus::Skipped, refusal.code, refusal.reason);
+                transitions.push(Transition::of(Some(row.status), &tx.end_job(&row, &end, now).await?));
+            } else {
+                let queued = tx.queue_job(row.id, now).await?;
+                transitions.push(Transition::of(Some(row.status), &queued));
+            }
+        }
+        if transitions.is_empty() { Ok(()) } else { self.0.jobs.commit(tx, &transitions).await }
+    }
+
+    /// Takes one job out of the queue, if one may go; says whether there was one.
+    async fn start_next(&self, scope: &mut Scope) -> Result<bool> {
+        let jobs = &self.0.jobs;
+        let now = jobs.now();
+        let mut tx = jobs.store().write().await?;
+        let Some(row) = tx.next_queued(self.0.options.max_running_jobs).await? else { return Ok(false) };
+        if let Some(refusal) = refuse_again(&mut tx, &row).await? {
+            let end = JobEnd::because(JobStatus::Skipped, refusal.code, refusal.reason);
+            let ended = tx.end_job(&row, &end, now).await?;
+            jobs.commit(tx, &[Transition::of(Some(row.status), &ended)]).await?;
+            return Ok(true);
+        }
+        let started = tx.start_job(row.id, &self.0.options.owner, now.plus_ms(LEASE_MS), now).await?;
+        jobs.commit(tx, &[Transition::of(Some(row.status), &started)]).await?;
+        self.start_task(scope, started);
+        Ok(true)
+    }
+
+    fn start_task(&self, scope: &mut Scope, row: JobRow) {
+        let running = Running {
+            row: Arc::new(row),
+            cancel: CancellationToken::new(),
+            progress: Progress::default(),
+            report: Arc::default(),
+        };
+        self.running().insert(running.row.id, running.clone());
+        let runner = self.clone();
+        scope.spawn("job", async move {
+            let ended = runner.work(&running).await;
+            runner.finish(&running, ended).await;
+            runner.running().remove(&running.row.id);
+            runner.0.jobs.wake().notify_one();
+            Ok(())
+        });
+    }
+
+    /// Does the work in a scope of its own, so that a panic is an error.
+    async fn work(&self, running: &Running) -> Ended {
+        let work = match self.0.factory.work(&running.row) {
+            Ok(work) => work,
+            Err(error) => return Ended::Failed(error),
+        };
+        let ctx = JobContext {
+            job: Arc::clone(&running.row),
+            store: self.0.jobs.store().clone(),
+            clock: self.0.jobs.clock().clone(),
+            cancel: running.cancel.clone(),
+            stopping: self.0.stop.asked().clone(),
+            progress: running.progress.clone(),
+            jobs: self.0.jobs.clone(),
+            report: Arc::clone(&running.report),
+        };
+        let (sender, mut receiver) = tokio::sync::oneshot::channel();
+        let mut scope = Scope::new(&running.cancel);
+        scope.spawn("job work", async move {
+            // The receiver lives in this function, which awaits us: it cannot be gone.
+            let _ = sender.send(work.run(ctx).await);
+            Ok(())
+        });
+        match (scope.join().await, receiver.try_recv()) {
+            (Ok(()), Ok(ended)) => ended,
+            (Err(error), _) => Ended::Failed(error),
+            (Ok(()), Err(_)) => Ended::Failed(Error::temporary("task-aborted", "the job's task was aborted")),
+        }
+    }
+
+    /// Writes how a job ended; tries until the store takes it or says that the job is no longer ours.
+    async fn finish(&self, running: &Running, ended: Ended) {
+        let mut pause = Duration::from_millis(100);
+        let end = loop {
+            match self.end_of(running, &ended).await {
+                Ok(end) => break end,
+                Err(error) => pause = wait_for_store(&error, pause).await,
+            }
+        };
+        loop {
+            self.flush_one(running).await;
+            match self.0.jobs.end(&running.row, &end).await {
+                Ok(_) => return,
+                Err(error) if error.code() == "stale-generation" => {
+                    tracing::warn!(job = running.row.id.0, "the end of a job came late: {error}");
+                    return;
+                }
+                Err(error) => pause = wait_for_store(&error, pause).await,
+            }
+        }
+    }
+
+    async fn end_of(&self, running: &Running, ended: &Ended) -> Result<JobEnd> {
+        let row = self.0.jobs.store().job(running.row.id).await?;
+        let canceled = row.is_some_and(|row| row.cancel_requested.is_some());
+        let stopping = self.0.stop.asked().is_cancelled();
+        let mut end = match ended {
+            Ended::Succeeded => JobEnd::plain(JobStatus::Succeeded),
+            Ended::Skipped { code, reason } => JobEnd::because(JobStatus::Skipped, *code, reason),
+            Ended::Failed(error) => JobEnd {
+                error: Some((error.code().to_owned(), error.report())),
+                ..JobEnd::plain(JobStatus::Failed)
+            },
+            Ended::Canceled if stopping && !canceled => Stop::end(),
+            Ended::Canceled => JobEnd::plain(JobStatus::Canceled),
+            Ended::Interrupted { code, reason } => JobEnd::because(JobStatus::Interrupted, *code, reason),
+        };
+        let mut report = running.report.lock().unwrap_or_else(PoisonError::into_inner);
+        end.warnings = std::mem::take(&mut report.warnings);
+        end.result = report.result.take();
+        end.counters = report.counters.take();
+        if canceled && matches!(ended, Ended::Succeeded) {
+            // rules.md 2.8
+            end.warnings.push(Warning {
+                code: "cancel-too-late".to_owned(),
+                text: "It was asked to end when everything was committed already.".to_owned(),
+            });
+        }
+        Ok(end)
+    }
+
+    /// Passes cancel requests of rows on to their tasks.
+    async fn see_cancels(&self) -> Result<()> {
+        if self.running().is_empty() {
+            return Ok(());
+        }
+        for id in self.0.jobs.store().cancel_requests().await? {
+            if let Some(running) = self.running().get(&id) {
+                running.cancel.cancel();
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush_logged(&self) {
+        if let Err(error) = self.flush().await {
+            tracing::warn!(code = error.code(), "progress is not written: {}", error.report());
+        }
+    }
+
+    /// Renews leases and writes the progress of every running job, in one transaction.
+    async fn flush(&self) -> Result<()> {
+        let all: Vec<Running> = self.running().values().cloned().collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let now = self.0.jobs.now();
+        let mut tx = self.0.jobs.store().write().await?;
+        tx.renew_leases(&self.0.options.owner, now.plus_ms(LEASE_MS)).await?;
+        for running in all {
+            tx.set_progress(running.row.generation, &running.progress.row(running.row.id, now)).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Writes the last progress of a job; its loss does not keep the job from ending.
+    async fn flush_one(&self, running: &Running) {
+        let written = async {
+            let mut tx = self.0.jobs.store().write().await?;
+            let row = running.progress.row(running.row.id, self.0.jobs.now());
+            tx.set_progress(running.row.generation, &row).await?;
+            tx.commit().await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(job = running.row.id.0, "its last progress is not written: {}", error.report());
+        }
+    }
+
+    fn reap(&self, scope: &mut Scope) {
+        while let Some(ended) = scope.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(code = error.code(), "{}", error.report());
+            }
+        }
+    }
+
+    /// The end of the runner: grace, cancel, abort; then every row that is still open is ended.
+    async fn drain(&self, mut scope: Scope) {
+        self.wait_until(&mut scope, self.0.stop.grace()).await;
+        for running in self.running().values() {
+            running.cancel.cancel();
+        }
+        self.wait_until(&mut scope, super::stop::SETTLE).await;
+        // Dropping the scope aborts what has not ended.
+        drop(scope);
+        let left: Vec<Running> = self.running().drain().map(|(_, running)| running).collect();
+        for running in left {
+            self.flush_one(&running).await;
+            match self.0.jobs.end(&running.row, &Stop::end()).await {
+                Err(error) if error.code() != "stale-generation" => {
+                    // The next start finds the row and settles it (rules.md 6.1).
+                    tracing::error!(job = running.row.id.0, "its end is not written: {}", error.report());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until every task has ended, for `limit` at most, or until the second call of stop.
+    async fn wait_until(&self, scope: &mut Scope, limit: Duration) {
+        let all_ended = async {
+            loop {
+                self.reap(scope);
+                if scope.is_empty() {
+                    break;
+                }
+                if let Err(error) = self.see_cancels().await {
+                    tracing::warn!("cancels are not seen: {}", error.report());
+                }
+                tokio::select! {
+                    () = self.0.jobs.wake().notified() => {}
+                    () = tokio::time::sleep(TURN) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = all_ended => {}
+            () = tokio::time::sleep(limit) => {}
+            () = self.0.stop.at_once().cancelled() => {}
+        }
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says that the store did not take a write, waits, and returns the next pause (at most 5 s).
+async fn wait_for_store(error: &Error, pause: Duration) -> Duration {
+    tracing::error!(code = error.code(), "the end of a job is not written yet: {}", error.report());
+    tokio::time::sleep(pause).await;
+    (pause * 2).min(Duration::from_secs(5))
+}
