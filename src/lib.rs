@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod jobs;
 pub mod model;
+pub mod sandbox;
 pub mod secrets;
 pub mod storage;
 pub mod store;

@@ -1,0 +1,167 @@
+//! Info commands (wire.md 7, asb.md 7.1), answered as a community edition node answers them.
+//!
+//! About the node: `build` `cluster-name` `cluster-stable` `edition` `features` `get-config` `name` `node`
+//! `partition-generation` `peers-clear-std` `peers-clear-alt` `peers-generation` `rebalance-generation` `replicas`
+//! `service` `service-clear-std` `service-clear-alt` `services` `statistics` `status` `user-agent-set` `version`.
+//! About data: `namespaces` `namespace/<ns>` `sets` `sets/<ns>` `sets/<ns>/<set>` `truncate` `truncate-namespace`.
+//! About indexes and UDFs: `sindex` `sindex-create` `sindex-delete` `sindex-exists` `sindex-list` `sindex-stat`
+//! `udf-get` `udf-list` `udf-put` `udf-remove`.
+//! Refused as enterprise features: `rack-ids` `racks` `peers-tls-std` `peers-tls-alt` `service-tls-std`
+//! `service-tls-alt`. All else is an unrecognized command.
+
+mod data;
+mod metadata;
+
+use std::fmt::Write as _;
+
+use base64_simd::STANDARD;
+
+use super::digest::digest_of;
+use super::node::Node;
+use super::proto::Frame;
+use super::store::PARTITIONS;
+
+const UNRECOGNIZED: &str = "ERROR:4:unrecognized command";
+const ENTERPRISE_ONLY: &str = "ERROR:25:enterprise only";
+const NO_NAMESPACE: &str = "ERROR:20:namespace not found on node";
+const MISSING_NAMESPACE: &str = "ERROR:20:missing 'namespace'";
+
+/// What the sandbox can do, of the words that a server lists.
+const FEATURES: &str = "batch-any;batch-index;cluster-stable;peers;pipelining;pquery;pscans;replicas;\
+                        replicas-max;truncate-namespace";
+
+/// Answers each line of a request with `line TAB answer`. What follows the last newline is no line.
+pub(super) fn answer(node: &Node, body: &[u8], frame: &mut Frame) {
+    let mut lines: Vec<_> = body.split(|byte| *byte == b'\n').collect();
+    lines.pop();
+    for line in lines {
+        let value = std::str::from_utf8(line).map_or_else(
+            // Of commands only set names can be other than UTF-8, and only `sets/…` and `truncate` carry them.
+            |_| data::bytes_command(node, line).unwrap_or_else(|| UNRECOGNIZED.into()),
+            |text| command(node, text),
+        );
+        frame.raw(line);
+        frame.raw(b"\t");
+        frame.raw(&value);
+        frame.raw(b"\n");
+    }
+}
+
+fn command(node: &Node, line: &str) -> Vec<u8> {
+    // `name`, `name/path` or `name:parameters`.
+    let end = line.find([':', '/']).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    let arguments = rest.get(1..).unwrap_or_default();
+    let of_node = of_node(node, name, arguments).map(String::into_bytes);
+    of_node
+        .or_else(|| data::answer(node, name, arguments.as_bytes()))
+        .or_else(|| metadata::answer(node, name, arguments).map(String::into_bytes))
+        .unwrap_or_else(|| UNRECOGNIZED.into())
+}
+
+/// The value of a parameter in `key=value;key=value`.
+fn parameter<'a>(arguments: &'a str, key: &str) -> Option<&'a str> {
+    arguments
+        .split(';')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(found, _)| *found == key)
+        .map(|(_, value)| value)
+}
+
+/// The namespace in its new or its old spelling.
+fn namespace_of(arguments: &str) -> Option<&str> {
+    parameter(arguments, "namespace").or_else(|| parameter(arguments, "ns"))
+}
+
+fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
+    Some(match name {
+        "node" | "name" => node.name.clone(),
+        "cluster-name" if node.cluster_name.is_empty() => "null".to_owned(),
+        "cluster-name" => node.cluster_name.clone(),
+        "build" => node.build.clone(),
+        "edition" => "Holdfast sandbox".to_owned(),
+        "version" => format!("Holdfast sandbox build {}", node.build),
+        "status" | "user-agent-set" => "ok".to_owned(),
+        "features" => FEATURES.to_owned(),
+        "partition-generation" => node.partition_generation().to_string(),
+        "peers-generation" => "0".to_owned(),
+        "rebalance-generation" => "1".to_owned(),
+        "peers-clear-std" | "peers-clear-alt" => format!("0,{},[]", node.address.port()),
+        "service" | "service-clear-std" => node.address.to_string(),
+        "services" | "service-clear-alt" => String::new(),
+        "peers-tls-std" | "peers-tls-alt" | "service-tls-std" | "service-tls-alt" | "rack-ids" | "racks" => {
+            ENTERPRISE_ONLY.to_owned()
+        }
+        "replicas" => replicas(node),
+        "statistics" => statistics(node),
+        "cluster-stable" => cluster_stable(node, arguments),
+        "get-config" => get_config(node, arguments),
+        _ => return None,
+    })
+}
+
+/// `ns:regime,replicas,bitmap;…`: the first bit of the first byte is partition 0.
+fn replicas(node: &Node) -> String {
+    let mut bitmap = [0_u8; PARTITIONS as usize / 8];
+    for (index, byte) in bitmap.iter_mut().enumerate() {
+        for bit in 0..8 {
+            if node.owns((index * 8 + bit) as u16) {
+                *byte |= 0x80 >> bit;
+            }
+        }
+    }
+    let bitmap = STANDARD.encode_to_string(bitmap);
+    let names = node.store.namespaces.iter().map(|space| format!("{}:0,1,{bitmap}", space.name));
+    names.collect::<Vec<_>>().join(";")
+}
+
+fn statistics(node: &Node) -> String {
+    let objects: u64 = node.store.namespaces.iter().map(|space| space.objects()).sum();
+    format!(
+        "cluster_size=1;cluster_key={};cluster_integrity=true;cluster_is_member=true;\
+         cluster_clock_skew_stop_writes_sec=0;cluster_clock_skew_ms={};cluster_clock_skew_outliers=null;\
+         uptime={};objects={objects};tombstones=0;migrate_partitions_remaining=0",
+        cluster_key(node),
+        node.clock_skew_ms(),
+        node.uptime_s(),
+    )
+}
+
+/// Twelve hexadecimal digits, the same as long as the cluster is.
+fn cluster_key(node: &Node) -> String {
+    let digest = digest_of(node.cluster_name.as_bytes(), 0, node.name.as_bytes());
+    digest.iter().take(6).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+fn cluster_stable(node: &Node, arguments: &str) -> String {
+    if parameter(arguments, "size").is_some_and(|size| size != "1") {
+        return "ERROR:7:cluster not specified size".to_owned();
+    }
+    match namespace_of(arguments) {
+        Some(name) if node.store.namespace(name.as_bytes()).is_none() => NO_NAMESPACE.to_owned(),
+        _ => cluster_key(node),
+    }
+}
+
+/// The settings that others look at.
+fn get_config(node: &Node, arguments: &str) -> String {
+    let namespace = namespace_of(arguments).or_else(|| parameter(arguments, "id"));
+    match (parameter(arguments, "context"), namespace) {
+        (Some("service") | None, _) => format!(
+            "batch-index-threads=2;batch-max-requests=0;cluster-name={};min-cluster-size=1;node-id={};\
+             query-threads-limit=128",
+            node.cluster_name, node.name
+        ),
+        (Some("namespace"), Some(name)) if node.store.namespace(name.as_bytes()).is_some() => format!(
+            "allow-ttl-without-nsup=true;default-ttl={};max-record-size={};nsup-period=120;\
+             replication-factor=1;strong-consistency=false;storage-engine=memory",
+            node.default_ttl_s, node.max_record_bytes
+        ),
+        (Some("namespace"), Some(_)) => NO_NAMESPACE.to_owned(),
+        (Some("namespace"), None) => MISSING_NAMESPACE.to_owned(),
+        _ => "ERROR:4:invalid context".to_owned(),
+    }
+}

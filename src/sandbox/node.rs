@@ -1,0 +1,124 @@
+//! A node: who it is, which partitions it owns, its clock and its running scans.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::SandboxOptions;
+use super::store::{PARTITIONS, Store, since_2010_ms};
+use crate::clock::SharedClock;
+
+/// Finished scans whose task ids are remembered: a server's `query-max-done`.
+const FINISHED_SCANS: usize = 100;
+
+/// The task ids of scans.
+#[derive(Debug, Default)]
+struct Scans {
+    running: BTreeSet<u64>,
+    finished: VecDeque<u64>,
+}
+
+/// A node of the sandbox.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub name: String,
+    pub cluster_name: String,
+    pub build: String,
+    pub address: SocketAddr,
+    pub default_ttl_s: u32,
+    pub max_record_bytes: usize,
+    pub store: Arc<Store>,
+    clock: SharedClock,
+    started_s: u32,
+    owned: Vec<AtomicBool>,
+    partition_generation: AtomicU64,
+    clock_skew_ms: AtomicU64,
+    scans: Mutex<Scans>,
+}
+
+impl Node {
+    pub fn new(options: SandboxOptions, address: SocketAddr, store: Arc<Store>) -> Self {
+        let mut node = Self {
+            name: options.node_name,
+            cluster_name: options.cluster_name,
+            build: options.build,
+            address,
+            default_ttl_s: options.default_ttl_s,
+            max_record_bytes: options.max_record_bytes,
+            store,
+            clock: options.clock,
+            started_s: 0,
+            owned: (0..PARTITIONS).map(|_| AtomicBool::new(true)).collect(),
+            partition_generation: AtomicU64::new(1),
+            clock_skew_ms: AtomicU64::new(0),
+            scans: Mutex::default(),
+        };
+        node.started_s = node.now_s();
+        node
+    }
+
+    /// Milliseconds since 2010, by the node's clock.
+    pub fn now_ms(&self) -> u64 {
+        since_2010_ms(self.clock.now())
+    }
+
+    /// Seconds since 2010, by the node's clock.
+    pub fn now_s(&self) -> u32 {
+        u32::try_from(self.now_ms() / 1000).unwrap_or(u32::MAX)
+    }
+
+    pub fn uptime_s(&self) -> u32 {
+        self.now_s().saturating_sub(self.started_s)
+    }
+
+    pub fn owns(&self, pid: u16) -> bool {
+        self.owned.get(usize::from(pid)).is_some_and(|owned| owned.load(Ordering::Relaxed))
+    }
+
+    pub fn set_owned(&self, pid: u16, owned: bool) {
+        if let Some(slot) = self.owned.get(usize::from(pid))
+            && slot.swap(owned, Ordering::Relaxed) != owned
+        {
+            self.partition_generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn partition_generation(&self) -> u64 {
+        self.partition_generation.load(Ordering::Relaxed)
+    }
+
+    pub fn clock_skew_ms(&self) -> u64 {
+        self.clock_skew_ms.load(Ordering::Relaxed)
+    }
+
+    pub fn set_clock_skew_ms(&self, skew_ms: u64) {
+        self.clock_skew_ms.store(skew_ms, Ordering::Relaxed);
+    }
+
+    /// Notes a scan as running until the guard is dropped. Nothing when its id is that of a scan that runs or is
+    /// among the last to finish, as on the server: every attempt needs an id of its own.
+    pub fn begin_scan(self: &Arc<Self>, task_id: u64) -> Option<RunningScan> {
+        let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = !scans.finished.contains(&task_id) && scans.running.insert(task_id);
+        fresh.then(|| RunningScan { node: Arc::clone(self), task_id })
+    }
+}
+
+/// A scan that is running.
+#[derive(Debug)]
+pub(super) struct RunningScan {
+    node: Arc<Node>,
+    task_id: u64,
+}
+
+impl Drop for RunningScan {
+    fn drop(&mut self) {
+        let mut scans = self.node.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        scans.running.remove(&self.task_id);
+        if scans.finished.len() == FINISHED_SCANS {
+            scans.finished.pop_front();
+        }
+        scans.finished.push_back(self.task_id);
+    }
+}
