@@ -2,14 +2,20 @@
 //!
 //! The rooms, from the ground up (a room uses only those above it): see `ARCHITECTURE.md`.
 
+pub mod api;
+pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod jobs;
+pub mod metrics;
 pub mod model;
 pub mod sandbox;
+pub mod scheduler;
 pub mod secrets;
+pub mod service;
 pub mod storage;
 pub mod store;
 pub mod tasks;
