@@ -28,6 +28,9 @@ use crate::tasks::Scope;
 /// What storage has not answered is asked again this often (rules.md 6.1).
 const ASK_AGAIN: Duration = Duration::from_hours(1);
 
+/// What jobs may take beyond the grace: 8 s for a commit under way (rules.md 2.8), and to write how they ended.
+const STOP_EXTRA: Duration = Duration::from_secs(12);
+
 /// A running service.
 pub struct Service {
     app: Arc<App>,
@@ -68,6 +71,7 @@ impl Service {
             scheduler: scheduler.clone(),
             metrics,
         }));
+        app.make_storage_roots().await;
         app.note_routines(&[]);
         let server = api::server(&app, http_options(&service.http, listener))?;
         let (http, grace) = (server.handle(), Duration::from_millis(service.shutdown_grace));
@@ -125,10 +129,16 @@ impl Service {
         tracing::info!(grace_ms = self.grace.as_millis() as u64, "stopping");
         self.app.set_ready(false);
         self.tasks.token().cancel();
-        self.runner.stop(self.grace).await;
+        let jobs_ended = tokio::time::timeout(self.grace + STOP_EXTRA, self.runner.stop(self.grace)).await;
         // Until here it answers: how the last jobs end can be watched.
         self.http.stop(true).await;
-        let ended = self.tasks.join().await;
+        let ended = if jobs_ended.is_ok() {
+            self.tasks.join().await
+        } else {
+            drop(self.tasks);
+            Err(Error::temporary("jobs-not-ended", "jobs have not ended in time")
+                .hint("The next start settles them."))
+        };
         self.jobs.store().close().await?;
         tracing::info!("stopped");
         ended

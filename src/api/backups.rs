@@ -64,7 +64,7 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
 /// 202 also when nothing runs (abs.md 1.2).
 async fn cancel(app: web::Data<App>, name: web::Path<String>) -> Answer {
     known_routine(&app, &name)?;
-    app.cancel_routine(&name).await?;
+    app.cancel_backups(&name).await?;
     Ok(respond::empty(StatusCode::ACCEPTED))
 }
 

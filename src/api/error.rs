@@ -164,7 +164,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
             "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
-            _ if error.is_temporary() => StatusCode::SERVICE_UNAVAILABLE,
+            "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let text = if status.is_server_error() { error.report() } else { error.to_string() };

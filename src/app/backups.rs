@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{App, JobView};
 use crate::catalog::details::BackupDetails;
-use crate::catalog::{ListQuery, Listing, list_backups};
+use crate::catalog::{ListQuery, Listing, ProblemKind, list_backups};
 use crate::config::{StorageConfig, StoragePlace};
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
@@ -43,13 +43,28 @@ pub struct RoutineState {
     pub next_incremental: Option<UnixMillis>,
 }
 
-/// The storage that a configuration names.
+/// The storage that a configuration names. One that is not there is an error, never empty: a disk that is not
+/// mounted must not look like backups that do not exist (rules.md 6.1).
 pub async fn open_storage(config: &StorageConfig) -> Result<Arc<dyn Storage>> {
     let StoragePlace::Local { path, .. } = &config.place;
-    Ok(Arc::new(LocalStorage::create(path).await?))
+    Ok(Arc::new(LocalStorage::open(path).await?))
 }
 
 impl App {
+    /// Makes the folders of the configured local storages that are missing; only after what an earlier process left
+    /// is settled, which must not take a new folder for an answer.
+    pub async fn make_storage_roots(&self) {
+        for name in self.config().storage.keys() {
+            let made = async {
+                let StoragePlace::Local { path, .. } = self.config().storage(name)?.place;
+                LocalStorage::create(path).await
+            };
+            if let Err(error) = made.await {
+                tracing::error!(storage = name, reason = error.report(), "the storage cannot be used");
+            }
+        }
+    }
+
     /// The backups of a routine in storage, oldest first; what is broken is logged and left out.
     ///
     /// Errors: `routine-unknown`, and those of storage.
@@ -113,7 +128,10 @@ async fn list(
     let query = ListQuery { routine, backup_type, from: bounds.from, to: bounds.to, manifests: false };
     let listing = list_backups(storage.as_ref(), &query).await?;
     for problem in &listing.problems {
-        tracing::debug!(routine, folder = problem.key, reason = problem.reason, "no backup");
+        // A run under way looks like what a crash left: only the rest is worth a line.
+        if problem.kind != ProblemKind::Incomplete {
+            tracing::warn!(routine, folder = problem.key, reason = problem.reason, "not a readable backup");
+        }
     }
     Ok(listing)
 }

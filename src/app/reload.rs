@@ -74,6 +74,7 @@ impl App {
     async fn put_in_force(&self, new: Config, diff: &ConfigDiff) -> Result<()> {
         self.scheduler.reload(schedules(&new, self.now())?).await?;
         self.config.store(Arc::new(new));
+        self.make_storage_roots().await;
         self.note_routines(&diff.routines.removed);
         let config = self.config();
         let resting = diff.affected.iter().filter(|name| {

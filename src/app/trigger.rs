@@ -5,7 +5,7 @@ use super::reload::routine_job;
 use crate::config::{JobConfig, RestoreConfig, RestoreTarget};
 use crate::error::{Error, Result};
 use crate::jobs::NewJob;
-use crate::model::BackupType;
+use crate::model::{BackupType, JobKind};
 use crate::store::{Document, JobId, JobRow, Trigger, WithoutSecrets};
 
 // Both hold resolved values and references only: see their definitions.
@@ -93,8 +93,13 @@ impl App {
         }
     }
 
-    /// Asks every backup of a routine to end that waits or runs.
-    pub async fn cancel_routine(&self, routine: &str) -> Result<()> {
-        self.jobs.cancel_routine(routine).await.map(drop)
+    /// Asks every backup of a routine to end that waits or runs; restores from it go on (abs.md 4.4).
+    pub async fn cancel_backups(&self, routine: &str) -> Result<()> {
+        for job in self.jobs.store().open_jobs(routine).await? {
+            if job.kind == JobKind::Backup {
+                self.cancel_job(job.id).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -49,6 +49,29 @@ async fn errors_are_plain_text_unless_the_request_asks_for_problem_json() {
 }
 
 #[tokio::test]
+async fn odd_paths_and_queries_are_answered_and_change_nothing() {
+    let service = Running::start(one_routine).await;
+    for (method, path, status) in [
+        (Method::GET, "/v1/backups/full/%FF%FE", 404),
+        (Method::GET, "/v1/backups/full/%0A%1B%5B31m", 404),
+        (Method::GET, "/v1/backups/full/", 404),
+        (Method::GET, "//v1/jobs", 404),
+        (Method::GET, "/v1/jobs/", 404),
+        (Method::GET, "/V1/jobs", 404),
+        (Method::POST, "/v1/backups/full/daily?delay=%FF", 400),
+        (Method::POST, "/v1/backups/full/daily?delay=+1", 400),
+        (Method::GET, "/v1/backups/full?from=1&from=x", 200), // the first counts, as in Go
+        (Method::GET, "/v1/backups/full?unknown=1", 200),     // and what ABS does not know is ignored
+        (Method::GET, "/v1/jobs?cursor=0", 200),
+    ] {
+        let answer = service.send(method.clone(), path, &[], "").await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path}: {}", answer.body);
+        assert!(!answer.body.contains(['\x1b', '\0']), "{path}: {:?}", answer.body);
+    }
+    assert_eq!(service.get("/v1/jobs").await.body, "{\"jobs\":[],\"next\":null}");
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_413() {
     let service = Running::unconfigured().await;
     let body = vec![b' '; 8 * 1024 * 1024 + 1];

@@ -107,6 +107,17 @@ async fn a_delayed_trigger_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_storage_that_is_gone_is_an_error_and_not_an_empty_list() {
+    let service = Running::start(one_routine).await;
+    service.expect(Method::GET, "/v1/backups/full/daily", "", 200, "[]").await;
+    std::fs::remove_dir_all(service.dir.path().join("backups")).unwrap();
+    for path in ["/v1/backups/full/daily", "/v1/backups/full", "/v1/backups/currentBackup/daily"] {
+        let answer = service.get(path).await;
+        assert!(answer.status.is_server_error(), "{path}: {} {}", answer.status, answer.body);
+    }
+}
+
+#[tokio::test]
 async fn the_lists_show_every_routine_and_what_storage_holds() {
     let service = Running::start(one_routine).await;
     let folder = service.dir.path().join("backups/daily/backup/1704110400000/data/test");
