@@ -3,20 +3,25 @@
 //! The rooms, from the ground up (a room uses only those above it): see `ARCHITECTURE.md`.
 
 pub mod aerospike;
+pub mod api;
+pub mod app;
 pub mod asb;
 pub mod backup;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod jobs;
+pub mod metrics;
 pub mod model;
 pub mod restore;
 pub mod sample;
 pub mod sandbox;
 pub mod scheduler;
 pub mod secrets;
+pub mod service;
 pub mod storage;
 pub mod store;
 pub mod tasks;

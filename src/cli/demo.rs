@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::rest::Rest;
 use self::setup::Setup;
 use crate::engine::aerospike::snapshot::Snapshot;
 use crate::error::{Error, Result};

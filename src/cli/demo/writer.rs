@@ -8,12 +8,9 @@ use rand::Rng;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
-use crate::aerospike::{BatchWriter, Cluster, Exists, RetryPolicy, WriteBatch, WritePolicy};
-use crate::error::{Error, Result};
-use crate::sample::{SampleRecord, every_kind, mixed};
-
-/// Records written in one request.
-const BATCH_RECORDS: usize = 100;
+use crate::aerospike::Cluster;
+use crate::error::Result;
+use crate::sample::{self, every_kind, mixed};
 
 /// Between two changes of the running application.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -48,9 +45,7 @@ impl Writer {
     pub async fn fill(&self) -> Result<u64> {
         let mut records = every_kind("kinds");
         records.extend((0..self.records).map(|key| mixed("customers", key as i64, 0)));
-        for batch in records.chunks(BATCH_RECORDS) {
-            self.write(batch).await?;
-        }
+        sample::write(&self.cluster, &self.namespace, &records).await?;
         Ok(records.len() as u64)
     }
 
@@ -68,7 +63,7 @@ impl Writer {
                 }
                 batch.push(mixed("customers", added as i64, version));
                 added += 1;
-                self.write(&batch).await?;
+                sample::write(&self.cluster, &self.namespace, &batch).await?;
                 self.changes.fetch_add(batch.len() as u64, Ordering::SeqCst);
             }
             tokio::select! {
@@ -88,13 +83,4 @@ impl Writer {
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
     }
-
-    async fn write(&self, records: &[SampleRecord]) -> Result<()> {
-        write_samples(&self.cluster, &self.namespace, records).await
-    }
-}
-
-/// Writes sample records, replacing those that exist; any row that is not written is an error.
-pub async fn write_samples(cluster: &Cluster, namespace: &str, records: &[SampleRecord]) -> Result<()> {
-    todo!("{cluster:?} {namespace} {records:?}")
 }

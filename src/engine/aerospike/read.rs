@@ -125,8 +125,12 @@ async fn read_records(
         .collect();
     drop(channels);
     let (cluster, request, partitions) = (cluster.clone(), scan_request(read), read.partitions.clone());
+    let unvouched = Arc::new(AtomicU64::new(0));
+    let streams = Arc::clone(&unvouched);
     scope.spawn("scan", async move {
-        scan_partitions(&cluster, &request, &partitions, sinks, &stop).await.map(|_| ())
+        let scanned = scan_partitions(&cluster, &request, &partitions, sinks, &stop).await?;
+        streams.store(scanned.unvouched_streams, Ordering::SeqCst);
+        Ok(())
     });
     let ended = scope.join().await;
     if cancel.is_cancelled() {
@@ -138,6 +142,12 @@ async fn read_records(
     }
     report.records = report.files.iter().map(|file| file.records).sum();
     report.unsupported = unsupported.load(Ordering::SeqCst);
+    let unvouched = unvouched.load(Ordering::SeqCst);
+    if unvouched > 0 {
+        report.warnings.push(format!(
+            "{unvouched} scans ended well, but their node could not confirm that it had read every record"
+        ));
+    }
     Ok(())
 }
 

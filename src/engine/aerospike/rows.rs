@@ -3,6 +3,7 @@
 use super::write::DestinationTime;
 use crate::aerospike::{Exists, WriteBatch, WritePolicy};
 use crate::asb::Record;
+use crate::asb::particle::NULL;
 use crate::engine::{MemberWrite, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::model::restore_order;
@@ -68,7 +69,9 @@ impl Rows {
             .hint("Name the namespace that the backup was made of as the source of policy.namespace."));
         }
         let wanted = write.sets.is_empty() || write.sets.iter().any(|set| set.as_bytes() == head.set);
-        if !wanted || head.bin_count == 0 {
+        // Nothing but nulls is nothing to write: the server refuses such a write (wire.md 9).
+        let has_value = record.bins().any(|bin| bin.particle.kind != NULL);
+        if !wanted || !has_value {
             self.counters.skipped_records += 1;
             return Ok(());
         }

@@ -1,0 +1,20 @@
+//! The REST API: ABS's paths, statuses and bodies (abs.md 1), and ours beside them.
+//!
+//! Translates and delegates; one file per area.
+
+mod abs;
+mod backups;
+mod config;
+mod endpoint;
+mod error;
+mod job;
+mod jobs;
+mod query;
+mod respond;
+mod restores;
+mod server;
+mod status;
+mod system;
+
+pub use error::{Answer, ApiError};
+pub use server::{HttpOptions, server};

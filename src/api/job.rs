@@ -1,0 +1,189 @@
+//! How our own API shows a job; keys that are always there are null where nothing is known.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::abs::RunMetrics;
+use crate::app::JobView;
+use crate::model::{BackupType, UnixMillis};
+use crate::store::{AttemptRow, JobRow, Warning};
+
+/// A job in a list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Summary {
+    id: i64,
+    kind: &'static str,
+    #[serde(rename = "type")]
+    backup_type: Option<&'static str>,
+    routine: Option<String>,
+    trigger: &'static str,
+    status: &'static str,
+    /// One sentence: why it was refused or cut off, or the error it failed with.
+    reason: Option<String>,
+    reason_code: Option<String>,
+    /// When it was asked for.
+    admitted: String,
+    /// From when on it may run.
+    due: String,
+    queued: Option<String>,
+    started: Option<String>,
+    finished: Option<String>,
+}
+
+impl Summary {
+    /// A row in a list.
+    pub fn of(job: &JobRow) -> Self {
+        let instant = |at: Option<UnixMillis>| at.map(UnixMillis::to_rfc3339);
+        Self {
+            id: job.id.0,
+            kind: job.kind.as_str(),
+            backup_type: job.backup_type.map(BackupType::as_str),
+            routine: job.routine.clone(),
+            trigger: job.trigger.as_str(),
+            status: job.status.as_str(),
+            reason: job.reason.clone().or_else(|| job.error.clone()),
+            reason_code: job.reason_code.clone().or_else(|| job.error_code.clone()),
+            admitted: job.admitted.to_rfc3339(),
+            due: job.due.to_rfc3339(),
+            queued: instant(job.queued),
+            started: instant(job.started),
+            finished: instant(job.finished),
+        }
+    }
+}
+
+/// `GET /v1/jobs`.
+#[derive(Debug, Serialize)]
+pub struct Page {
+    jobs: Vec<Summary>,
+    /// What to give as `cursor` for the next page; none: this is the last.
+    next: Option<String>,
+}
+
+impl Page {
+    /// One page.
+    pub fn of(page: &crate::store::JobPage) -> Self {
+        Self { jobs: page.jobs.iter().map(Summary::of).collect(), next: page.next.map(|id| id.to_string()) }
+    }
+}
+
+/// `GET /v1/jobs/{id}`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Detail {
+    #[serde(flatten)]
+    summary: Summary,
+    cluster: Option<String>,
+    storage: Option<String>,
+    namespaces: Option<Vec<String>>,
+    /// The start of the backup run: names its folder.
+    created: Option<String>,
+    requested_by: Option<String>,
+    cancel_requested: Option<String>,
+    progress: Shown,
+    rate: RunMetrics,
+    estimated_end_time: Option<String>,
+    /// Per namespace, oldest first.
+    attempts: BTreeMap<String, Vec<Attempt>>,
+    counters: Option<Value>,
+    warnings: Vec<Warning>,
+    error: Option<Failure>,
+    result: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown {
+    total_records: u64,
+    done_records: u64,
+    bytes: u64,
+    percentage_done: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure {
+    code: String,
+    message: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Attempt {
+    #[serde(rename = "attempt")]
+    number: u32,
+    status: &'static str,
+    /// Below the storage's root.
+    folder: String,
+    /// What an incremental builds on.
+    from: Option<String>,
+    /// Why it is a full although an incremental was asked for.
+    promoted: Option<String>,
+    started: String,
+    finished: Option<String>,
+    record_count: u64,
+    byte_count: u64,
+    file_count: u64,
+    secondary_index_count: u64,
+    udf_count: u64,
+    error: Option<Failure>,
+}
+
+impl Attempt {
+    fn of(row: AttemptRow) -> Self {
+        let counted = |count: fn(&crate::store::AttemptEnd) -> u64| row.end.as_ref().map_or(0, count);
+        Self {
+            number: row.attempt,
+            status: row.status.as_str(),
+            record_count: counted(|end| end.records),
+            byte_count: counted(|end| end.bytes),
+            file_count: counted(|end| end.files),
+            secondary_index_count: counted(|end| end.indexes),
+            udf_count: counted(|end| end.udfs),
+            finished: row.end.as_ref().map(|end| end.finished.to_rfc3339()),
+            error: row
+                .end
+                .and_then(|end| end.error)
+                .map(|(code, text)| Failure { code, message: Some(text) }),
+            started: row.started.to_rfc3339(),
+            folder: row.start.folder,
+            from: row.start.from.map(UnixMillis::to_rfc3339),
+            promoted: row.start.promoted,
+        }
+    }
+}
+
+impl Detail {
+    /// Everything known of a job.
+    pub fn of(view: JobView) -> Self {
+        let (job, progress) = (view.job, view.progress);
+        let mut attempts: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
+        for row in view.attempts {
+            attempts.entry(row.start.namespace.clone()).or_default().push(Attempt::of(row));
+        }
+        Self {
+            summary: Summary::of(&job),
+            cluster: job.cluster,
+            storage: job.storage,
+            namespaces: job.namespaces,
+            created: job.created.map(UnixMillis::to_rfc3339),
+            requested_by: job.requested_by,
+            cancel_requested: job.cancel_requested.map(UnixMillis::to_rfc3339),
+            progress: Shown {
+                total_records: progress.total,
+                done_records: progress.done,
+                bytes: progress.bytes,
+                percentage_done: progress.percent,
+            },
+            rate: RunMetrics::of(&progress),
+            estimated_end_time: progress.estimated_end.map(UnixMillis::to_rfc3339),
+            attempts,
+            counters: job.counters,
+            warnings: job.warnings,
+            error: job.error_code.map(|code| Failure { code, message: job.error }),
+            result: job.result,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Restores (abs.md 1.2).
+
+use std::collections::BTreeMap;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+
+use super::endpoint::at;
+use super::error::{Answer, ApiError};
+use super::query::{self, Query};
+use super::{abs, respond, status};
+use crate::app::App;
+use crate::config::{self, Problems, RestoreConfig, RestoreRequest, RestoreTimestampRequest};
+use crate::model::JobKind;
+use crate::store::{JobFilter, JobId};
+
+/// More than this no answer shows (rules.md 7.3).
+const SHOWN_MAX: i64 = 1000;
+
+/// The cursor of the next page, where an answer was cut.
+const NEXT_CURSOR: &str = "holdfast-next-cursor";
+
+pub(super) fn routes(scope: &mut web::ServiceConfig) {
+    scope
+        .service(at("/v1/restore/full").post(by_path).resource())
+        .service(at("/v1/restore/incremental").post(by_path).resource())
+        .service(at("/v1/restore/timestamp").post(by_time).resource())
+        .service(at("/v1/restore/jobs").get(list).resource())
+        .service(at("/v1/restore/status/{id}").get(state).resource())
+        .service(at("/v1/restore/cancel/{id}").post(cancel).resource());
+}
+
+async fn by_path(app: web::Data<App>, request: HttpRequest, payload: web::Payload) -> Answer {
+    let body = body(payload).await?;
+    let wanted: RestoreRequest =
+        config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
+    let config = app.config().resolve_restore(&wanted).map_err(|problems| refused(&problems))?;
+    start(&app, &request, config).await
+}
+
+async fn by_time(app: web::Data<App>, request: HttpRequest, payload: web::Payload) -> Answer {
+    let body = body(payload).await?;
+    let wanted: RestoreTimestampRequest =
+        config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
+    let config = app.config().resolve_restore_timestamp(&wanted).map_err(|problems| refused(&problems))?;
+    start(&app, &request, config).await
+}
+
+/// 202 and the id as a bare number, also for a job that was refused: then it is `failed`, with the reason
+/// (rules.md 2.1).
+async fn start(app: &App, request: &HttpRequest, config: RestoreConfig) -> Answer {
+    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let row = app.trigger_restore(config, requested_by).await?;
+    let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
+    answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
+    respond::body(&mut answer, &row.id.0)
+}
+
+async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
+    let query = Query::of(&request)?;
+    let bounds = query.time_bounds()?;
+    let wanted = query.text("status").map(status::restores).transpose()?.unwrap_or_default();
+    let filter = JobFilter {
+        kind: Some(JobKind::Restore),
+        status: wanted.statuses,
+        exclude: wanted.exclude,
+        from: bounds.from,
+        to: bounds.before(),
+        before: query.integer("cursor")?.map(JobId),
+        ..JobFilter::default()
+    };
+    let limit = query.limit(SHOWN_MAX, SHOWN_MAX)?;
+    let (views, next) = app.job_views(&filter, limit).await?;
+    let level = app.config().service().compatibility;
+    let shown: BTreeMap<String, abs::RestoreStatus> =
+        views.iter().map(|view| (view.job.id.to_string(), abs::RestoreStatus::of(view, level))).collect();
+    let mut answer = HttpResponse::Ok();
+    if let Some(next) = next {
+        answer.insert_header((NEXT_CURSOR, next.to_string()));
+    }
+    respond::body(&mut answer, &shown)
+}
+
+async fn state(app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let id = query::job_id(&id)?;
+    let view = app.job(JobId(id)).await?.filter(|view| view.job.kind == JobKind::Restore);
+    let view = view.ok_or_else(|| ApiError::unknown_job(id))?;
+    respond::json(&abs::RestoreStatus::of(&view, app.config().service().compatibility))
+}
+
+/// 202 also for a restore that has ended.
+async fn cancel(app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let id = query::job_id(&id)?;
+    let view = app.job(JobId(id)).await?.filter(|view| view.job.kind == JobKind::Restore);
+    if view.is_none() {
+        return Err(ApiError::unknown_job(id));
+    }
+    app.cancel_job(JobId(id)).await?;
+    Ok(respond::empty(StatusCode::ACCEPTED))
+}
+
+/// The request's body, within ABS's limit (abs.md 1.1).
+async fn body(payload: web::Payload) -> Result<Bytes, ApiError> {
+    match payload.to_bytes_limited(config::DOCUMENT_BYTES_MAX).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(ApiError::payload("the body ended early")),
+        Err(_) => Err(ApiError::too_large()),
+    }
+}
+
+/// What is wrong with a request, in ABS's words: the first problem, by whether it can be read at all.
+fn refused(problems: &Problems) -> ApiError {
+    match problems.first() {
+        Some(problem) if problem.kind == config::ProblemKind::Shape => ApiError::payload(problem.text()),
+        Some(problem) => ApiError::request(problem.text()),
+        None => ApiError::request("the request cannot be used"),
+    }
+}

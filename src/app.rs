@@ -1,0 +1,110 @@
+//! What can be asked of the service: triggers, cancel, lists, state, reload. The API, the signal handlers and the demo
+//! translate to these calls and hold no logic of their own.
+
+mod backups;
+mod jobs;
+mod metrics;
+mod progress;
+mod reload;
+mod trigger;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+pub use backups::{RoutineState, TimeBounds, open_storage};
+pub use jobs::JobView;
+pub use progress::Progress;
+pub use reload::{ReloadRefusal, schedules};
+pub use trigger::BackupTrigger;
+
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::jobs::{Jobs, Runner};
+use crate::metrics::Metrics;
+use crate::model::UnixMillis;
+use crate::scheduler::Scheduler;
+
+/// The parts of a running service, as those see them who ask something of it.
+pub struct App {
+    clock: SharedClock,
+    config: ArcSwap<Config>,
+    config_path: Option<PathBuf>,
+    jobs: Jobs,
+    runner: Runner,
+    scheduler: Scheduler,
+    metrics: Arc<Metrics>,
+    floors: progress::Floors,
+    ready: AtomicBool,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+}
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// The clock.
+    pub clock: SharedClock,
+    /// The configuration in force.
+    pub config: Config,
+    /// Where it is read from again; none: it cannot be.
+    pub config_path: Option<PathBuf>,
+    /// The handle of the jobs.
+    pub jobs: Jobs,
+    /// What runs them.
+    pub runner: Runner,
+    /// What fires them.
+    pub scheduler: Scheduler,
+    /// What counts them.
+    pub metrics: Arc<Metrics>,
+}
+
+impl App {
+    /// Not ready yet: see [`App::set_ready`].
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            clock: parts.clock,
+            config: ArcSwap::from_pointee(parts.config),
+            config_path: parts.config_path,
+            jobs: parts.jobs,
+            runner: parts.runner,
+            scheduler: parts.scheduler,
+            metrics: parts.metrics,
+            floors: progress::Floors::default(),
+            ready: AtomicBool::new(false),
+            reloading: Mutex::new(()),
+        }
+    }
+
+    /// The configuration in force; what runs goes on with the one it started with.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The present.
+    pub fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// The prefix of every path, with a slash at both ends.
+    pub fn context_path(&self) -> String {
+        self.config().service().http.context_path
+    }
+
+    /// From now on the schedule is loaded (true), or the service is stopping (false).
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// Whether triggers are taken: neither starting nor stopping (rules.md 6.4).
+    fn takes_jobs(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+
+    /// Whether the store answers and the schedule is loaded.
+    pub async fn is_ready(&self) -> bool {
+        self.takes_jobs() && self.jobs.store().created().await.is_ok()
+    }
+}

@@ -1,0 +1,105 @@
+//! Triggers: each becomes a row, with the configuration it runs with (rules.md 2.3, 7.4).
+
+use super::App;
+use super::reload::routine_job;
+use crate::config::{JobConfig, RestoreConfig, RestoreTarget};
+use crate::error::{Error, Result};
+use crate::jobs::NewJob;
+use crate::model::{BackupType, JobKind};
+use crate::store::{Document, JobId, JobRow, Trigger, WithoutSecrets};
+
+// Both hold resolved values and references only: see their definitions.
+impl WithoutSecrets for JobConfig {}
+impl WithoutSecrets for RestoreConfig {}
+
+/// Somebody wants a backup.
+#[derive(Debug, Clone)]
+pub struct BackupTrigger {
+    /// The routine.
+    pub routine: String,
+    /// Full or incremental.
+    pub backup_type: BackupType,
+    /// How long to wait first.
+    pub delay_ms: i64,
+    /// Who asks.
+    pub requested_by: Option<String>,
+}
+
+impl App {
+    /// Admits a backup; the row says whether it was refused.
+    ///
+    /// Errors: `routine-unknown`, `routine-disabled`.
+    pub async fn trigger_backup(&self, trigger: BackupTrigger) -> Result<JobRow> {
+        let now = self.now();
+        let routine = self.config().routine(&trigger.routine, now)?;
+        if routine.disabled {
+            let name = &trigger.routine;
+            return Err(Error::permanent(
+                "routine-disabled",
+                format!("routine \"{name}\" not found: it is disabled"),
+            )
+            .hint("Remove disabled: true from the routine."));
+        }
+        let job = NewJob {
+            due: (trigger.delay_ms > 0).then(|| now.plus_ms(trigger.delay_ms)),
+            requested_by: trigger.requested_by,
+            ..routine_job(&routine.job)?.job(trigger.backup_type, Trigger::Api)
+        };
+        self.admit(job).await
+    }
+
+    /// Admits a restore; the row says whether it was refused.
+    pub async fn trigger_restore(
+        &self,
+        config: RestoreConfig,
+        requested_by: Option<String>,
+    ) -> Result<JobRow> {
+        let (routine, named) = match &config.target {
+            RestoreTarget::Time { routine, namespaces, .. } => (Some(routine.clone()), namespaces.clone()),
+            RestoreTarget::Path { .. } => (None, Vec::new()),
+        };
+        let written = config.policy.remap.as_ref().map_or(named, |remap| vec![remap.destination.clone()]);
+        let job = NewJob {
+            routine,
+            storage: config.source.name.clone(),
+            config: Some(Document::of(&config)?),
+            requested_by,
+            // Without names the plan finds out and claims what it has found (rules.md 2.4).
+            ..NewJob::restore(config.destination.name.clone(), (!written.is_empty()).then_some(written))
+        };
+        self.admit(job).await
+    }
+
+    async fn admit(&self, job: NewJob) -> Result<JobRow> {
+        if !self.takes_jobs() {
+            return Err(Error::temporary("stopping", "the service is starting or stopping: no new jobs"));
+        }
+        let admitted = self.jobs.admit(job).await?;
+        self.row(admitted.id).await
+    }
+
+    /// A row that was there a moment ago.
+    async fn row(&self, id: JobId) -> Result<JobRow> {
+        let row = self.jobs.store().job(id).await?;
+        row.ok_or_else(|| Error::temporary("job-not-found", format!("job {id} has just been removed")))
+    }
+
+    /// Asks a job to end; one that has ended stays as it is.
+    pub async fn cancel_job(&self, id: JobId) -> Result<()> {
+        match self.jobs.cancel(id).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == "job-ended" => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks every backup of a routine to end that waits or runs; restores from it go on (abs.md 4.4).
+    pub async fn cancel_backups(&self, routine: &str) -> Result<()> {
+        for job in self.jobs.store().open_jobs(routine).await? {
+            if job.kind == JobKind::Backup {
+                self.cancel_job(job.id).await?;
+            }
+        }
+        Ok(())
+    }
+}

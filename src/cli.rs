@@ -1,0 +1,120 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod demo;
+mod sandbox;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+
+/// Scheduled full and incremental backups of database clusters, and restore to a point in time.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the service until it is told to stop.
+    Serve {
+        /// The configuration.
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Prints every problem of a configuration, or the next fire times of each routine.
+    Check {
+        /// The configuration.
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Shows the main job on an embedded sandbox node: scheduled backups, then a restore to a point in time.
+    Demo {
+        /// The configuration; without it, and without ./config.yaml, the one built in.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The folder for backups and state; emptied at the start.
+        #[arg(long, value_name = "DIR", default_value = "holdfast-demo")]
+        dir: PathBuf,
+        /// End after the comparison instead of staying up.
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
+    Sandbox {
+        /// The port on 127.0.0.1; 0 takes a free one.
+        #[arg(short, long, default_value_t = 3000)]
+        port: u16,
+        /// The namespaces.
+        #[arg(short, long, value_delimiter = ',', default_value = "source-ns1,target-ns1")]
+        namespaces: Vec<String>,
+    },
+}
+
+/// Exit code for a failed command.
+const FAILURE: u8 = 1;
+
+/// Exit code for a configuration with problems.
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: start the runtime: {error}");
+            return ExitCode::from(FAILURE);
+        }
+    };
+    let ended = runtime.block_on(async {
+        match cli.command {
+            Command::Serve { config } => serve::run(&config).await,
+            Command::Check { config } => check::run(&config),
+            Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
+            Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
+        }
+    });
+    // What still runs in the background (a blocked read of a dead disk) must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.report());
+            ExitCode::from(if error.code() == "config-invalid" { BAD_CONFIGURATION } else { FAILURE })
+        }
+    }
+}
+
+/// A token that SIGTERM, SIGINT or SIGQUIT cancels; a second signal ends the process at once (rules.md 6.4).
+fn stop_on_signal(scope: &mut crate::tasks::Scope) -> Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let listen = |kind| signal(kind).map_err(|error| Error::permanent("signals", "listen").source(error));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut quit = listen(SignalKind::quit())?;
+    let (token, ended) = (stop.clone(), scope.token().clone());
+    scope.spawn("signals", async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = quit.recv() => {}
+                () = ended.cancelled() => return Ok(()),
+            }
+            if token.is_cancelled() {
+                eprintln!("second signal: stopping at once");
+                std::process::exit(130);
+            }
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}

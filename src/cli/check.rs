@@ -1,0 +1,123 @@
+//! `holdfast check`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use chrono::SecondsFormat;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Routine, unbuilt};
+use crate::error::{Error, Result};
+use crate::model::UnixMillis;
+use crate::model::schedule::Schedule;
+
+/// How many fire times are shown of each schedule.
+const FIRE_TIMES: usize = 5;
+
+/// Prints every problem of a configuration; of a good one, what it will do.
+pub fn run(path: &Path) -> Result<()> {
+    let now = SystemClock.now();
+    match Config::load(path, now) {
+        Ok(config) => {
+            print!("{}", describe(path, &config, now));
+            Ok(())
+        }
+        Err(problems) => {
+            println!("{problems}");
+            let (count, noun) = (problems.len(), if problems.len() == 1 { "problem" } else { "problems" });
+            Err(Error::permanent("config-invalid", format!("{} has {count} {noun}", path.display())))
+        }
+    }
+}
+
+/// What a good configuration will do, and what it will not.
+fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
+    let service = config.service.clone().unwrap_or_default().resolve();
+    let mut text = format!(
+        "{}: ok, {} clusters, {} storages, {} policies, {} routines\n",
+        path.display(),
+        config.aerospike_clusters.len(),
+        config.storage.len(),
+        config.backup_policies.len(),
+        config.backup_routines.len(),
+    );
+    let port = service.http.port;
+    match &service.http.address {
+        Some(address) => line(&mut text, format_args!("listens on {address}:{port}, without authentication")),
+        None => line(&mut text, format_args!("{}", crate::service::loopback_note(port))),
+    }
+    for (name, routine) in &config.backup_routines {
+        text.push('\n');
+        describe_routine(&mut text, config, name, routine, &service.backup.schedule_timezone, now);
+    }
+    text.push_str("\nlimits of incremental backups (they last until the next full):\n");
+    for limit in LIMITS {
+        line(&mut text, format_args!("  {limit}"));
+    }
+    text.push_str("\nknown options that are not built yet (each is refused, never ignored):\n");
+    for option in unbuilt() {
+        line(&mut text, format_args!("  {}: {}", option.path(), option.what));
+    }
+    text
+}
+
+/// What no incremental can see (rules.md 9).
+const LIMITS: [&str; 3] = [
+    "deleted records are not seen: a restore of the chain brings them back",
+    "records that arrive with old stamps (cross-datacenter replication, a healed split) wait for the next full",
+    "the persisted-index flag of maps is not on the wire and is lost",
+];
+
+fn describe_routine(
+    text: &mut String,
+    config: &Config,
+    name: &str,
+    routine: &Routine,
+    service_zone: &str,
+    now: UnixMillis,
+) {
+    let disabled = routine.disabled == Some(true);
+    line(text, format_args!("routine {name}{}", if disabled { " (disabled: nothing fires)" } else { "" }));
+    match routine.schedule(service_zone, now) {
+        Ok(schedule) => {
+            fire_times(text, "full", &schedule.full, now);
+            match &schedule.incremental {
+                Some(incremental) => fire_times(text, "incremental", incremental, now),
+                None => line(text, format_args!("  incremental: only on demand")),
+            }
+        }
+        Err(error) => line(text, format_args!("  no schedule: {error}")),
+    }
+    let policy = routine.backup_policy.as_ref().and_then(|name| config.backup_policies.get(name));
+    if policy.is_some_and(|policy| policy.sealed == Some(true)) {
+        line(
+            text,
+            format_args!(
+                "  sealed: a record written while a backup scans is missing from it, its old version too, and one \
+                 that is written more often than a scan takes is in no backup at all"
+            ),
+        );
+    }
+    let local = config.storage.get(&routine.storage).and_then(|storage| storage.local_storage.as_ref());
+    if let Some(local) = local.filter(|local| !Path::new(&local.path).is_absolute()) {
+        line(
+            text,
+            format_args!(
+                "  storage {}: {} is relative to where the service starts",
+                routine.storage, local.path
+            ),
+        );
+    }
+}
+
+fn fire_times(text: &mut String, kind: &str, schedule: &Schedule, now: UnixMillis) {
+    line(text, format_args!("  {kind}: {} ({})", schedule.cron().text(), schedule.zone()));
+    for at in schedule.next_n(now, FIRE_TIMES) {
+        let local = at.to_utc().with_timezone(&schedule.zone());
+        line(text, format_args!("    {}", local.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{line}"); // writing to a String cannot fail
+}

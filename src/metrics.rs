@@ -1,0 +1,292 @@
+//! What Prometheus sees; every name is one value of [`MetricName`].
+
+mod name;
+mod observer;
+
+pub use name::MetricName;
+
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::error::{Error, Result};
+use crate::model::{BackupType, UnixMillis};
+
+/// Buckets of ABS: 60 s × 1.5^k, k = 0..15 (abs.md 5.1).
+fn duration_buckets() -> Vec<f64> {
+    (0..16).map(|k| 60.0 * 1.5_f64.powi(k)).collect()
+}
+
+/// How a backup ended, in ABS's words (abs.md 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every namespace committed or had nothing to save.
+    Success,
+    /// Ended with an error, or was interrupted.
+    Failure,
+    /// Somebody asked for its end.
+    Canceled,
+    /// A namespace is tried again.
+    Retry,
+    /// It was not started, or its slots were missed.
+    Skip,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] = [Self::Success, Self::Failure, Self::Canceled, Self::Retry, Self::Skip];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Canceled => "canceled",
+            Self::Retry => "retry",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// A running backup, as the gauges show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningBackup {
+    /// Its routine.
+    pub routine: String,
+    /// Its type.
+    pub backup_type: BackupType,
+    /// 0 to 1.
+    pub progress_ratio: f64,
+}
+
+/// The series of this service.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    backup_events: IntCounterVec,
+    backup_duration: HistogramVec,
+    last_success: IntGaugeVec,
+    last_success_alias: IntGaugeVec,
+    backups_running: IntGaugeVec,
+    backups_active: IntGaugeVec,
+    progress_pct: GaugeVec,
+    progress_ratio: GaugeVec,
+    restores_running: IntGauge,
+    restore_events: IntCounterVec,
+    jobs_queued: IntGauge,
+    next_run: IntGaugeVec,
+    reload_successful: IntGauge,
+}
+
+const BY_ROUTINE: &[&str] = &["routine", "type"];
+
+impl Metrics {
+    /// Every series, without routines yet.
+    pub fn new() -> Result<Self> {
+        let registry = Registry::new();
+        let build = register(&registry, IntGaugeVec::new(opts(MetricName::BuildInfo), &["version"]))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let metrics = Self {
+            backup_events: register(
+                &registry,
+                IntCounterVec::new(opts(MetricName::BackupEvents), &["routine", "type", "outcome"]),
+            )?,
+            backup_duration: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::from(opts(MetricName::BackupDuration)).buckets(duration_buckets()),
+                    BY_ROUTINE,
+                ),
+            )?,
+            last_success: gauge_by_routine(&registry, MetricName::LastSuccess)?,
+            last_success_alias: gauge_by_routine(&registry, MetricName::LastSuccessSeconds)?,
+            backups_running: gauge_by_routine(&registry, MetricName::BackupInProgress)?,
+            backups_active: gauge_by_routine(&registry, MetricName::BackupActive)?,
+            progress_pct: register(
+                &registry,
+                GaugeVec::new(opts(MetricName::BackupProgressPct), BY_ROUTINE),
+            )?,
+            progress_ratio: register(
+                &registry,
+                GaugeVec::new(opts(MetricName::BackupProgressRatio), BY_ROUTINE),
+            )?,
+            restores_running: register(&registry, IntGauge::with_opts(opts(MetricName::RestoreInProgress)))?,
+            restore_events: register(
+                &registry,
+                IntCounterVec::new(opts(MetricName::RestoreEvents), &["outcome"]),
+            )?,
+            jobs_queued: register(&registry, IntGauge::with_opts(opts(MetricName::JobQueueDepth)))?,
+            next_run: gauge_by_routine(&registry, MetricName::NextRun)?,
+            reload_successful: register(
+                &registry,
+                IntGauge::with_opts(opts(MetricName::ConfigReloadSuccessful)),
+            )?,
+            registry,
+        };
+        metrics.reload_successful.set(1);
+        for outcome in [Outcome::Success, Outcome::Failure, Outcome::Canceled] {
+            metrics.restore_events.with_label_values(&[outcome.as_str()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Makes the series of a routine visible with 0: `rate` sees the first event, and an alert on the age of the
+    /// newest success sees a routine that never had one.
+    pub fn add_routine(&self, routine: &str, backup_type: BackupType) {
+        for outcome in Outcome::ALL {
+            self.backup_events.with_label_values(&[routine, backup_type.as_str(), outcome.as_str()]);
+        }
+        let labels = [routine, backup_type.as_str()];
+        self.backup_duration.with_label_values(&labels);
+        for gauge in [&self.last_success, &self.last_success_alias] {
+            gauge.with_label_values(&labels);
+        }
+    }
+
+    /// Forgets the gauges of a routine that is no longer configured; counters stay.
+    pub fn remove_routine(&self, routine: &str, backup_type: BackupType) {
+        let labels = [routine, backup_type.as_str()];
+        for gauge in [&self.last_success, &self.last_success_alias, &self.next_run] {
+            // An error only says that there was no such series.
+            let _ = gauge.remove_label_values(&labels);
+        }
+    }
+
+    /// Counts the end, or a retry, of a backup.
+    pub fn backup_event(&self, routine: &str, backup_type: BackupType, outcome: Outcome) {
+        self.backup_events.with_label_values(&[routine, backup_type.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// Notes how long a backup took, whatever its end (as ABS does).
+    pub fn backup_took(&self, routine: &str, backup_type: BackupType, seconds: f64) {
+        if seconds > 0.0 {
+            self.backup_duration.with_label_values(&[routine, backup_type.as_str()]).observe(seconds);
+        }
+    }
+
+    /// Notes the `created` of the newest successful backup.
+    pub fn backup_succeeded(&self, routine: &str, backup_type: BackupType, created: UnixMillis) {
+        let labels = [routine, backup_type.as_str()];
+        for gauge in [&self.last_success, &self.last_success_alias] {
+            let gauge = gauge.with_label_values(&labels);
+            gauge.set(gauge.get().max(created.secs()));
+        }
+    }
+
+    /// Counts the end of a restore.
+    pub fn restore_event(&self, outcome: Outcome) {
+        self.restore_events.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Notes whether the last reload of the configuration was taken.
+    pub fn config_reload(&self, taken: bool) {
+        self.reload_successful.set(i64::from(taken));
+    }
+
+    /// Notes when a routine fires next.
+    pub fn next_run(&self, routine: &str, backup_type: BackupType, at: Option<UnixMillis>) {
+        let labels = [routine, backup_type.as_str()];
+        match at {
+            Some(at) => self.next_run.with_label_values(&labels).set(at.secs()),
+            None => {
+                let _ = self.next_run.remove_label_values(&labels);
+            }
+        }
+    }
+
+    /// The text for a scrape; `running`, `restores` and `queued` are what is under way now.
+    pub fn render(&self, running: &[RunningBackup], restores: i64, queued: i64) -> Result<String> {
+        for gauge in [&self.backups_running, &self.backups_active] {
+            gauge.reset();
+        }
+        self.progress_pct.reset();
+        self.progress_ratio.reset();
+        for backup in running {
+            let labels = [backup.routine.as_str(), backup.backup_type.as_str()];
+            self.backups_running.with_label_values(&labels).inc();
+            self.backups_active.with_label_values(&labels).inc();
+            self.progress_pct.with_label_values(&labels).set(backup.progress_ratio * 100.0);
+            self.progress_ratio.with_label_values(&labels).set(backup.progress_ratio);
+        }
+        self.restores_running.set(restores);
+        self.jobs_queued.set(queued);
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .map_err(|error| Error::temporary("metrics", "render the metrics").source(error))
+    }
+}
+
+fn opts(name: MetricName) -> Opts {
+    Opts::new(name.as_str(), name.help())
+}
+
+fn register<C>(registry: &Registry, collector: prometheus::Result<C>) -> Result<C>
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    let broken = |error| Error::permanent("metrics", "register a metric").source(error);
+    let collector = collector.map_err(broken)?;
+    registry.register(Box::new(collector.clone())).map_err(broken)?;
+    Ok(collector)
+}
+
+fn gauge_by_routine(registry: &Registry, name: MetricName) -> Result<IntGaugeVec> {
+    register(registry, IntGaugeVec::new(opts(name), BY_ROUTINE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MetricName, Metrics, Outcome, RunningBackup};
+    use crate::model::{BackupType, UnixMillis};
+
+    #[test]
+    fn a_routine_shows_zeroes_before_its_first_run_and_its_success_after() {
+        let metrics = Metrics::new().unwrap();
+        metrics.add_routine("daily", BackupType::Full);
+        let text = metrics.render(&[], 0, 0).unwrap();
+        assert!(text.contains(
+            "aerospike_backup_service_backup_events_total{outcome=\"success\",routine=\"daily\",type=\"full\"} 0"
+        ));
+        metrics.backup_event("daily", BackupType::Full, Outcome::Success);
+        metrics.backup_succeeded("daily", BackupType::Full, UnixMillis(2_000_000));
+        metrics.backup_succeeded("daily", BackupType::Full, UnixMillis(1_000_000));
+        let text = metrics.render(&[], 0, 0).unwrap();
+        assert!(text.contains(
+            "aerospike_backup_service_last_successful_backup_timestamp{routine=\"daily\",type=\"full\"} 2000"
+        ));
+    }
+
+    #[test]
+    fn what_no_longer_runs_is_no_longer_shown() {
+        let metrics = Metrics::new().unwrap();
+        let running = RunningBackup {
+            routine: "daily".to_owned(),
+            backup_type: BackupType::Incremental,
+            progress_ratio: 0.5,
+        };
+        let text = metrics.render(&[running], 1, 2).unwrap();
+        assert!(text.contains(
+            "aerospike_backup_service_backup_progress_pct{routine=\"daily\",type=\"incremental\"} 50"
+        ));
+        let text = metrics.render(&[], 0, 0).unwrap();
+        assert!(!text.contains("backup_progress_pct{"), "{text}");
+    }
+
+    #[test]
+    fn dashboards_and_alerts_use_only_names_that_exist() {
+        let known: Vec<&str> = MetricName::ALL.iter().map(|name| name.as_str()).collect();
+        for file in ["deploy/grafana/dashboards/holdfast.json", "deploy/prometheus/alerts.yml"] {
+            let text = std::fs::read_to_string(file).unwrap();
+            let used: Vec<&str> = text
+                .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .filter(|word| word.starts_with("aerospike_backup_service_"))
+                .collect();
+            assert!(!used.is_empty(), "{file} uses no metric of ours");
+            for name in used {
+                let base = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| name.strip_suffix(suffix))
+                    .unwrap_or(name);
+                assert!(known.contains(&name) || known.contains(&base), "{file}: {name}");
+            }
+        }
+    }
+}

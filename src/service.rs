@@ -1,0 +1,226 @@
+//! The wiring: builds everything from a configuration and runs until it is stopped.
+
+mod factory;
+mod options;
+mod settle;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use options::{ServiceOptions, loopback_note};
+
+use self::factory::Factory;
+use self::settle::AskStorage;
+use crate::api::{self, HttpOptions};
+use crate::app::{App, Parts, ReloadRefusal, schedules};
+use crate::config::{HttpConfig, ServiceConfig};
+use crate::engine::aerospike::AerospikeConnect;
+use crate::error::{Error, Result};
+use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
+use crate::metrics::Metrics;
+use crate::scheduler::Scheduler;
+use crate::store::Store;
+use crate::tasks::Scope;
+
+/// What storage has not answered is asked again this often (rules.md 6.1).
+const ASK_AGAIN: Duration = Duration::from_hours(1);
+
+/// What jobs may take beyond the grace: 8 s for a commit under way (rules.md 2.8), and to write how they ended.
+const STOP_EXTRA: Duration = Duration::from_secs(12);
+
+/// A running service.
+pub struct Service {
+    app: Arc<App>,
+    jobs: Jobs,
+    runner: Runner,
+    http_address: SocketAddr,
+    http: ServerHandle,
+    tasks: Scope,
+    /// A part that should live as long as the service has ended by itself.
+    broken: CancellationToken,
+    grace: Duration,
+}
+
+impl Service {
+    /// Opens the store, settles what an earlier process left, then starts runner, scheduler and HTTP.
+    ///
+    /// Errors: `http-listen`, those of [`Store::open`].
+    pub async fn start(options: ServiceOptions) -> Result<Self> {
+        let service = options.service_config();
+        // First what fails at once: a second service on the same port must not touch the store.
+        let listener = listen(&service.http, options.http_port)?;
+        let http_address = listener.local_addr().map_err(|error| listen_error("the port", error))?;
+        let store = Store::open(&options.state_dir(), &options.clock).await?;
+        let metrics = Arc::new(Metrics::new()?);
+        let observers: Vec<Arc<dyn Observer>> = vec![Arc::clone(&metrics) as _];
+        let jobs = Jobs::new(store, Arc::clone(&options.clock), observers);
+        let now = options.clock.now();
+        let scheduler = Scheduler::new(jobs.clone(), schedules(&options.config, now)?).await?;
+        let recovered = jobs.recover(&AskStorage, &|slot| scheduler.may_catch_up(slot)).await?;
+        tracing::info!(?recovered, "what an earlier process left is settled");
+        let connect = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
+        let factory = Factory { connect, state_dir: options.state_dir() };
+        let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
+        let app = Arc::new(App::new(Parts {
+            clock: options.clock,
+            config: options.config,
+            config_path: options.config_path,
+            jobs: jobs.clone(),
+            runner: runner.clone(),
+            scheduler: scheduler.clone(),
+            metrics,
+        }));
+        app.make_storage_roots().await;
+        app.note_routines(&[]);
+        let server = api::server(&app, http_options(&service.http, listener))?;
+        let (http, grace) = (server.handle(), Duration::from_millis(service.shutdown_grace));
+        let mut tasks =
+            Tasks { scope: Scope::new(&CancellationToken::new()), broken: CancellationToken::new() };
+        let stop = tasks.scope.token().clone();
+        tasks.vital("jobs", {
+            let runner = runner.clone();
+            async move { runner.run().await }
+        });
+        tasks.vital("scheduler", {
+            let stop = stop.clone();
+            async move { scheduler.run(&stop).await }
+        });
+        tasks.vital("http", async move {
+            server.await.map_err(|error| Error::temporary("http-server", "serve HTTP").source(error))
+        });
+        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), stop.clone()));
+        tasks.scope.spawn("last successes", {
+            let app = Arc::clone(&app);
+            async move {
+                stop.run_until_cancelled(app.note_last_successes()).await;
+                Ok(())
+            }
+        });
+        app.set_ready(true);
+        say_where(&service.http, http_address);
+        let Tasks { scope: tasks, broken } = tasks;
+        Ok(Self { app, jobs, runner, http_address, http, tasks, broken, grace })
+    }
+
+    /// Where HTTP is served.
+    pub const fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// What can be asked of it.
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Reads the configuration again; refused, the old one stays in force and the log says why.
+    pub async fn reload(&self) -> Result<(), ReloadRefusal> {
+        self.app.reload().await
+    }
+
+    /// Waits until a part that should live as long as the service has ended by itself; [`Service::stop`] says why.
+    pub async fn failed(&self) {
+        self.broken.cancelled().await;
+    }
+
+    /// Takes no more jobs, gives those that run `service.shutdown-grace`, then ends them as `interrupted`, and closes
+    /// the store (rules.md 6.4).
+    pub async fn stop(self) -> Result<()> {
+        tracing::info!(grace_ms = self.grace.as_millis() as u64, "stopping");
+        self.app.set_ready(false);
+        self.tasks.token().cancel();
+        let jobs_ended = tokio::time::timeout(self.grace + STOP_EXTRA, self.runner.stop(self.grace)).await;
+        // Until here it answers: how the last jobs end can be watched.
+        self.http.stop(true).await;
+        let ended = if jobs_ended.is_ok() {
+            self.tasks.join().await
+        } else {
+            drop(self.tasks);
+            Err(Error::temporary("jobs-not-ended", "jobs have not ended in time")
+                .hint("The next start settles them."))
+        };
+        self.jobs.store().close().await?;
+        tracing::info!("stopped");
+        ended
+    }
+}
+
+/// The tasks of a service.
+struct Tasks {
+    scope: Scope,
+    broken: CancellationToken,
+}
+
+impl Tasks {
+    /// Starts a task whose end is the end of the service.
+    fn vital(&mut self, name: &'static str, task: impl Future<Output = Result<()>> + Send + 'static) {
+        let (broken, stop) = (self.broken.clone(), self.scope.token().clone());
+        self.scope.spawn(name, async move {
+            let ended = task.await;
+            if !stop.is_cancelled() {
+                let reason = ended.as_ref().err().map(Error::report);
+                tracing::error!(name, reason, "a part of the service has ended: stopping");
+            }
+            broken.cancel();
+            ended
+        });
+    }
+}
+
+async fn settle_hourly(jobs: Jobs, stop: CancellationToken) -> Result<()> {
+    while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
+        match jobs.settle_unknown(&AskStorage).await {
+            Ok(settled) => tracing::debug!(?settled, "storage asked again"),
+            Err(error) => tracing::warn!(reason = error.report(), "storage not asked again"),
+        }
+    }
+    Ok(())
+}
+
+/// This process in job rows: the state directory is ours alone, so its number tells it from earlier ones.
+fn runner_options(service: &ServiceConfig) -> RunnerOptions {
+    RunnerOptions {
+        owner: format!("pid-{}", std::process::id()),
+        max_running_jobs: service.backup.max_running_jobs,
+    }
+}
+
+fn http_options(http: &HttpConfig, listener: TcpListener) -> HttpOptions {
+    HttpOptions {
+        listener,
+        context_path: http.context_path.clone(),
+        head_timeout_ms: http.timeout,
+        idle_timeout_ms: http.idle_timeout,
+    }
+}
+
+fn say_where(http: &HttpConfig, address: SocketAddr) {
+    tracing::info!(%address, "serving http");
+    if http.address.is_none() {
+        tracing::warn!("{}", loopback_note(address.port()));
+    } else if !address.ip().is_loopback() {
+        tracing::warn!(%address, "there is no authentication: who reaches this address can restore and read backups");
+    }
+}
+
+/// Binds where the configuration says; without an address to loopback only (rules.md 7.2).
+fn listen(http: &HttpConfig, port: Option<u16>) -> Result<TcpListener> {
+    let port = port.unwrap_or(http.port);
+    let Some(host) = &http.address else {
+        return TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .map_err(|error| listen_error(&format!("127.0.0.1:{port}"), error));
+    };
+    let place = format!("{host}:{port}");
+    let addresses: Vec<SocketAddr> =
+        (host.as_str(), port).to_socket_addrs().map_err(|error| listen_error(&place, error))?.collect();
+    TcpListener::bind(addresses.as_slice()).map_err(|error| listen_error(&place, error))
+}
+
+fn listen_error(place: &str, error: std::io::Error) -> Error {
+    Error::permanent("http-listen", format!("listen on {place}"))
+        .source(error)
+        .hint("Set service.http.address and service.http.port to what is free on this machine.")
+}

@@ -1,0 +1,83 @@
+//! The work of each kind of job.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::app::open_storage;
+use crate::backup::BackupWork;
+use crate::config::{JobConfig, RestoreConfig};
+use crate::engine::Connect;
+use crate::error::{Error, Result};
+use crate::jobs::{Ended, JobContext, Work, WorkFactory};
+use crate::model::{BackupType, JobKind};
+use crate::restore::RestoreWork;
+use crate::store::JobRow;
+
+/// Knows the work of backups and restores.
+pub(super) struct Factory {
+    /// How clusters are reached.
+    pub connect: Arc<dyn Connect>,
+    /// Where restores keep their tables of digests.
+    pub state_dir: PathBuf,
+}
+
+impl WorkFactory for Factory {
+    fn work(&self, job: &JobRow) -> Result<Box<dyn Work>> {
+        let document = job.config.as_ref().ok_or_else(|| {
+            Error::permanent("document-unreadable", format!("job {} has no configuration", job.id))
+        })?;
+        let connect = Arc::clone(&self.connect);
+        Ok(match job.kind {
+            JobKind::Backup => Box::new(Backup {
+                config: document.parse()?,
+                asked: job.backup_type.unwrap_or(BackupType::Full),
+                connect,
+            }),
+            JobKind::Restore => {
+                Box::new(Restore { config: document.parse()?, connect, state_dir: self.state_dir.clone() })
+            }
+        })
+    }
+}
+
+/// A backup that has yet to open its storage.
+struct Backup {
+    config: JobConfig,
+    asked: BackupType,
+    connect: Arc<dyn Connect>,
+}
+
+#[async_trait]
+impl Work for Backup {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        match open_storage(&self.config.storage).await {
+            Ok(storage) => {
+                let work = BackupWork::new(self.config, self.asked, self.connect, storage);
+                Box::new(work).run(context).await
+            }
+            Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// A restore that has yet to open its storage.
+struct Restore {
+    config: RestoreConfig,
+    connect: Arc<dyn Connect>,
+    state_dir: PathBuf,
+}
+
+#[async_trait]
+impl Work for Restore {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        match open_storage(&self.config.source).await {
+            Ok(storage) => {
+                let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
+                Box::new(work).run(context).await
+            }
+            Err(error) => Ended::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a service is started with.
+
+use std::path::{Path, PathBuf};
+
+use crate::clock::SharedClock;
+use crate::config::{Config, ServiceConfig};
+use crate::error::Result;
+
+/// What a service is started with.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// The configuration.
+    pub config: Config,
+    /// Where it is read from again; none: it cannot be.
+    pub config_path: Option<PathBuf>,
+    /// Where the job store lies; none: as the configuration says.
+    pub state_dir: Option<PathBuf>,
+    /// The clock.
+    pub clock: SharedClock,
+    /// The port; none: as the configuration says. 0 takes a free one.
+    pub http_port: Option<u16>,
+}
+
+/// Where the job store lies when nothing says where.
+const STATE_DIR: &str = "holdfast-state";
+
+impl ServiceOptions {
+    /// A service with this configuration, which cannot be read again.
+    pub const fn new(config: Config, clock: SharedClock) -> Self {
+        Self { config, config_path: None, state_dir: None, clock, http_port: None }
+    }
+
+    /// A service with the configuration in a file; `config-invalid` names every problem. Blocks.
+    pub fn from_file(path: &Path, clock: SharedClock) -> Result<Self> {
+        let config = Config::load(path, clock.now())?;
+        Ok(Self { config_path: Some(path.to_owned()), ..Self::new(config, clock) })
+    }
+
+    /// `service` of the configuration, with its defaults.
+    pub fn service_config(&self) -> ServiceConfig {
+        self.config.service()
+    }
+
+    /// Ours, else the configuration's, else systemd's `$STATE_DIRECTORY`, else [`STATE_DIR`] where we started.
+    pub(super) fn state_dir(&self) -> PathBuf {
+        let configured = self.config.service.as_ref().and_then(|service| service.state_dir.as_ref());
+        self.state_dir
+            .clone()
+            .or_else(|| configured.map(PathBuf::from))
+            .or_else(|| {
+                // systemd gives a colon list where a unit has several (systemd.exec(5)).
+                let given = std::env::var("STATE_DIRECTORY").ok()?;
+                given.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
+            })
+            .unwrap_or_else(|| PathBuf::from(STATE_DIR))
+    }
+}
+
+/// What the log and `holdfast check` say of a service without an address (rules.md 7.2).
+pub fn loopback_note(port: u16) -> String {
+    format!(
+        "listens on 127.0.0.1:{port} only: there is no authentication; set service.http.address (0.0.0.0 for every \
+         interface) to open it"
+    )
+}

@@ -1,0 +1,14 @@
+//! The real service on a free port, spoken to over HTTP.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test that panics has failed
+
+mod helpers;
+
+mod errors;
+mod jobs;
+mod parameters;
+mod process;
+mod reload;
+mod restores;
+mod triggers;
+mod unconfigured;

@@ -1,0 +1,98 @@
+//! The program itself: signals, exit codes, `check`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::helpers::one_routine;
+
+const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
+
+/// Starts `holdfast serve` and gives its process, the address it serves, and the rest of its log.
+fn serve(dir: &tempfile::TempDir, yaml: &str) -> (Child, String, impl Iterator<Item = String> + use<>) {
+    let config = dir.path().join("holdfast.yaml");
+    std::fs::write(&config, yaml).unwrap();
+    let mut child = Command::new(HOLDFAST)
+        .args(["serve", "--config"])
+        .arg(&config)
+        .env("STATE_DIRECTORY", dir.path().join("state"))
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = log.find(|line| line.contains("serving http")).expect("it says where it serves");
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = event["fields"]["address"].as_str().unwrap().to_owned();
+    (child, address, log)
+}
+
+fn signal(child: &Child, name: &str) {
+    let done = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+    assert!(done.success());
+}
+
+const SERVICE: &str = "service: {http: {port: 0}, logger: {format: JSON}}\n";
+
+#[tokio::test]
+async fn sighup_reads_the_file_again_and_sigterm_ends_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = format!("{SERVICE}{}", one_routine(&dir));
+    let (mut child, address, mut log) = serve(&dir, &yaml);
+    let url = format!("http://{address}/v1/config/routines/added");
+    assert_eq!(reqwest::get(&url).await.unwrap().status().as_u16(), 404);
+
+    std::fs::write(dir.path().join("holdfast.yaml"), format!("{yaml}  broken: 1\n")).unwrap();
+    signal(&child, "HUP");
+    let refused = log.find(|line| line.contains("not taken")).unwrap();
+    assert!(refused.contains("broken"), "{refused}");
+
+    std::fs::write(dir.path().join("holdfast.yaml"), yaml.replace("  resting:", "  added:")).unwrap();
+    signal(&child, "HUP");
+    log.find(|line| line.contains("configuration taken")).unwrap();
+    assert_eq!(reqwest::get(&url).await.unwrap().status().as_u16(), 200);
+
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn check_prints_the_next_five_fire_times_in_their_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("good.yaml");
+    let yaml = one_routine(&dir).replace(
+        "    interval-cron: \"0 0 0 1 1 ?\"\n",
+        "    interval-cron: \"0 30 4 1 7 ?\"\n    schedule-timezone: Europe/Berlin\n",
+    );
+    std::fs::write(&config, yaml).unwrap();
+    let done = Command::new(HOLDFAST).arg("check").arg("-c").arg(&config).output().unwrap();
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{text}");
+    assert_eq!(text.matches("-07-01T04:30:00+02:00").count(), 5, "{text}");
+    assert!(text.contains("127.0.0.1:8080"), "{text}"); // rules.md 7.2
+    assert!(text.contains("routine resting (disabled"), "{text}");
+    assert!(text.contains("backup-policies.*.encryption"), "known, not built: {text}");
+}
+
+#[test]
+fn check_prints_every_problem_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("bad.yaml");
+    let yaml = one_routine(&dir).replace("@daily", "@often").replace("local-storage", "local-storag");
+    std::fs::write(&config, yaml).unwrap();
+    let done = Command::new(HOLDFAST).arg("check").arg("-c").arg(&config).output().unwrap();
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{text}");
+    assert!(text.contains("bad.yaml:8: ") && text.contains("did you mean: \"local-storage\"?"), "{text}");
+    assert!(text.contains("@often"), "{text}");
+}
+
+#[test]
+fn a_bad_configuration_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("bad.yaml");
+    std::fs::write(&config, "servce: {}\n").unwrap();
+    let done = Command::new(HOLDFAST).arg("serve").arg("-c").arg(&config).output().unwrap();
+    let text = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(2), "{text}");
+    assert!(text.contains("bad.yaml:1") && text.contains("did you mean: \"service\"?"), "{text}");
+}
