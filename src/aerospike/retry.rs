@@ -15,7 +15,11 @@ pub struct RetryPolicy {
 
 impl From<crate::config::RetryConfig> for RetryPolicy {
     fn from(config: crate::config::RetryConfig) -> Self {
-        Self { base_timeout_ms: config.base_ms, multiplier: config.multiplier, max_retries: config.retries_max }
+        Self {
+            base_timeout_ms: config.base_ms,
+            multiplier: config.multiplier,
+            max_retries: config.retries_max,
+        }
     }
 }
 

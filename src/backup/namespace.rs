@@ -63,7 +63,7 @@ impl<'a> NamespaceRun<'a> {
     }
 
     /// Tries, by the policy's retry-policy, until it is done or cannot be.
-    pub(super) async fn to_its_end(self) -> NamespaceEnd {
+    pub(super) async fn try_until_done(self) -> NamespaceEnd {
         let what = format!("namespace {}", self.plan.namespace);
         let progress = &self.run.context.progress;
         if self.backup_type == BackupType::Full {
@@ -215,11 +215,8 @@ impl<'a> NamespaceRun<'a> {
     /// Removes what a failed attempt left; recovery does it later where this fails (rules.md 6.1).
     async fn give_up(&self, attempt: &AttemptRow, key: &str, error: &Error) {
         let run = self.run;
-        let status = if run.context.cancel.is_cancelled() {
-            AttemptStatus::Canceled
-        } else {
-            AttemptStatus::Failed
-        };
+        let status =
+            if run.context.cancel.is_cancelled() { AttemptStatus::Canceled } else { AttemptStatus::Failed };
         let removed = remove_attempt(run.storage.as_ref(), key).await;
         let end = match &removed {
             Ok(_) => AttemptEnd::plain(status, run.context.clock.now()),

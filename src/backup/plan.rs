@@ -138,15 +138,12 @@ fn plan_namespace(input: &RunInput<'_>, namespace: &NamespaceFacts) -> Namespace
     }
 }
 
-fn plan_incremental(
-    input: &RunInput<'_>,
-    namespace: &NamespaceFacts,
-    warnings: &mut Vec<String>,
-) -> Action {
+fn plan_incremental(input: &RunInput<'_>, namespace: &NamespaceFacts, warnings: &mut Vec<String>) -> Action {
     let none = Vec::new();
     let members = input.members.get(&namespace.name).unwrap_or(&none);
     let bound = chain::lower_bound(members, input.created, input.now, Mode::Differential);
-    let Some((bound, base)) = bound.and_then(|bound| members.get(bound.base).map(|base| (bound, base))) else {
+    let Some((bound, base)) = bound.and_then(|bound| members.get(bound.base).map(|base| (bound, base)))
+    else {
         return no_chain(input, "no-full", "there is no whole full backup to build on".to_owned());
     };
     match chain::compare_scope(base, input.scope_hash) {

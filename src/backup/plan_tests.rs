@@ -41,6 +41,15 @@ fn plan_with(
     facts: &ClusterFacts,
     change: impl FnOnce(&mut RunInput<'_>),
 ) -> RunPlan {
+    plan_for_sets(members, facts, &[], change)
+}
+
+fn plan_for_sets(
+    members: &[(&str, Vec<Member>)],
+    facts: &ClusterFacts,
+    sets: &[String],
+    change: impl FnOnce(&mut RunInput<'_>),
+) -> RunPlan {
     let members: BTreeMap<String, Vec<Member>> =
         members.iter().map(|(name, members)| ((*name).to_owned(), members.clone())).collect();
     let mut input = RunInput {
@@ -48,7 +57,7 @@ fn plan_with(
         created: UnixMillis(10_000),
         now: UnixMillis(11_000),
         namespaces: &[],
-        sets: &[],
+        sets,
         when_no_chain: WhenNoChain::Full,
         scope_hash: "scope",
         members: &members,
@@ -135,7 +144,7 @@ fn only_sets_in_scope_close_it() {
     closed.namespaces[0].truncated_sets = vec![("users".to_owned(), UnixMillis(1500))];
     let members = [("ns1", vec![full(1000)])];
     let orders = ["orders".to_owned()];
-    let plan = plan_with(&members, &closed, |input| input.sets = &orders);
+    let plan = plan_for_sets(&members, &closed, &orders, |_| {});
     assert!(matches!(plan.namespaces[0].action, Action::Incremental { .. }));
     let plan = plan_with(&members, &closed, |_| {});
     assert!(promoted(&plan).unwrap().contains("set users"));

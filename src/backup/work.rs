@@ -55,7 +55,8 @@ impl BackupWork {
 
     async fn execute(self, context: &JobContext) -> Result<Ended> {
         let retry = self.config.policy.retry;
-        let connected = retrying(context, retry, "the cluster", || unless_canceled(context, self.connect_and_ask()));
+        let connected =
+            retrying(context, retry, "the cluster", || unless_canceled(context, self.connect_and_ask()));
         let (source, facts) = connected.await?;
         let known = self.load(context.clock.now()).await?;
         let newest = known.newest_created();
@@ -112,7 +113,8 @@ impl BackupWork {
         known: &History,
         scope_hash: &str,
     ) -> Result<RunPlan> {
-        let members = known.namespaces().into_iter().map(|name| (name.clone(), known.members(&name).1)).collect();
+        let members =
+            known.namespaces().into_iter().map(|name| (name.clone(), known.members(&name).1)).collect();
         let open = context.store.open_jobs(&self.config.routine).await?;
         let full_running =
             open.iter().any(|job| job.id != context.job.id && job.backup_type == Some(BackupType::Full));
@@ -148,7 +150,8 @@ impl Run {
     async fn execute(self, plan: RunPlan) -> Ended {
         let run = Arc::new(self);
         let ends = join_all(plan.namespaces.iter().map(|namespace| run.namespace(namespace))).await;
-        let report: Vec<_> = plan.namespaces.iter().zip(&ends).map(|(plan, end)| end.describe(plan)).collect();
+        let report: Vec<_> =
+            plan.namespaces.iter().zip(&ends).map(|(plan, end)| end.describe(plan)).collect();
         run.context.set_result(json!({ "created": run.created.to_rfc3339(), "namespaces": report }));
         run.judge(&plan, ends)
     }
@@ -165,15 +168,16 @@ impl Run {
             Action::Full { promoted: Some((code, reason)) } => {
                 let text = format!("namespace {} gets a full instead: {reason}", plan.namespace);
                 self.context.warn(&format!("promoted-{code}"), text);
-                NamespaceRun::new(self, plan).to_its_end().await
+                NamespaceRun::new(self, plan).try_until_done().await
             }
-            _ => NamespaceRun::new(self, plan).to_its_end().await,
+            _ => NamespaceRun::new(self, plan).try_until_done().await,
         }
     }
 
     /// How the job ends (rules.md 2.8, 2.10).
     fn judge(&self, plan: &RunPlan, ends: Vec<NamespaceEnd>) -> Ended {
-        let is_done = |end: &NamespaceEnd| matches!(end, NamespaceEnd::Committed { .. } | NamespaceEnd::Empty);
+        let is_done =
+            |end: &NamespaceEnd| matches!(end, NamespaceEnd::Committed { .. } | NamespaceEnd::Empty);
         if ends.iter().all(is_done) {
             if self.context.cancel.is_cancelled() && !ends.is_empty() {
                 self.context.warn("cancel-too-late", "every namespace had committed when it was canceled");
@@ -197,16 +201,17 @@ impl Run {
         {
             return Ended::Failed(error);
         }
-        Ended::Failed(self.partial(plan))
+        Ended::Failed(partial(plan))
     }
+}
 
-    fn partial(&self, plan: &RunPlan) -> Error {
-        Error::permanent(
-            "partial",
-            format!("not every one of the {} namespaces was backed up", plan.namespaces.len()),
-        )
-        .hint("The job's result says how each ended; what committed is kept, and counts for its own chain.")
-    }
+/// Some namespaces are done, some are not (rules.md 2.10).
+fn partial(plan: &RunPlan) -> Error {
+    Error::permanent(
+        "partial",
+        format!("not every one of the {} namespaces was backed up", plan.namespaces.len()),
+    )
+    .hint("The job's result says how each ended; what committed is kept, and counts for its own chain.")
 }
 
 /// The scope as the manifest records it (rules.md 3.6).

@@ -74,7 +74,11 @@ impl History {
             entry.state = State::Void;
             let mark = format!("{{\"found-at\":\"{now}\",\"created\":\"{}\"}}", entry.created);
             if let Err(error) = storage.put(&join(&entry.key, VOID), mark.into()).await {
-                tracing::warn!(key = entry.key, error = error.report(), "a backup from the future is not marked yet");
+                tracing::warn!(
+                    key = entry.key,
+                    error = error.report(),
+                    "a backup from the future is not marked yet"
+                );
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `holdfast demo`: the main job on an embedded sandbox node, from the schedule to a proven restore.
 
+#![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
+
 mod rest;
 mod setup;
 mod writer;
@@ -16,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::tasks::Scope;
 
 /// Nothing of the demo takes longer unless something is wrong.
-const STEP_MAX: Duration = Duration::from_secs(180);
+const STEP_MAX: Duration = Duration::from_mins(3);
 
 /// Between two looks at the service.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -114,8 +116,7 @@ impl Demo {
         let mut shown = 0;
         let look = async {
             loop {
-                let done =
-                    self.setup.rest.succeeded(&self.setup.routine, backup_type, since_ms).await?;
+                let done = self.setup.rest.succeeded(&self.setup.routine, backup_type, since_ms).await?;
                 if let Some(job) = done.get(count - 1) {
                     return Ok(job.clone());
                 }
@@ -148,11 +149,8 @@ impl Demo {
 
     /// The moment to restore to: the end of a backup as storage lists it.
     async fn restore_point(&self, job: &Value) -> Result<i64> {
-        let path = format!(
-            "/v1/backups/incremental/{}?from={}",
-            self.setup.routine,
-            millis(job, "started") - 2000
-        );
+        let path =
+            format!("/v1/backups/incremental/{}?from={}", self.setup.routine, millis(job, "started") - 2000);
         let listed = self.setup.rest.get(&path).await?;
         let newest = listed.as_array().and_then(|backups| backups.last());
         let finished = newest.map_or(0, |backup| millis(backup, "finished"));

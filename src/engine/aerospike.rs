@@ -16,7 +16,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::{ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, Source, Watch};
+use super::{
+    ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, Source, Watch,
+};
 use crate::aerospike::{Cluster, ClusterOptions, Seed};
 use crate::asb::IndexDef;
 use crate::clock::SharedClock;
@@ -52,7 +54,8 @@ impl AerospikeConnect {
     }
 
     async fn engine(&self, cluster: &ClusterConfig) -> Result<Arc<AerospikeEngine>> {
-        let seeds = cluster.seeds.iter().map(|seed| Seed { host: seed.host.clone(), port: seed.port }).collect();
+        let seeds =
+            cluster.seeds.iter().map(|seed| Seed { host: seed.host.clone(), port: seed.port }).collect();
         let label = cluster.label.as_ref().or(cluster.name.as_ref()).cloned().unwrap_or_default();
         let options = ClusterOptions { seeds, connect_timeout_ms: cluster.connect_timeout_ms, label };
         let cluster = Cluster::connect(&options).await?;

@@ -54,7 +54,7 @@ impl Restore {
         let digests = self.digest_table(plan, &way).await?;
         if let (true, Some(table)) = (way.order.collecting_pass, &digests) {
             for place in (0..plan.members.len()).rev() {
-                let write = self.member_write(plan, place, &way, false);
+                let write = self.member_write(plan, place, way, false);
                 let storage = Arc::clone(&self.storage);
                 let table = Arc::clone(table);
                 self.destination.collect_hidden(&write, storage, table, &self.context.cancel).await?;
@@ -63,7 +63,7 @@ impl Restore {
         let mut indexes: Vec<IndexDef> = Vec::new();
         for (applied, place) in way.places(plan.members.len()).into_iter().enumerate() {
             let Some(member) = plan.members.get(place) else { continue };
-            let write = self.member_write(plan, place, &way, applied == 0);
+            let write = self.member_write(plan, place, way, applied == 0);
             let report = self
                 .destination
                 .write(
@@ -127,7 +127,13 @@ impl Restore {
         Ok(Some(Arc::new(DigestTable::create(&self.state_dir, &name).await?)))
     }
 
-    fn member_write(&self, plan: &NamespaceRestore, place: usize, way: &Way, first_applied: bool) -> MemberWrite {
+    fn member_write(
+        &self,
+        plan: &NamespaceRestore,
+        place: usize,
+        way: Way,
+        first_applied: bool,
+    ) -> MemberWrite {
         let policy = &self.config.policy;
         MemberWrite {
             files: plan.members.get(place).map(|member| member.files.clone()).unwrap_or_default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{MemberPlan, NamespaceRestore, RestorePlan};
+use crate::catalog::layout::DATA_SUFFIX;
 use crate::catalog::manifest::BlocksReader;
 use crate::catalog::wholeness::{Wholeness, wholeness};
 use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path};
@@ -86,7 +87,8 @@ async fn by_time(
 fn chain_warnings(namespace: &str, chain: &Chain) -> Vec<String> {
     let mut warnings = Vec::new();
     if chain.overlap {
-        warnings.push(format!("namespace {namespace}: overlap: incrementals that ran beside the full are used"));
+        warnings
+            .push(format!("namespace {namespace}: overlap: incrementals that ran beside the full are used"));
     }
     for gap in &chain.gaps {
         warnings.push(format!(
@@ -106,7 +108,14 @@ async fn entry_member(storage: &dyn Storage, entry: &BackupEntry) -> Result<Memb
         }
         Wholeness::Whole { manifest: None } => {
             let listed = storage.list(&entry.key).await?;
-            (listed.into_iter().filter(|object| object.key.ends_with(".asb")).map(plain_file).collect(), false)
+            (
+                listed
+                    .into_iter()
+                    .filter(|object| object.key.ends_with(DATA_SUFFIX))
+                    .map(plain_file)
+                    .collect(),
+                false,
+            )
         }
     };
     Ok(MemberPlan {
@@ -250,7 +259,11 @@ fn refuse_encrypted(plan: &RestorePlan) -> Result<()> {
         None => Ok(()),
         Some(member) => Err(Error::permanent(
             "not-built",
-            format!("backup {} is encrypted ({}), which cannot be read yet", member.key, member.encryption.abs_word()),
+            format!(
+                "backup {} is encrypted ({}), which cannot be read yet",
+                member.key,
+                member.encryption.abs_word()
+            ),
         )
         .hint("Restore it with the official tools until encryption is built.")),
     }

@@ -59,7 +59,8 @@ impl DigestTable {
         let mut connection = self.connection.lock().await;
         let mut met = HashMap::new();
         for chunk in digests.chunks(DIGESTS_PER_STATEMENT) {
-            let mut query = QueryBuilder::<Sqlite>::new("SELECT digest, position FROM seen WHERE digest IN (");
+            let mut query =
+                QueryBuilder::<Sqlite>::new("SELECT digest, position FROM seen WHERE digest IN (");
             let mut list = query.separated(", ");
             for digest in chunk {
                 list.push_bind(digest.to_vec());

@@ -55,25 +55,27 @@ impl FileSource {
             return Ok(0);
         }
         let mut stored = Stored::new(reader, self);
-        let outcome = stored.peek().map_err(|error| storage_error(file, error)).and_then(|form| {
-            match form {
+        let outcome =
+            stored.peek().map_err(|error| storage_error(file, &error)).and_then(|form| match form {
                 StoredForm::Zstd => {
-                    let text = Decompressor::new(&mut stored).map_err(|error| storage_error(file, error))?;
+                    let text = Decompressor::new(&mut stored).map_err(|error| storage_error(file, &error))?;
                     visit_items(file, text, visit)
                 }
                 _ => visit_items(file, &mut stored, visit),
-            }
-        });
+            });
         // A checksum that differs says more than what the decoder stumbled over; read on to know it.
         let canceled = self.cancel.is_cancelled();
-        if file.root.is_some() && !canceled && outcome.as_ref().is_err_and(|error| error.code() == "file-damaged") {
+        if file.root.is_some()
+            && !canceled
+            && outcome.as_ref().is_err_and(|error| error.code() == "file-damaged")
+        {
             let _ = io::copy(&mut stored, &mut io::sink());
         }
         if let Some(error) = stored.take_error() {
             return Err(error);
         }
         outcome?;
-        io::copy(&mut stored, &mut io::sink()).map_err(|error| storage_error(file, error))?;
+        io::copy(&mut stored, &mut io::sink()).map_err(|error| storage_error(file, &error))?;
         stored.verify(file)
     }
 }
@@ -189,6 +191,6 @@ fn damaged(file: &FileToRead, what: &str) -> Error {
         .hint("Restore from another backup, or from a copy of this one.")
 }
 
-fn storage_error(file: &FileToRead, error: io::Error) -> Error {
+fn storage_error(file: &FileToRead, error: &io::Error) -> Error {
     damaged(file, &error.to_string())
 }

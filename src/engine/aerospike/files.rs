@@ -106,12 +106,11 @@ impl Folder {
         let mut files = Vec::new();
         let mut open: Option<OpenFile> = None;
         while let Some(block) = blocks.blocking_recv() {
-            let mut file = match open.take() {
-                Some(file) => file,
-                None => {
-                    let name = asb::data_file_name(writer, &self.namespace, self.next_number());
-                    runtime.block_on(self.open(name, false, Version::V3_1))?
-                }
+            let mut file = if let Some(file) = open.take() {
+                file
+            } else {
+                let name = asb::data_file_name(writer, &self.namespace, self.next_number());
+                runtime.block_on(self.open(name, false, Version::V3_1))?
             };
             let before = file.stored;
             let written = if cancel.is_cancelled() {

@@ -69,7 +69,8 @@ async fn write_metadata(
             if definition.expression.is_some() {
                 version = Version::V3_2;
             }
-            Encoder::index(&mut text, &definition).map_err(|error| not_encodable(&definition.name, &error))?;
+            Encoder::index(&mut text, &definition)
+                .map_err(|error| not_encodable(&definition.name, &error))?;
             report.indexes += 1;
         }
     }

@@ -67,7 +67,7 @@ pub async fn write_member(
             runtime: Handle::current(),
             cancel: scope.token().clone(),
         };
-        scope.spawn_blocking("file-reader", move || member.read_files(&source, time, &rows));
+        scope.spawn_blocking("file-reader", move || member.read_files(&source, &time, &rows));
     }
     drop(rows);
     for _ in 0..writers {
@@ -94,7 +94,11 @@ pub async fn write_member(
 }
 
 /// The clock of the destination in seconds since 2010, by which remaining lives are computed (rules.md 4.7).
-async fn destination_time(cluster: &Cluster, namespace: &str, clock: &SharedClock) -> Result<DestinationTime> {
+async fn destination_time(
+    cluster: &Cluster,
+    namespace: &str,
+    clock: &SharedClock,
+) -> Result<DestinationTime> {
     let asked_at = clock.now();
     let stats = cluster.namespace_stats(namespace).await?;
     let node_s = stats.iter().map(|stat| stat.current_time_s).max().unwrap_or_default();
@@ -119,7 +123,12 @@ impl DestinationTime {
 
 impl Member {
     /// Reads files until none is left; runs on a blocking thread.
-    fn read_files(&self, source: &FileSource, time: DestinationTime, out: &mpsc::Sender<Rows>) -> Result<()> {
+    fn read_files(
+        &self,
+        source: &FileSource,
+        time: &DestinationTime,
+        out: &mpsc::Sender<Rows>,
+    ) -> Result<()> {
         while let Some(file) = self.next_file() {
             let mut rows = Rows::new(&self.write, time.clone());
             let bytes = source.read(file, &mut |item| {
