@@ -62,8 +62,9 @@ impl Jobs {
 
     /// Decides one trigger and leaves its row, also when refused (rules.md 2.2, 2.3).
     pub async fn admit(&self, job: NewJob) -> Result<Admitted> {
-        let mut admitted = self.admit_many(std::slice::from_ref(&job)).await?;
-        Ok(admitted.pop().expect("invariant: one trigger leaves one row"))
+        let admitted = self.admit_many(std::slice::from_ref(&job)).await?;
+        let one = admitted.into_iter().next();
+        one.ok_or_else(|| Error::permanent("store-query", "a trigger left no row"))
     }
 
     /// Decides triggers in their order, in one transaction; those before count for those behind.
@@ -81,7 +82,10 @@ impl Jobs {
         let mut tx = self.0.store.write().await?;
         let row = tx.job(id).await?.ok_or_else(|| not_found(id))?;
         if row.status.is_terminal() {
-            return Err(Error::permanent("job-ended", format!("job {id} has ended: {}", row.status.as_str())));
+            return Err(Error::permanent(
+                "job-ended",
+                format!("job {id} has ended: {}", row.status.as_str()),
+            ));
         }
         tx.request_cancel(id, self.now()).await?;
         if row.status == JobStatus::Running {

@@ -63,10 +63,9 @@ impl Store {
     pub async fn close(&self) -> Result<()> {
         self.0.reader.close().await;
         self.0.writer.close().await;
-        self.0
-            .lock
-            .unlock()
-            .map_err(|error| Error::temporary("store-io", "free the lock of the state directory").source(error))
+        self.0.lock.unlock().map_err(|error| {
+            Error::temporary("store-io", "free the lock of the state directory").source(error)
+        })
     }
 
     /// The database file.

@@ -293,16 +293,17 @@ fn overlap(wish: &Wish, active: &[Active]) -> Option<Refusal> {
     }
     let find = |backup_type, status| {
         active.iter().find(|other| {
-            other.kind == JobKind::Backup
-                && other.backup_type == Some(backup_type)
-                && other.status == status
+            other.kind == JobKind::Backup && other.backup_type == Some(backup_type) && other.status == status
         })
     };
     let full_counts = wish.backup_type == Some(BackupType::Full) || !wish.concurrent;
     let same_type = wish.backup_type?;
     if full_counts {
         if let Some(full) = find(BackupType::Full, JobStatus::Running) {
-            return Some(refusal("full-running", format!("A full backup of the routine runs: job {}.", full.id)));
+            return Some(refusal(
+                "full-running",
+                format!("A full backup of the routine runs: job {}.", full.id),
+            ));
         }
         let incremental = find(BackupType::Incremental, JobStatus::Running);
         if let Some(other) = incremental.filter(|_| same_type == BackupType::Incremental) {

@@ -82,7 +82,10 @@ impl JobContext {
         if created.since(now) > CREATED_AHEAD_MAX_MS {
             return Err(Error::permanent(
                 "clock-behind",
-                format!("the clock shows {now}, but routine {routine} has a backup created at {}", created.plus_ms(-1)),
+                format!(
+                    "the clock shows {now}, but routine {routine} has a backup created at {}",
+                    created.plus_ms(-1)
+                ),
             )
             .hint("Set the clock of this machine right."));
         }

@@ -60,11 +60,13 @@ impl Progress {
         let row = self.row(job, now);
         let elapsed_ms = now.since(started).max(1) as u64;
         let per_second = |count: u64| (u128::from(count) * 1000 / u128::from(elapsed_ms)) as u64;
-        let percent = (u128::from(row.done) * 100).checked_div(u128::from(row.total)).unwrap_or(0).min(100) as u8;
+        let percent =
+            (u128::from(row.done) * 100).checked_div(u128::from(row.total)).unwrap_or(0).min(100) as u8;
         let percent = percent.max(self.0.percent.fetch_max(percent, Ordering::Relaxed));
         // abs.md 1.3: an estimate needs at least 1 %.
         let estimated_end = (percent >= 1 && row.done > 0).then(|| {
-            let whole_ms = u128::from(elapsed_ms) * u128::from(row.total.max(row.done)) / u128::from(row.done);
+            let whole_ms =
+                u128::from(elapsed_ms) * u128::from(row.total.max(row.done)) / u128::from(row.done);
             started.plus_ms(i64::try_from(whole_ms).unwrap_or(i64::MAX)).max(now)
         });
         Live {

@@ -11,9 +11,7 @@ use super::stop::SHUTDOWN;
 use super::{Jobs, Transition};
 use crate::error::Result;
 use crate::model::{JobKind, JobStatus, UnixMillis};
-use crate::store::{
-    AttemptEnd, AttemptRow, AttemptStatus, JobEnd, JobRow, SlotRow, Store, Trigger, Tx,
-};
+use crate::store::{AttemptEnd, AttemptRow, AttemptStatus, JobEnd, JobRow, SlotRow, Store, Trigger, Tx};
 
 /// The reason of a job that the end of its process ended.
 pub const CRASHED: &str = "crashed";
@@ -65,6 +63,7 @@ impl Jobs {
         allows: &(dyn Fn(&SlotRow) -> bool + Sync),
     ) -> Result<Recovered> {
         let mut report = Recovered::default();
+        self.settle_ended(settle, &mut report).await?;
         for job in jobs_in(self.store(), JobStatus::Running).await? {
             let attempts = self.store().attempts(job.id).await?;
             self.settle_attempts(settle, &job, attempts, &mut report).await?;
@@ -79,7 +78,6 @@ impl Jobs {
                 }
             }
         }
-        self.settle_ended(settle, &mut report).await?;
         report.requeued = self.requeue_slots(allows).await?;
         Ok(report)
     }
@@ -169,7 +167,7 @@ impl Jobs {
 
 async fn jobs_in(store: &Store, status: JobStatus) -> Result<Vec<JobRow>> {
     let mut tx = store.write().await?;
-    tx.jobs_in(status).await
+    tx.open_jobs_in(status).await
 }
 
 fn has_crashed(job: &JobRow) -> bool {

@@ -109,7 +109,7 @@ impl Runner {
         let mut scope = Scope::new(&CancellationToken::new());
         let mut flushed = self.0.jobs.now();
         while !self.0.stop.asked().is_cancelled() {
-            self.reap(&mut scope);
+            reap(&mut scope);
             let turn = async {
                 self.dispatch(&mut scope).await?;
                 self.see_cancels().await
@@ -352,14 +352,6 @@ impl Runner {
         }
     }
 
-    fn reap(&self, scope: &mut Scope) {
-        while let Some(ended) = scope.try_join_next() {
-            if let Err(error) = ended {
-                tracing::error!(code = error.code(), "{}", error.report());
-            }
-        }
-    }
-
     /// The end of the runner: grace, cancel, abort; then every row that is still open is ended.
     async fn drain(&self, mut scope: Scope) {
         self.wait_until(&mut scope, self.0.stop.grace()).await;
@@ -386,7 +378,7 @@ impl Runner {
     async fn wait_until(&self, scope: &mut Scope, limit: Duration) {
         let all_ended = async {
             loop {
-                self.reap(scope);
+                reap(scope);
                 if scope.is_empty() {
                     break;
                 }
@@ -408,6 +400,15 @@ impl Runner {
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets go of tasks that have ended.
+fn reap(scope: &mut Scope) {
+    while let Some(ended) = scope.try_join_next() {
+        if let Err(error) = ended {
+            tracing::error!(code = error.code(), "{}", error.report());
+        }
     }
 }
 

@@ -93,14 +93,17 @@ pub enum ChainError {
     },
     /// An incremental's predecessor is missing.
     #[error(
-        "backup {} builds on {}, which is missing: the nearest earlier backup is {}; the newest whole restore point is {newest_whole}",
-        .gap.later.0, .gap.from.map_or_else(|| "an unknown one".to_owned(), |from| from.0.to_string()), .gap.earlier.0
+        "backup {} builds on {}, which is missing: the nearest earlier backup is {}; the newest whole restore point is {}",
+        .gap.later.0,
+        .gap.from.map_or_else(|| "an unknown one".to_owned(), |from| from.0.to_string()),
+        .gap.earlier.0,
+        .newest_whole.map_or_else(|| "none".to_owned(), |at| at.to_string())
     )]
     Gap {
         /// Where.
         gap: Gap,
-        /// The latest instant that can be asked for instead.
-        newest_whole: UnixMillis,
+        /// The latest instant that can be asked for instead, if there is one.
+        newest_whole: Option<UnixMillis>,
     },
 }
 
@@ -110,9 +113,9 @@ impl From<ChainError> for Error {
             ChainError::NoFull { .. } => Self::permanent("no-full-backup", error.to_string())
                 .hint("Ask for a later time, or take a full backup first."),
             ChainError::Gap { newest_whole, .. } => {
-                Self::permanent("chain-gap", error.to_string()).hint(format!(
-                    "Restore to {newest_whole} (time {}), or accept the hole with allow-gap.",
-                    newest_whole.0
+                Self::permanent("chain-gap", error.to_string()).hint(newest_whole.map_or_else(
+                    || "Accept the hole with allow-gap.".to_owned(),
+                    |at| format!("Restore to {at} (time {}), or accept the hole with allow-gap.", at.0),
                 ))
             }
         }
@@ -124,15 +127,8 @@ pub fn chain_at(members: &[Member], at: UnixMillis, allow_gap: bool) -> Result<C
     let base = base_at(members, at).ok_or(ChainError::NoFull { at })?;
     match walk_to(members, base, at) {
         Ok(chain) => Ok(chain),
-        Err(gap) if !allow_gap => Err(ChainError::Gap {
-            gap,
-            newest_whole: newest_whole(members, at).unwrap_or(base.member.finished),
-        }),
-        Err(_) => {
-            let candidates = candidates(members, base, at, true);
-            // Overlap is told where it is used; here the hole is the louder news.
-            Ok(walk(base, &candidates).finish(false))
-        }
+        Err(gap) if !allow_gap => Err(ChainError::Gap { gap, newest_whole: newest_whole(members, at) }),
+        Err(_) => Ok(walk(base, &candidates(members, base, at, true)).finish(base)),
     }
 }
 
@@ -170,15 +166,15 @@ pub fn lower_bound(
         .iter()
         .map(|member| Member { whole: member.whole && member.created < created, ..member.clone() })
         .collect();
-    let at = |at| chain_at(&earlier, at, false);
-    let chain = match at(now) {
-        Ok(chain) => chain,
-        Err(ChainError::Gap { newest_whole, .. }) => at(newest_whole).ok()?,
+    let places = match chain_at(&earlier, now, false) {
+        Ok(chain) => chain.members,
+        Err(ChainError::Gap { newest_whole: Some(at), .. }) => chain_at(&earlier, at, false).ok()?.members,
+        Err(ChainError::Gap { newest_whole: None, .. }) => vec![base_at(&earlier, now)?.place],
         Err(ChainError::NoFull { .. }) => return None,
     };
-    let base = *chain.members.first()?;
+    let base = *places.first()?;
     let last = match mode {
-        Mode::Differential => *chain.members.last()?,
+        Mode::Differential => *places.last()?,
         Mode::Cumulative => base,
     };
     let last = members.get(last)?;
@@ -242,11 +238,11 @@ fn candidates<'a>(members: &'a [Member], base: Placed<'_>, at: UnixMillis, overl
 fn walk_to(members: &[Member], base: Placed<'_>, at: UnixMillis) -> Result<Chain, Gap> {
     let strict = walk(base, &candidates(members, base, at, false));
     if strict.gaps.is_empty() {
-        return Ok(strict.finish(false));
+        return Ok(strict.finish(base));
     }
     let wide = walk(base, &candidates(members, base, at, true));
     match wide.gaps.first() {
-        None => Ok(wide.finish(true)),
+        None => Ok(wide.finish(base)),
         Some(gap) => Err(*gap),
     }
 }
@@ -271,13 +267,12 @@ pub(super) fn walk<'a>(base: Placed<'a>, candidates: &[Placed<'a>]) -> Walk<'a> 
         // The earliest one created at or after `from`; those between it and the step are passed over.
         let first =
             from.map_or(earlier.len(), |from| earlier.partition_point(|one| one.member.created < from));
-        rest = match earlier.get(..=first) {
-            Some(up_to) => up_to,
-            None => {
-                let nearest = earlier.last().map_or(base.member.created, |one| one.member.created);
-                walk.gaps.push(Gap { later: step.member.created, from, earlier: nearest });
-                earlier
-            }
+        rest = if let Some(up_to_first) = earlier.get(..=first) {
+            up_to_first
+        } else {
+            let nearest = earlier.last().map_or(base.member.created, |one| one.member.created);
+            walk.gaps.push(Gap { later: step.member.created, from, earlier: nearest });
+            earlier
         };
     }
     walk.steps.push(base);
@@ -285,12 +280,15 @@ pub(super) fn walk<'a>(base: Placed<'a>, candidates: &[Placed<'a>]) -> Walk<'a> 
 }
 
 impl Walk<'_> {
-    fn finish(self, overlap: bool) -> Chain {
-        let last = self.steps.first().expect("invariant: a walk ends at its base");
+    fn finish(self, base: Placed<'_>) -> Chain {
+        let last = self.steps.first().copied().unwrap_or(base);
         let complete_before = last.member.safe_from();
         // A late attempt of an earlier member may have scanned after the last one.
         let finished =
             self.steps.iter().map(|step| step.member.finished).max().unwrap_or(last.member.finished);
+        let ran_beside =
+            |step: &Placed<'_>| step.place != base.place && step.member.created < base.member.finished;
+        let overlap = self.steps.iter().any(ran_beside);
         let members = self.steps.iter().rev().map(|step| step.place).collect();
         Chain { members, complete_before, finished, overlap, gaps: self.gaps }
     }

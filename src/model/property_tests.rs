@@ -1,1 +1,4 @@
+//! Slots, chain, lower bound and retention driven together, against what really happened.
 
+mod backups;
+mod slots;

@@ -167,14 +167,25 @@ impl<'a> View<'a> {
     /// The full that an incremental hangs on by its chain; where a hole or damage cuts the chain, the newest before it.
     fn home(&self, one: Placed<'_>) -> Option<Placed<'a>> {
         let hangs_on = |full: &Placed<'a>| {
-            one.member.created >= full.member.finished && self.chain_to(*full, one).is_some()
+            one.member.created >= full.member.finished && self.chains_to(*full, one).next().is_some()
         };
         let by_chain = if one.member.is_usable() { self.bases(one).find(hangs_on) } else { None };
         by_chain.or_else(|| self.bases(one).next())
     }
 
-    /// The places from an incremental back to `full`, if nothing is missing between (rules.md 3.4).
-    fn chain_to(&self, full: Placed<'a>, one: Placed<'_>) -> Option<Vec<usize>> {
+    /// The chains from an incremental back to `full` in which nothing is missing (rules.md 3.4): as it is offered from
+    /// now on, and as it was when it had just finished, before slower ones that were created earlier.
+    fn chains_to<'s>(
+        &'s self,
+        full: Placed<'a>,
+        one: Placed<'s>,
+    ) -> impl Iterator<Item = Vec<usize>> + use<'s, 'a> {
+        [UnixMillis(i64::MAX), one.member.finished]
+            .into_iter()
+            .filter_map(move |at| self.chain_to(full, one, at))
+    }
+
+    fn chain_to(&self, full: Placed<'a>, one: Placed<'_>, at: UnixMillis) -> Option<Vec<usize>> {
         let end = self.incrementals.partition_point(|other| other.member.created <= one.member.created);
         [false, true].into_iter().find_map(|overlap| {
             let base = full.member;
@@ -182,7 +193,9 @@ impl<'a> View<'a> {
                 let created = other.member.created;
                 created <= base.created || (!overlap && created < base.finished)
             });
-            let walk = walk(full, self.incrementals.get(begin..end)?);
+            let mut candidates = self.incrementals.get(begin..end)?.to_vec();
+            candidates.retain(|other| other.member.finished <= at);
+            let walk = walk(full, &candidates);
             let is_whole =
                 walk.gaps.is_empty() && walk.steps.first().is_some_and(|step| step.place == one.place);
             is_whole.then(|| walk.steps.iter().map(|step| step.place).collect())
@@ -195,11 +208,9 @@ impl<'a> View<'a> {
         let stays = |one: &&Placed<'_>| verdicts.get(one.place).is_some_and(|verdict| verdict.stays());
         let points: Vec<Placed<'a>> = self.incrementals.iter().filter(stays).copied().collect();
         for one in points {
-            for full in self.bases(one) {
-                for needed in self.chain_to(full, one).into_iter().flatten() {
-                    if let Some(verdict) = verdicts.get_mut(needed).filter(|verdict| !verdict.stays()) {
-                        *verdict = Verdict::Keep(Keep::Needed);
-                    }
+            for needed in self.bases(one).flat_map(|full| self.chains_to(full, one)).flatten() {
+                if let Some(verdict) = verdicts.get_mut(needed).filter(|verdict| !verdict.stays()) {
+                    *verdict = Verdict::Keep(Keep::Needed);
                 }
             }
         }

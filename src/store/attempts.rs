@@ -278,7 +278,10 @@ impl Tx {
         }
         Err(Error::permanent(
             "attempt-ended",
-            format!("attempt {} of namespace {} of job {} has ended", row.attempt, row.start.namespace, row.job_id),
+            format!(
+                "attempt {} of namespace {} of job {} has ended",
+                row.attempt, row.start.namespace, row.job_id
+            ),
         ))
     }
 }

@@ -53,7 +53,12 @@ const ROWS_PER_INSERT: usize = 5000;
 impl Tx {
     /// The claims on `clusters` of jobs that run, and of jobs that wait when `waiting`; backups' claims only when
     /// `backups`, as backups do not exclude each other.
-    pub async fn claims_on(&mut self, clusters: &[&str], waiting: bool, backups: bool) -> Result<Vec<ClaimRow>> {
+    pub async fn claims_on(
+        &mut self,
+        clusters: &[&str],
+        waiting: bool,
+        backups: bool,
+    ) -> Result<Vec<ClaimRow>> {
         Ok(sqlx::query_as(
             "SELECT c.* FROM claims c JOIN jobs j ON j.id = c.job_id \
              WHERE c.cluster IN (SELECT value FROM json_each(?)) AND (c.mode = 'restore' OR ?) \

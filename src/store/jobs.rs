@@ -13,9 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
 /// The number of a job: short, ordered, unique over all stores of an instance (rules.md 2.7).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct JobId(pub i64);
@@ -266,7 +264,8 @@ impl Tx {
                  requested_by, created_ms) ",
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
-                let (code, reason) = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
+                let (code, reason) =
+                    job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
                 row.push_bind(id)
                     .push_bind(job.kind.as_str())
                     .push_bind(job.backup_type.map(BackupType::as_str))
@@ -385,7 +384,7 @@ impl Tx {
 
     /// Renews the leases of every job that `owner` runs.
     pub async fn renew_leases(&mut self, owner: &str, until: UnixMillis) -> Result<()> {
-        sqlx::query("UPDATE jobs SET lease_until_ms = ? WHERE status = 'running' AND owner = ?")
+        sqlx::query("UPDATE jobs SET lease_until_ms = ? WHERE status = 'running' AND finished_ms IS NULL AND owner = ?")
             .bind(until.0)
             .bind(owner)
             .execute(&mut *self.0)
@@ -415,10 +414,12 @@ impl Tx {
 
     /// The latest `created` of any run of the routine (rules.md 3.1).
     pub async fn latest_created(&mut self, routine: &str) -> Result<Option<UnixMillis>> {
-        let latest: Option<i64> = sqlx::query_scalar("SELECT max(created_ms) FROM jobs WHERE routine = ?")
-            .bind(routine)
-            .fetch_one(&mut *self.0)
-            .await?;
+        let latest: Option<i64> = sqlx::query_scalar(
+            "SELECT max(created_ms) FROM jobs WHERE routine = ? AND created_ms IS NOT NULL",
+        )
+        .bind(routine)
+        .fetch_one(&mut *self.0)
+        .await?;
         Ok(latest.map(UnixMillis))
     }
 }

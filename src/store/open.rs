@@ -90,9 +90,8 @@ fn migrate_error(error: MigrateError) -> Error {
         )
         .hint("Start the newer release of Holdfast that wrote it; a store cannot be downgraded."),
         MigrateError::Execute(error) => error.into(),
-        error => {
-            Error::permanent("store-migration", "the job store could not be brought to this release").source(error)
-        }
+        error => Error::permanent("store-migration", "the job store could not be brought to this release")
+            .source(error),
     }
 }
 

@@ -54,7 +54,7 @@ impl Tx {
     pub async fn set_progress(&mut self, generation: i64, row: &ProgressRow) -> Result<()> {
         sqlx::query(
             "INSERT INTO progress (job_id, done, total, bytes, in_pipeline, updated_ms) \
-             SELECT ?, ?, ?, ?, ?, ? FROM jobs WHERE id = ?1 AND generation = ? AND status = 'running' \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM jobs WHERE id = ?1 AND generation = ?7 AND status = 'running' \
              ON CONFLICT DO UPDATE SET done = max(done, excluded.done), total = max(total, excluded.total), \
              bytes = max(bytes, excluded.bytes), in_pipeline = excluded.in_pipeline, \
              updated_ms = max(updated_ms, excluded.updated_ms)",

@@ -135,19 +135,19 @@ impl Store {
 
     /// The jobs of a routine that are delayed, wait or run, oldest first.
     pub async fn open_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
-        Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE routine = ? AND status IN ('scheduled', 'queued', 'running') ORDER BY id",
-        )
-        .bind(routine)
-        .fetch_all(self.reader())
-        .await?)
+        Ok(sqlx::query_as("SELECT * FROM jobs WHERE routine = ? AND finished_ms IS NULL ORDER BY id")
+            .bind(routine)
+            .fetch_all(self.reader())
+            .await?)
     }
 
-    /// How many jobs stand where, per kind; only what there is.
-    pub async fn job_counts(&self) -> Result<BTreeMap<(&'static str, &'static str), u64>> {
-        let rows = sqlx::query("SELECT kind, status, count(*) AS n FROM jobs GROUP BY kind, status")
-            .fetch_all(self.reader())
-            .await?;
+    /// How many jobs have not ended, by kind and status; only what there is.
+    pub async fn open_counts(&self) -> Result<BTreeMap<(&'static str, &'static str), u64>> {
+        let rows = sqlx::query(
+            "SELECT kind, status, count(*) AS n FROM jobs WHERE finished_ms IS NULL GROUP BY kind, status",
+        )
+        .fetch_all(self.reader())
+        .await?;
         let mut counts = BTreeMap::new();
         for row in rows {
             let kind = word(&row, "kind", JobKind::parse)?;
@@ -159,16 +159,19 @@ impl Store {
 
     /// The running jobs that somebody wants to end.
     pub async fn cancel_requests(&self) -> Result<Vec<JobId>> {
-        Ok(sqlx::query_scalar("SELECT id FROM jobs WHERE status = 'running' AND cancel_requested_ms IS NOT NULL")
-            .fetch_all(self.reader())
-            .await?)
+        Ok(sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE status = 'running' AND finished_ms IS NULL \
+             AND cancel_requested_ms IS NOT NULL",
+        )
+        .fetch_all(self.reader())
+        .await?)
     }
 
     /// Whether a job waits for its start: in the queue, or delayed until `now` or before.
     pub async fn has_waiting(&self, now: UnixMillis) -> Result<bool> {
         Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued') \
-             OR EXISTS (SELECT 1 FROM jobs WHERE status = 'scheduled' AND due_ms <= ?)",
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued' AND finished_ms IS NULL) \
+             OR EXISTS (SELECT 1 FROM jobs WHERE status = 'scheduled' AND finished_ms IS NULL AND due_ms <= ?)",
         )
         .bind(now.0)
         .fetch_one(self.reader())
@@ -180,8 +183,8 @@ impl Tx {
     /// The jobs of `routines` that wait or run, oldest first.
     pub async fn active(&mut self, routines: &[&str]) -> Result<Vec<Active>> {
         Ok(sqlx::query_as(
-            "SELECT id, kind, type, routine, status FROM jobs WHERE status IN ('queued', 'running') \
-             AND routine IN (SELECT value FROM json_each(?)) ORDER BY id",
+            "SELECT id, kind, type, routine, status FROM jobs WHERE finished_ms IS NULL \
+             AND status IN ('queued', 'running') AND routine IN (SELECT value FROM json_each(?)) ORDER BY id",
         )
         .bind(serde_json::json!(routines).to_string())
         .fetch_all(&mut *self.0)
@@ -191,7 +194,8 @@ impl Tx {
     /// Delayed jobs that are due, oldest first, at most `limit`.
     pub async fn due_jobs(&mut self, now: UnixMillis, limit: u32) -> Result<Vec<JobRow>> {
         Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE status = 'scheduled' AND due_ms <= ? ORDER BY due_ms, id LIMIT ?",
+            "SELECT * FROM jobs WHERE status = 'scheduled' AND finished_ms IS NULL AND due_ms <= ? \
+             ORDER BY due_ms, id LIMIT ?",
         )
         .bind(now.0)
         .bind(limit)
@@ -203,8 +207,8 @@ impl Tx {
     /// `capacity` running ones.
     pub async fn next_queued(&mut self, capacity: u32) -> Result<Option<JobRow>> {
         Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE status = 'queued' AND (kind = 'restore' OR \
-             (SELECT count(*) FROM jobs WHERE status = 'running' AND kind = 'backup') < ?) \
+            "SELECT * FROM jobs WHERE status = 'queued' AND finished_ms IS NULL AND (kind = 'restore' OR \
+             (SELECT count(*) FROM jobs WHERE status = 'running' AND kind = 'backup' AND finished_ms IS NULL) < ?) \
              ORDER BY kind = 'restore' DESC, queued_ms, id LIMIT 1",
         )
         .bind(capacity)
@@ -212,9 +216,9 @@ impl Tx {
         .await?)
     }
 
-    /// Every job in `status`, oldest first.
-    pub async fn jobs_in(&mut self, status: JobStatus) -> Result<Vec<JobRow>> {
-        Ok(sqlx::query_as("SELECT * FROM jobs WHERE status = ? ORDER BY id")
+    /// Every job in `status`, one that does not end it, oldest first.
+    pub async fn open_jobs_in(&mut self, status: JobStatus) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as("SELECT * FROM jobs WHERE status = ? AND finished_ms IS NULL ORDER BY id")
             .bind(status.as_str())
             .fetch_all(&mut *self.0)
             .await?)

@@ -104,12 +104,14 @@ impl Store {
 
     /// The slots of a routine and type, newest first, at most `limit`.
     pub async fn slots(&self, routine: &str, backup_type: BackupType, limit: u32) -> Result<Vec<SlotRow>> {
-        Ok(sqlx::query_as("SELECT * FROM slots WHERE routine = ? AND type = ? ORDER BY fire_s DESC, id DESC LIMIT ?")
-            .bind(routine)
-            .bind(backup_type.as_str())
-            .bind(limit)
-            .fetch_all(self.reader())
-            .await?)
+        Ok(sqlx::query_as(
+            "SELECT * FROM slots WHERE routine = ? AND type = ? ORDER BY fire_s DESC, id DESC LIMIT ?",
+        )
+        .bind(routine)
+        .bind(backup_type.as_str())
+        .bind(limit)
+        .fetch_all(self.reader())
+        .await?)
     }
 }
 
@@ -145,7 +147,7 @@ impl Tx {
     /// The slots above the mark of their schedule: there are some only after the clock was set back (rules.md 1.4).
     pub async fn slots_above_marks(&mut self) -> Result<Vec<SlotRow>> {
         Ok(sqlx::query_as(
-            "SELECT s.* FROM schedules c JOIN slots s ON s.routine = c.routine AND s.type = c.type \
+            "SELECT s.* FROM schedules c CROSS JOIN slots s ON s.routine = c.routine AND s.type = c.type \
              AND s.state <> 'void' AND s.fire_s > coalesce(c.mark_ms, c.effective_from_ms - 1) / 1000",
         )
         .fetch_all(&mut *self.0)

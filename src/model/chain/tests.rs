@@ -31,7 +31,7 @@ fn created(members: &[Member], chain: &Chain) -> Vec<i64> {
 
 fn gap(members: &[Member], at: i64) -> (Gap, i64) {
     match chain_at(members, UnixMillis(at), false) {
-        Err(ChainError::Gap { gap, newest_whole }) => (gap, newest_whole.0),
+        Err(ChainError::Gap { gap, newest_whole }) => (gap, newest_whole.expect("a point").0),
         other => panic!("{other:?}"),
     }
 }

@@ -234,14 +234,14 @@ fn a_clock_set_back_further_frees_the_slots_that_are_over_five_minutes_ahead() {
     let minutely = schedule("0 * * * * ?");
     let mut routine = routine(Some(table(&minutely, "12:00:00")), None);
     routine.full.as_mut().expect("full").taken = vec![utc("10:02:00"), utc("12:00:00")];
-    let plan = wake("10:00:30", Some("12:00:10"), &routine);
-    let later_than = utc("10:05:30");
+    let plan = wake("10:00:45", Some("12:00:10"), &routine);
+    let later_than = utc("10:05:45");
     assert_eq!(plan.voided, [Voided { routine: "r".into(), backup_type: BackupType::Full, later_than }]);
-    assert_eq!((mark(&plan), fired(&plan).len()), (Some(utc("10:00:30")), 0));
+    assert_eq!((mark(&plan), fired(&plan).len()), (Some(utc("10:00:45")), 0));
     assert_eq!(plan.next_wake, utc("10:01:00"));
     // The caller has taken that over: freed slots fire when the clock reaches them, taken ones do not fire again.
     let table = routine.full.as_mut().expect("full");
-    (table.mark, table.taken) = (Some(utc("10:00:30")), vec![utc("10:02:00")]);
+    (table.mark, table.taken) = (Some(utc("10:00:45")), vec![utc("10:02:00")]);
     let plan = wake("10:03:00", Some("10:02:30"), &routine);
     assert_eq!(fired(&plan), ["F 10:01:00", "F 10:03:00"]);
     let plan = wake("10:03:00", None, &routine);

@@ -57,7 +57,7 @@ pub struct Counters {
 }
 
 /// Restores a chain, given oldest member first, each with at most one version of a record.
-pub fn apply(chain: &[Vec<Version>], plan: &Plan, destination: &mut Destination) -> Counters {
+pub fn apply(chain: &[Vec<Version>], plan: Plan, destination: &mut Destination) -> Counters {
     let mut counters = Counters::default();
     let places: Vec<usize> = match plan.order {
         Order::Chronological => (0..chain.len()).collect(),
@@ -72,7 +72,9 @@ pub fn apply(chain: &[Vec<Version>], plan: &Plan, destination: &mut Destination)
                 counters.existed += 1;
                 continue;
             }
-            if plan.remembered == Remembered::All || version.fate != Fate::Write {
+            // In the order of time only newer versions follow, and these nothing older hides.
+            let hides = plan.remembered == Remembered::All || version.fate != Fate::Write;
+            if hides && plan.order == Order::NewestFirst {
                 remembered.insert(version.digest);
             }
             match version.fate {
@@ -81,10 +83,6 @@ pub fn apply(chain: &[Vec<Version>], plan: &Plan, destination: &mut Destination)
                 Fate::Skipped => counters.skipped += 1,
                 Fate::Ignored => counters.ignored += 1,
             }
-        }
-        if plan.order == Order::Chronological {
-            // Only newer versions follow, and these nothing older hides.
-            remembered.clear();
         }
     }
     counters
@@ -97,7 +95,7 @@ fn collect(chain: &[Vec<Version>]) -> BTreeMap<Digest, usize> {
     versions.filter(|(_, one)| one.fate != Fate::Write).map(|(place, one)| (one.digest, place)).collect()
 }
 
-fn write(version: &Version, plan: &Plan, destination: &mut Destination, counters: &mut Counters) {
+fn write(version: &Version, plan: Plan, destination: &mut Destination, counters: &mut Counters) {
     let Some((generation, bins)) = destination.get_mut(&version.digest) else {
         destination.insert(version.digest, (version.generation, version.bins.clone()));
         counters.inserted += 1;
@@ -133,7 +131,7 @@ mod tests {
 
     fn restore(chain: &[Vec<Version>], request: Request, before: &Destination) -> (Destination, Counters) {
         let mut destination = before.clone();
-        let counters = apply(chain, &plan_order(request).expect("valid"), &mut destination);
+        let counters = apply(chain, plan_order(request).expect("valid"), &mut destination);
         (destination, counters)
     }
 

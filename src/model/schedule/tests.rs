@@ -299,7 +299,9 @@ fn rule_1_5_holds_around_every_change_of_every_zone() {
     for zone in zones() {
         for shift in shifts(zone, year(2020), year(2036)) {
             for case in &CASES {
-                compare(case, zone, shift - 2 * 86_400, shift + 2 * 86_400, step_of(case), 60);
+                // The long test has two days for all.
+                let reach = if step_of(case) < 20 { 4 * 3600 } else { 2 * 86_400 };
+                compare(case, zone, shift - reach, shift + reach, step_of(case), 60);
                 // By second, with the offset asked at every second.
                 compare(case, zone, shift - 900, shift + 900, 1, 1);
             }
