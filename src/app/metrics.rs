@@ -23,7 +23,7 @@ impl App {
                 })
             })
             .collect();
-        let counts = self.jobs.store().job_counts().await?;
+        let counts = self.jobs.store().open_counts().await?;
         let queued: u64 = counts
             .iter()
             .filter(|((_, status), _)| *status == JobStatus::Queued.as_str())
