@@ -3,6 +3,7 @@
 pub mod clocks;
 mod namespace;
 pub mod plan;
+mod run;
 mod work;
 
 pub use plan::{NamespacePlan, RunPlan};

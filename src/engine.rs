@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aerospike::RetryPolicy;
 use crate::asb::{BlockHashes, IndexDef};
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, RetryConfig};
 use crate::error::Result;
 use crate::jobs::Progress;
 use crate::model::UnixMillis;
@@ -198,6 +198,16 @@ pub struct MemberWrite {
     pub retry: RetryPolicy,
     /// A node that says nothing for this long is given up; 0: never.
     pub socket_timeout_ms: u64,
+}
+
+impl From<RetryConfig> for RetryPolicy {
+    fn from(config: RetryConfig) -> Self {
+        Self {
+            base_timeout_ms: config.base_ms,
+            multiplier: config.multiplier,
+            max_retries: config.retries_max,
+        }
+    }
 }
 
 /// Where every record read ended, exactly once (rules.md 4.6); the rest of a restore's numbers beside it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::plan::{Action, NamespacePlan};
-use super::work::{Run, retrying, run_folder};
+use super::run::{Run, retrying};
 use crate::catalog::commit::stage;
 use crate::catalog::manifest::{
     BlocksWriter, ClockSkew, ClusterIdentity, Engine, FileKind, ManifestFile, NodeIdentity, Promoted,
@@ -82,7 +82,8 @@ impl<'a> NamespaceRun<'a> {
 
     async fn attempt(&self) -> Result<NamespaceEnd> {
         let run = self.run;
-        let folder = run_folder(run, self.backup_type)?;
+        run.wait_for_margin().await?;
+        let folder = run.folder(self.backup_type)?;
         let reuse = !run.storage.writes_may_land_late();
         let mut key = String::new();
         let mut problem = Ok(());
@@ -149,8 +150,8 @@ impl<'a> NamespaceRun<'a> {
                 format!("{}: {} records left out", self.plan.namespace, report.unsupported),
             );
         }
-        // Rounded up: the clock tells whole milliseconds (rules.md 3.1).
-        let finished = run.context.clock.now().plus_ms(1);
+        // Rounded up: the clock tells whole milliseconds (rules.md 3.1). It may also have been set back meanwhile.
+        let finished = run.context.clock.now().max(run.created).plus_ms(1);
         if self.backup_type == BackupType::Incremental && report.files.is_empty() {
             remove_attempt(run.storage.as_ref(), key).await?;
             return Ok((NamespaceEnd::Empty, AttemptEnd::plain(AttemptStatus::Empty, finished)));
@@ -335,7 +336,7 @@ impl<'a> NamespaceRun<'a> {
             clock_skew: Some(ClockSkew {
                 behind_ms: run.skew.behind_ms,
                 node: run.skew.node.clone(),
-                margin_ms: i64::try_from(run.config.policy.clock_skew_margin_ms).unwrap_or(i64::MAX),
+                margin_ms: run.margin_ms(),
             }),
             unsupported_skipped: report.unsupported,
             warnings: self.plan.warnings.clone(),

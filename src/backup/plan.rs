@@ -27,6 +27,9 @@ pub struct RunInput<'a> {
     pub when_no_chain: WhenNoChain,
     /// The hash of sets, partitions and whatever else decides what is in a backup (rules.md 3.6).
     pub scope_hash: &'a str,
+    /// By how much a node's clock is behind by more than the margin now: it may have been set back since the backup
+    /// that this run builds on.
+    pub skew_excess_ms: i64,
     /// The members of each namespace in storage.
     pub members: &'a BTreeMap<String, Vec<Member>>,
     /// Namespaces of which a full is queued or running (rules.md 3.7).
@@ -165,7 +168,10 @@ fn plan_incremental(input: &RunInput<'_>, namespace: &NamespaceFacts, warnings: 
             return no_chain(input, "closed", closed);
         }
     }
-    Action::Incremental { builds_on: bound.builds_on, changed_since: bound.safe_from }
+    Action::Incremental {
+        builds_on: bound.builds_on,
+        changed_since: bound.safe_from.plus_ms(-input.skew_excess_ms),
+    }
 }
 
 /// Whether the namespace or a set in scope was truncated after the full (rules.md 3.7).

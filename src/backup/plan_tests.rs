@@ -60,6 +60,7 @@ fn plan_for_sets(
         sets,
         when_no_chain: WhenNoChain::Full,
         scope_hash: "scope",
+        skew_excess_ms: 0,
         members: &members,
         full_running: false,
         sealed: false,
@@ -151,6 +152,13 @@ fn only_sets_in_scope_close_it() {
 }
 
 #[test]
+fn a_node_that_is_behind_now_lowers_the_bound_of_this_run_too() {
+    let plan = plan_with(&[("ns1", vec![full(1000)])], &facts(&["ns1"]), |input| input.skew_excess_ms = 300);
+    let expected = Action::Incremental { builds_on: UnixMillis(1000), changed_since: UnixMillis(695) };
+    assert_eq!(plan.namespaces[0].action, expected);
+}
+
+#[test]
 fn sealed_ends_at_created_for_fulls_too() {
     let plan = plan_with(&[], &facts(&["ns1"]), |input| {
         input.asked = BackupType::Full;
@@ -172,6 +180,7 @@ fn a_namespace_that_the_cluster_has_not_is_named() {
         sets: &[],
         when_no_chain: WhenNoChain::Full,
         scope_hash: "",
+        skew_excess_ms: 0,
         members: &members,
         full_running: false,
         sealed: false,

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::clocks::{SkewVerdict, judge_skew};
+use super::clocks::judge_skew;
 use super::namespace::{NamespaceEnd, NamespaceRun};
 use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
-use crate::catalog::{History, RunFolder, Scope};
-use crate::config::{JobConfig, RetryConfig};
+use super::run::{Run, margin_ms, pause, retrying, unless_canceled, wait_until};
+use crate::catalog::{History, Scope};
+use crate::config::JobConfig;
 use crate::engine::{ClusterFacts, Connect, Source};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
@@ -23,23 +24,6 @@ pub struct BackupWork {
     asked: BackupType,
     connect: Arc<dyn Connect>,
     storage: Arc<dyn Storage>,
-}
-
-/// What every namespace of a run shares.
-pub(super) struct Run {
-    pub config: JobConfig,
-    pub source: Arc<dyn Source>,
-    pub storage: Arc<dyn Storage>,
-    pub context: JobContext,
-    pub created: UnixMillis,
-    pub facts: ClusterFacts,
-    pub skew: SkewVerdict,
-    pub scope: Scope,
-    /// Every namespace of the run (rules.md 3.8).
-    pub namespaces: Vec<String>,
-    /// Scans and files of one namespace: the policy counts them per run (rules.md 7.1).
-    pub parallel: usize,
-    pub parallel_write: usize,
 }
 
 impl BackupWork {
@@ -61,16 +45,19 @@ impl BackupWork {
         let known = self.load(context.clock.now()).await?;
         let newest = known.newest_created();
         let created = context.fix_created(newest).await?;
-        let margin_ms = self.config.policy.clock_skew_margin_ms;
-        let skew = judge_skew(created, i64::try_from(margin_ms).unwrap_or(i64::MAX), &facts.nodes)?;
+        let margin_ms = margin_ms(&self.config);
+        let skew = judge_skew(created, margin_ms, &facts.nodes)?;
         if let Some(warning) = &skew.warning {
             context.warn("clock-skew", warning.clone());
         }
-        wait_until(context, created.plus_ms(i64::try_from(margin_ms).unwrap_or(i64::MAX))).await?;
+        // By both clocks: a wall clock that is set forward meanwhile must not shorten the margin.
+        pause(context, margin_ms.max(0) as u64).await?;
+        wait_until(context, created.plus_ms(margin_ms)).await?;
         // Storage is asked again once the scan may start: another run may have committed meanwhile (rules.md 3.5).
         let known = self.load(context.clock.now()).await?;
         let scope = scope_of(&self.config);
-        let plan = self.plan(context, &facts, created, &known, &scope.hash()).await?;
+        let skew_excess_ms = created.since(skew.safe_from);
+        let plan = self.plan(context, &facts, created, skew_excess_ms, &known, &scope.hash()).await?;
         let namespaces: Vec<String> =
             plan.namespaces.iter().map(|namespace| namespace.namespace.clone()).collect();
         context.claim(&facts.keys(self.config.cluster.name.as_deref()), &namespaces).await?;
@@ -110,6 +97,7 @@ impl BackupWork {
         context: &JobContext,
         facts: &ClusterFacts,
         created: UnixMillis,
+        skew_excess_ms: i64,
         known: &History,
         scope_hash: &str,
     ) -> Result<RunPlan> {
@@ -126,6 +114,7 @@ impl BackupWork {
             sets: &self.config.scope.sets,
             when_no_chain: self.config.policy.when_no_chain,
             scope_hash,
+            skew_excess_ms,
             members: &members,
             full_running,
             sealed: self.config.policy.sealed,
@@ -222,72 +211,4 @@ fn scope_of(config: &JobConfig) -> Scope {
         no_records: config.policy.no_records,
         ..Scope::default()
     }
-}
-
-async fn wait_until(context: &JobContext, at: UnixMillis) -> Result<()> {
-    loop {
-        let left_ms = at.since(context.clock.now());
-        if left_ms <= 0 {
-            return Ok(());
-        }
-        // The wall clock may be set meanwhile: look again at least every second.
-        pause(context, left_ms.min(1000) as u64).await?;
-    }
-}
-
-/// Drops work that can be dropped as soon as the job is canceled.
-pub(super) async fn unless_canceled<T>(
-    context: &JobContext,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = context.cancel.cancelled() => Err(Error::temporary("canceled", "the job was canceled")),
-        done = work => done,
-    }
-}
-
-async fn pause(context: &JobContext, ms: u64) -> Result<()> {
-    unless_canceled(context, async {
-        tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
-        Ok(())
-    })
-    .await
-}
-
-/// Tries again what may pass, by the policy's retry-policy; cancel ends the wait, not the attempt.
-pub(super) async fn retrying<T, F, Fut>(
-    context: &JobContext,
-    policy: RetryConfig,
-    what: &str,
-    mut attempt: F,
-) -> Result<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T>>,
-{
-    let mut retry = 0;
-    loop {
-        match attempt().await {
-            Err(error)
-                if error.is_temporary()
-                    && retry < policy.retries_max
-                    && !context.cancel.is_cancelled()
-                    && !context.stopping.is_cancelled() =>
-            {
-                let delay_ms = policy.delay_ms(retry);
-                let text = format!("{what}: {}; tried again in {delay_ms} ms", error.report());
-                context.warn("retry", text);
-                context.retrying(what, &error);
-                pause(context, delay_ms).await?;
-                retry += 1;
-            }
-            other => return other,
-        }
-    }
-}
-
-/// The folder that a namespace of a run goes to.
-pub(super) fn run_folder(run: &Run, backup_type: BackupType) -> Result<RunFolder> {
-    RunFolder::new(&run.config.routine, backup_type, run.created, run.config.timestamp_format)
 }

@@ -186,9 +186,9 @@ pub struct JobInsert {
     pub routine: Option<String>,
     /// What made it.
     pub trigger: Trigger,
-    /// `scheduled`, `queued`, `skipped` or `missed`.
+    /// `scheduled`, `queued`, `skipped`, `missed`, or `failed` for a refused restore.
     pub status: JobStatus,
-    /// Stable code and sentence of a refusal.
+    /// Stable code and sentence of a refusal; those of the error where the status is `failed`.
     pub reason: Option<(&'static str, String)>,
     /// The slot it is an attempt of.
     pub slot_id: Option<SlotId>,
@@ -241,7 +241,7 @@ impl JobEnd {
     }
 }
 
-/// SQLite binds at most 32,766 values in one statement; a job row has 20.
+/// SQLite binds at most 32,766 values in one statement; a job row has 23.
 const ROWS_PER_INSERT: usize = 1000;
 
 impl Tx {
@@ -261,11 +261,13 @@ impl Tx {
             let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO jobs (id, kind, type, routine, trigger, status, reason_code, reason, slot_id, cluster, \
                  storage, concurrent, namespaces, admitted_ms, due_ms, queued_ms, finished_ms, config, request, \
-                 requested_by, created_ms) ",
+                 requested_by, created_ms, error_code, error) ",
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
-                let (code, reason) =
-                    job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
+                let why = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str()));
+                let failed = job.status == JobStatus::Failed;
+                let (code, reason) = why.filter(|_| !failed).unzip();
+                let (error_code, error) = why.filter(|_| failed).unzip();
                 row.push_bind(id)
                     .push_bind(job.kind.as_str())
                     .push_bind(job.backup_type.map(BackupType::as_str))
@@ -286,7 +288,9 @@ impl Tx {
                     .push_bind(job.config.as_ref().map(Document::as_str))
                     .push_bind(job.request.as_ref().map(Document::as_str))
                     .push_bind(&job.requested_by)
-                    .push_bind(job.created.map(|created| created.0));
+                    .push_bind(job.created.map(|created| created.0))
+                    .push_bind(error_code)
+                    .push_bind(error);
             });
             insert.build().persistent(false).execute(&mut *self.0).await?;
         }

@@ -1,0 +1,117 @@
+//! What the namespaces of one run share, and how they wait and try again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clocks::SkewVerdict;
+use crate::catalog::{RunFolder, Scope};
+use crate::config::{JobConfig, RetryConfig};
+use crate::engine::{ClusterFacts, Source};
+use crate::error::{Error, Result};
+use crate::jobs::JobContext;
+use crate::model::{BackupType, UnixMillis};
+use crate::storage::Storage;
+
+/// What every namespace of a run shares.
+pub struct Run {
+    pub config: JobConfig,
+    pub source: Arc<dyn Source>,
+    pub storage: Arc<dyn Storage>,
+    pub context: JobContext,
+    pub created: UnixMillis,
+    pub facts: ClusterFacts,
+    pub skew: SkewVerdict,
+    pub scope: Scope,
+    /// Every namespace of the run (rules.md 3.8).
+    pub namespaces: Vec<String>,
+    /// Scans and files of one namespace: the policy counts them per run (rules.md 7.1).
+    pub parallel: usize,
+    pub parallel_write: usize,
+}
+
+impl Run {
+    /// The folder that backups of a type go to in this run.
+    pub fn folder(&self, backup_type: BackupType) -> Result<RunFolder> {
+        RunFolder::new(&self.config.routine, backup_type, self.created, self.config.timestamp_format)
+    }
+
+    /// Waits until the clock reads `created` and the margin, so that a write which the scan misses carries a stamp of
+    /// at least `created` even on a node that is behind by the margin (rules.md 3.2).
+    ///
+    /// Asked for before every attempt: the clock may have been set back since the last one.
+    pub async fn wait_for_margin(&self) -> Result<()> {
+        wait_until(&self.context, self.created.plus_ms(self.margin_ms())).await
+    }
+
+    /// `clock-skew-margin` of the policy.
+    pub fn margin_ms(&self) -> i64 {
+        margin_ms(&self.config)
+    }
+}
+
+/// `clock-skew-margin` of the policy.
+pub fn margin_ms(config: &JobConfig) -> i64 {
+    i64::try_from(config.policy.clock_skew_margin_ms).unwrap_or(i64::MAX)
+}
+
+/// Waits until the wall clock reads `at`.
+pub async fn wait_until(context: &JobContext, at: UnixMillis) -> Result<()> {
+    loop {
+        let left_ms = at.since(context.clock.now());
+        if left_ms <= 0 {
+            return Ok(());
+        }
+        // The wall clock may be set meanwhile: look again at least every second.
+        pause(context, left_ms.min(1000) as u64).await?;
+    }
+}
+
+/// Drops work that can be dropped as soon as the job is canceled.
+pub async fn unless_canceled<T>(context: &JobContext, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(Error::temporary("canceled", "the job was canceled")),
+        done = work => done,
+    }
+}
+
+/// Waits.
+pub async fn pause(context: &JobContext, ms: u64) -> Result<()> {
+    unless_canceled(context, async {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        Ok(())
+    })
+    .await
+}
+
+/// Tries again what may pass, by the policy's retry-policy; cancel ends the wait, not the attempt.
+pub async fn retrying<T, F, Fut>(
+    context: &JobContext,
+    policy: RetryConfig,
+    what: &str,
+    mut attempt: F,
+) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    let mut retry = 0;
+    loop {
+        match attempt().await {
+            Err(error)
+                if error.is_temporary()
+                    && retry < policy.retries_max
+                    && !context.cancel.is_cancelled()
+                    && !context.stopping.is_cancelled() =>
+            {
+                let delay_ms = policy.delay_ms(retry);
+                let text = format!("{what}: {}; tried again in {delay_ms} ms", error.report());
+                context.warn("retry", text);
+                context.retrying(what, &error);
+                pause(context, delay_ms).await?;
+                retry += 1;
+            }
+            other => return other,
+        }
+    }
+}
