@@ -160,7 +160,7 @@ fn plan_incremental(input: &RunInput<'_>, namespace: &NamespaceFacts, warnings: 
             return no_chain(input, "scope-changed", reason);
         }
     }
-    if let Some(closed) = closed_since(input, namespace, base.created) {
+    if let Some(closed) = closed_since(input, namespace, base.safe_from()) {
         // Once between two scheduled fulls; after that it would be a full every time (rules.md 3.7).
         if base.promoted {
             warnings.push(format!("closed: {closed}"));

@@ -203,12 +203,11 @@ const fn refused_status(kind: JobKind) -> JobStatus {
 
 /// How a job ends that is refused after it had been admitted.
 pub(super) fn refused(kind: JobKind, refusal: Refusal) -> JobEnd {
-    match refused_status(kind) {
-        JobStatus::Failed => JobEnd {
-            error: Some((refusal.code.to_owned(), refusal.reason)),
-            ..JobEnd::plain(JobStatus::Failed)
-        },
-        status => JobEnd::because(status, refusal.code, refusal.reason),
+    let status = refused_status(kind);
+    let error = (refusal.code.to_owned(), refusal.reason.clone());
+    JobEnd {
+        error: (status == JobStatus::Failed).then_some(error),
+        ..JobEnd::because(status, refusal.code, refusal.reason)
     }
 }
 

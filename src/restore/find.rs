@@ -46,7 +46,7 @@ async fn by_time(
     now: UnixMillis,
 ) -> Result<RestorePlan> {
     let mut history = History::read(storage, routine).await?;
-    history.void_future(storage, now).await;
+    history.void_future(now);
     let mut plan = RestorePlan::default();
     let wanted: Vec<String> = if named.is_empty() {
         let listed = history.namespaces_at(at);

@@ -10,6 +10,7 @@ use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 use super::words::{at, at_or_none, json, word, word_or_none};
 use super::{Document, SlotId, Tx};
 use crate::error::{Error, Result};
+use crate::model::ledger::CLOCK_TOLERANCE_MS;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
 /// The number of a job: short, ordered, unique over all stores of an instance (rules.md 2.7).
@@ -188,7 +189,7 @@ pub struct JobInsert {
     pub trigger: Trigger,
     /// `scheduled`, `queued`, `skipped`, `missed`, or `failed` for a refused restore.
     pub status: JobStatus,
-    /// Stable code and sentence of a refusal; those of the error where the status is `failed`.
+    /// Stable code and sentence of a refusal; also those of the error where the status is `failed`.
     pub reason: Option<(&'static str, String)>,
     /// The slot it is an attempt of.
     pub slot_id: Option<SlotId>,
@@ -265,9 +266,8 @@ impl Tx {
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
                 let why = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str()));
-                let failed = job.status == JobStatus::Failed;
-                let (code, reason) = why.filter(|_| !failed).unzip();
-                let (error_code, error) = why.filter(|_| failed).unzip();
+                let (code, reason) = why.unzip();
+                let (error_code, error) = why.filter(|_| job.status == JobStatus::Failed).unzip();
                 row.push_bind(id)
                     .push_bind(job.kind.as_str())
                     .push_bind(job.backup_type.map(BackupType::as_str))
@@ -416,12 +416,14 @@ impl Tx {
         Ok(())
     }
 
-    /// The latest `created` of any run of the routine (rules.md 3.1).
-    pub async fn latest_created(&mut self, routine: &str) -> Result<Option<UnixMillis>> {
+    /// The latest `created` of any run of the routine that is not in the future: those are void, and no floor
+    /// (rules.md 3.1).
+    pub async fn latest_created(&mut self, routine: &str, now: UnixMillis) -> Result<Option<UnixMillis>> {
         let latest: Option<i64> = sqlx::query_scalar(
-            "SELECT max(created_ms) FROM jobs WHERE routine = ? AND created_ms IS NOT NULL",
+            "SELECT max(created_ms) FROM jobs WHERE routine = ? AND created_ms IS NOT NULL AND created_ms <= ?",
         )
         .bind(routine)
+        .bind(now.plus_ms(CLOCK_TOLERANCE_MS).0)
         .fetch_one(&mut *self.0)
         .await?;
         Ok(latest.map(UnixMillis))
