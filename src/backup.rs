@@ -6,5 +6,8 @@ pub mod plan;
 mod run;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use plan::{NamespacePlan, RunPlan};
 pub use work::BackupWork;
