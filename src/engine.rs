@@ -103,7 +103,7 @@ pub struct NamespaceRead {
     pub file_limit_bytes: u64,
     /// Compress with this zstd level; none: not at all.
     pub zstd_level: Option<i32>,
-    /// A node that says nothing for this long is given up; 0: never.
+    /// How long a node waits for us to take what it sends before it gives the scan up; 0: for ever.
     pub socket_timeout_ms: u64,
     /// The whole read may take this long; 0: for ever.
     pub total_timeout_ms: u64,
@@ -196,7 +196,7 @@ pub struct MemberWrite {
     pub max_async_batches: usize,
     /// How rows that failed are tried again.
     pub retry: RetryPolicy,
-    /// A node that says nothing for this long is given up; 0: never.
+    /// The server's time for one request; 0: its own default.
     pub socket_timeout_ms: u64,
 }
 

@@ -98,7 +98,7 @@ pub struct RestorePolicy {
     pub no_indexes: Option<bool>,
     /// Leave out UDFs.
     pub no_udfs: Option<bool>,
-    /// How long a node may be silent, in ms; 0 = `total-timeout`.
+    /// The server's time for one batch of writes, in ms; 0 = `total-timeout`.
     pub socket_timeout: Option<u64>,
     /// How long a write may take, in ms; 0 = no limit.
     pub total_timeout: Option<u64>,
@@ -147,7 +147,8 @@ pub struct RestorePolicyConfig {
     pub no_indexes: bool,
     /// Leave out UDFs; default false.
     pub no_udfs: bool,
-    /// How long a node may be silent; default 600,000; a given 0 became `total_timeout_ms`.
+    /// The server's time for one batch of writes; default 600,000; a given 0 became `total_timeout_ms`, and 0 there is
+    /// the server's own default.
     pub socket_timeout_ms: u64,
     /// How long a write may take; default 0 = no limit.
     pub total_timeout_ms: u64,
