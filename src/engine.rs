@@ -5,7 +5,7 @@
 
 pub mod aerospike;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -190,14 +190,16 @@ pub struct MemberWrite {
     pub extra_ttl_s: u32,
     /// Concurrent file readers.
     pub parallel: usize,
-    /// Records in one request.
+    /// Most records in one batch; an engine may make them smaller.
     pub batch_size: usize,
-    /// Requests under way at once.
+    /// Most batches under way at once; an engine may have fewer.
     pub max_async_batches: usize,
     /// How rows that failed are tried again.
     pub retry: RetryPolicy,
     /// The server's time for one request; 0: its own default.
     pub socket_timeout_ms: u64,
+    /// One batch may take this long, its retries included; 0: for ever.
+    pub total_timeout_ms: u64,
 }
 
 impl From<RetryConfig> for RetryPolicy {
@@ -218,7 +220,7 @@ pub struct RestoreCounters {
     pub read_records: u64,
     /// Bytes read from storage.
     pub total_bytes: u64,
-    /// Expired before they could be written.
+    /// Expired before they could be written, and hidden by nothing newer.
     pub expired_records: u64,
     /// Outside the sets wanted, or without bins.
     pub skipped_records: u64,
@@ -266,11 +268,27 @@ impl RestoreCounters {
     }
 }
 
+/// The counters of one member while it is written: they hold what was done also when the write fails.
+#[derive(Debug, Clone, Default)]
+pub struct SharedCounters(Arc<Mutex<RestoreCounters>>);
+
+impl SharedCounters {
+    /// Adds numbers.
+    pub fn add(&self, counters: &RestoreCounters) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(counters);
+    }
+
+    /// The numbers so far.
+    pub fn get(&self) -> RestoreCounters {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What an engine tells while it works; called often, must be cheap.
 pub trait Watch: Send + Sync {
     /// `records` more were read from the source and encoded, or read from files.
     fn read(&self, records: u64);
-    /// `records` more reached their end: a file, or the cluster.
+    /// `records` more reached their end, a file or the cluster; `bytes` more of storage were written or read.
     fn done(&self, records: u64, bytes: u64);
 }
 
@@ -339,13 +357,14 @@ pub trait Destination: Send + Sync {
     /// Writes the files of one member and waits until every write is settled.
     ///
     /// `digests` holds what hides older versions (rules.md 4.3, 4.5); the versions of this member that hide others
-    /// are added to it.
+    /// are added to it. `counters`, new for each member, hold what was done also after an error.
     async fn write(
         &self,
         write: &MemberWrite,
         storage: Arc<dyn Storage>,
         digests: Option<Arc<DigestTable>>,
         watch: Arc<dyn Watch>,
+        counters: &SharedCounters,
         cancel: &CancellationToken,
     ) -> Result<MemberReport>;
 

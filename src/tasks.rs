@@ -91,6 +91,18 @@ where
     }
 }
 
+/// Waits for `work`, but not beyond `cancel`: then the work is dropped and the error is `canceled`.
+pub async fn unless_canceled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::temporary("canceled", "the job was canceled")),
+        done = work => done,
+    }
+}
+
 fn flatten(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     ended.unwrap_or_else(|ended| Err(task_ended(&ended)))
 }

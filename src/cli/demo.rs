@@ -7,6 +7,7 @@ mod setup;
 mod writer;
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -37,20 +38,27 @@ pub async fn run(config: Option<&Path>, dir: &Path, exit: bool) -> Result<()> {
         "{filled} records written to {}; the application now changes about 200 a second",
         demo.setup.source
     ));
-    let (writer, token) = (demo.setup.writer.clone(), stop.clone());
-    scope.spawn("demo-writer", async move { writer.run(&token).await });
-    let story = tokio::select! {
+    let writer = demo.setup.writer.clone();
+    let mut application =
+        pin!(async { writer.run(&stop).await.map_err(|error| error.context("the application of the demo")) });
+    let mut story = tokio::select! {
         told = demo.tell() => told,
-        () = stop.cancelled() => Err(Error::temporary("canceled", "the demo was interrupted")),
+        ended = &mut application => ended.and(Err(interrupted_error())),
+        () = stop.cancelled() => Err(interrupted_error()),
     };
     let interrupted = stop.is_cancelled();
     if story.is_ok() && !exit {
         demo.say("the service stays up; stop it with ctrl-c");
-        stop.cancelled().await;
+        // The application ends with the stop, or by an error of its own.
+        story = application.await;
     }
     stop.cancel();
     demo.setup.stop().await?;
     if interrupted { Ok(()) } else { story }
+}
+
+fn interrupted_error() -> Error {
+    Error::temporary("canceled", "the demo was interrupted")
 }
 
 struct Demo {

@@ -9,6 +9,8 @@ pub mod inspect;
 mod read;
 mod rows;
 pub mod snapshot;
+mod threads;
+mod time;
 mod write;
 
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, Source, Watch,
+    ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters,
+    Source, Watch,
 };
 use crate::aerospike::{Cluster, ClusterOptions, Seed};
 use crate::asb::IndexDef;
@@ -108,9 +111,10 @@ impl Destination for AerospikeEngine {
         storage: Arc<dyn Storage>,
         digests: Option<Arc<DigestTable>>,
         watch: Arc<dyn Watch>,
+        counters: &SharedCounters,
         cancel: &CancellationToken,
     ) -> Result<MemberReport> {
-        write::write_member(&self.cluster, &self.clock, write, storage, digests, watch, cancel).await
+        write::write_member(&self.cluster, write, storage, digests, watch, counters, cancel).await
     }
 
     async fn collect_hidden(
@@ -120,7 +124,7 @@ impl Destination for AerospikeEngine {
         digests: Arc<DigestTable>,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        write::collect_hidden(&self.cluster, &self.clock, write, storage, digests, cancel).await
+        write::collect_hidden(&self.cluster, write, storage, digests, cancel).await
     }
 
     async fn create_indexes(

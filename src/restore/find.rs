@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{MemberPlan, NamespaceRestore, RestorePlan};
 use crate::catalog::layout::DATA_SUFFIX;
 use crate::catalog::manifest::BlocksReader;
-use crate::catalog::wholeness::{Wholeness, wholeness};
+use crate::catalog::wholeness::{Wholeness, wholeness, wrong_folder};
 use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path};
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::FileToRead;
@@ -190,6 +190,11 @@ async fn by_path(
 
 async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<NamespaceRestore> {
     let metadata = &folder.metadata;
+    // Before the first write, as for a backup that was found by its time (rules.md 4.2).
+    let problem = wrong_folder(storage, &folder.key, folder.manifest.as_ref(), metadata.file_count).await?;
+    if let Some(reason) = problem {
+        return Err(damaged(&folder.key, &reason));
+    }
     let files = match &folder.manifest {
         Some(manifest) => manifest_files(storage, &folder.key, manifest).await?,
         None => folder.files.iter().cloned().map(plain_file).collect(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use holdfast::aerospike::RetryPolicy;
 use holdfast::engine::aerospike::snapshot::Snapshot;
 use holdfast::engine::{
-    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadReport, Source, Watch,
+    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters, Source,
+    Watch,
 };
 use holdfast::error::Result;
 use holdfast::model::partitions::PartitionSet;
@@ -63,6 +64,7 @@ fn write_all(files: Vec<FileToRead>) -> MemberWrite {
         max_async_batches: 8,
         retry: RetryPolicy::WRITE,
         socket_timeout_ms: 10_000,
+        total_timeout_ms: 0,
     }
 }
 
@@ -106,7 +108,8 @@ impl Bench {
         let mut write = write_all(files);
         change(&mut write);
         let (storage, cancel) = (Arc::clone(&self.storage), CancellationToken::new());
-        self.node.engine().write(&write, storage, None, Arc::new(NoWatch), &cancel).await
+        let counters = SharedCounters::default();
+        self.node.engine().write(&write, storage, None, Arc::new(NoWatch), &counters, &cancel).await
     }
 
     async fn snapshot(&self, namespace: &str) -> Snapshot {
