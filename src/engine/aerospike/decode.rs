@@ -209,3 +209,94 @@ fn damaged(file: &FileToRead, what: &str) -> Error {
 fn storage_error(file: &FileToRead, error: &io::Error) -> Error {
     damaged(file, &error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::asb::{Encoder, Version};
+    use crate::storage::LocalStorage;
+    use crate::storage::faulty::{Fault, Faulty, Op};
+
+    struct Bench {
+        _dir: tempfile::TempDir,
+        storage: Arc<Faulty>,
+        source: FileSource,
+    }
+
+    async fn bench() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let local = LocalStorage::create(dir.path()).await.unwrap();
+        let storage = Arc::new(Faulty::new(Arc::new(local)));
+        let source = FileSource {
+            storage: Arc::clone(&storage) as _,
+            runtime: Handle::current(),
+            cancel: CancellationToken::new(),
+            watch: None,
+        };
+        Bench { _dir: dir, storage, source }
+    }
+
+    impl Bench {
+        async fn put(&self, bytes: &[u8], hashed: &[u8]) -> FileToRead {
+            self.storage.put("f.asb", Bytes::copy_from_slice(bytes)).await.unwrap();
+            let mut hasher = BlockHasher::new();
+            hasher.update(hashed);
+            let hashes = hasher.finish();
+            let (root, blocks) = (Some(hashes.root), Arc::new(hashes.blocks));
+            FileToRead { key: "f.asb".to_owned(), size: bytes.len() as u64, root, blocks }
+        }
+
+        async fn read(&self, file: &FileToRead) -> Result<u64> {
+            let (source, file) = (self.source.clone(), file.clone());
+            crate::tasks::blocking(move || source.read(&file, &mut |_| Ok(()))).await
+        }
+
+        async fn header(&self, file: &FileToRead) -> Result<FileHeader> {
+            let (source, file) = (self.source.clone(), file.clone());
+            crate::tasks::blocking(move || source.header(&file)).await
+        }
+    }
+
+    fn text() -> Vec<u8> {
+        let mut text = Vec::new();
+        Encoder::file_header(&mut text, b"ns", true, Version::V3_1);
+        text
+    }
+
+    #[tokio::test]
+    async fn the_damaged_block_is_named_before_what_the_decoder_stumbled_over() {
+        let bench = bench().await;
+        let good = text();
+        let mut bad = good.clone();
+        bad.extend_from_slice(b"nonsense");
+        let file = bench.put(&bad, &[good.as_slice(), b"not this"].concat()).await;
+        let error = bench.read(&file).await.unwrap_err();
+        assert_eq!(error.code(), DAMAGED);
+        assert!(error.to_string().contains("block 0"), "{error}");
+        // What was written is what is there: then only the decoder knows what is wrong with it.
+        let file = bench.put(&bad, &bad).await;
+        let error = bench.read(&file).await.unwrap_err();
+        assert!(error.code() == DAMAGED && !error.to_string().contains("checksum"), "{error}");
+        let file = bench.put(&good, &good).await;
+        assert_eq!(bench.read(&file).await.unwrap(), good.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn what_storage_says_and_a_cancel_are_not_damage() {
+        let bench = bench().await;
+        let good = text();
+        let file = bench.put(&good, &good).await;
+        assert_eq!(bench.header(&file).await.unwrap().namespace, b"ns");
+        for op in [Op::Open, Op::Next] {
+            bench.storage.fail(Fault::nth(op, 1));
+            assert!(bench.header(&file).await.unwrap_err().is_temporary());
+            bench.storage.fail(Fault::nth(op, 1));
+            assert!(bench.read(&file).await.unwrap_err().is_temporary());
+        }
+        bench.source.cancel.cancel();
+        assert_eq!(bench.header(&file).await.unwrap_err().code(), "canceled");
+        assert_eq!(bench.read(&file).await.unwrap_err().code(), "canceled");
+    }
+}

@@ -28,9 +28,18 @@ impl DestinationTime {
     pub(super) fn now_s(&self) -> u64 {
         self.node_s + self.asked_at.elapsed().as_secs()
     }
+}
 
-    #[cfg(test)]
-    pub(super) fn at(node_s: u64) -> Self {
-        Self { node_s, asked_at: Instant::now() }
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{DestinationTime, Instant};
+
+    #[test]
+    fn the_time_of_the_destination_goes_on() {
+        let asked_at = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        let time = DestinationTime { node_s: 500, asked_at };
+        assert!(time.now_s() >= 600);
     }
 }

@@ -399,3 +399,6 @@ pub async fn collect_hidden(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
