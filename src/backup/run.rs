@@ -7,10 +7,11 @@ use super::clocks::SkewVerdict;
 use crate::catalog::{RunFolder, Scope};
 use crate::config::{JobConfig, RetryConfig};
 use crate::engine::{ClusterFacts, Source};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::jobs::JobContext;
 use crate::model::{BackupType, UnixMillis};
 use crate::storage::Storage;
+use crate::tasks::unless_canceled;
 
 /// Retries that are told in the job's row; the log has them all.
 const RETRIES_TOLD: u32 = 10;
@@ -79,18 +80,9 @@ pub async fn wait_for_margin(context: &JobContext, created: UnixMillis, margin_m
     }
 }
 
-/// Drops work that can be dropped as soon as the job is canceled.
-pub async fn unless_canceled<T>(context: &JobContext, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = context.cancel.cancelled() => Err(Error::temporary("canceled", "the job was canceled")),
-        done = work => done,
-    }
-}
-
 /// Waits.
 pub async fn pause(context: &JobContext, ms: u64) -> Result<()> {
-    unless_canceled(context, async {
+    unless_canceled(&context.cancel, async {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         Ok(())
     })

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::clocks::{check_own_clock, judge_skew};
 use super::namespace::{NamespaceEnd, NamespaceRun};
 use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
-use super::run::{Run, margin_ms, pause, retrying, unless_canceled, wait_for_margin};
+use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
 use crate::catalog::layout::VOID;
 use crate::catalog::{History, Scope};
 use crate::config::JobConfig;
@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::model::{BackupType, JobStatus, UnixMillis};
 use crate::storage::{Storage, join};
+use crate::tasks::unless_canceled;
 
 /// The work of a backup job.
 pub struct BackupWork {
@@ -41,11 +42,12 @@ impl BackupWork {
 
     async fn execute(self, context: &JobContext) -> Result<Ended> {
         let retry = self.config.policy.retry;
-        let connected = retrying(context, retry, None, || unless_canceled(context, self.connect_and_ask()));
+        let connected =
+            retrying(context, retry, None, || unless_canceled(&context.cancel, self.connect_and_ask()));
         let (source, facts) = connected.await?;
         // Before a time in storage is believed or disbelieved.
         check_own_clock(&facts.nodes)?;
-        let known = unless_canceled(context, self.load(context)).await?;
+        let known = unless_canceled(&context.cancel, self.load(context)).await?;
         let created = context.fix_created(known.newest_created()).await?;
         let margin_ms = margin_ms(&self.config);
         let skew = judge_skew(created, margin_ms, &facts.nodes);
@@ -56,9 +58,9 @@ impl BackupWork {
         pause(context, margin_ms.max(0) as u64).await?;
         wait_for_margin(context, created, margin_ms).await?;
         // Storage is asked again once the scan may start: another run may have committed meanwhile (rules.md 3.5).
-        let mut known = unless_canceled(context, self.load(context)).await?;
+        let mut known = unless_canceled(&context.cancel, self.load(context)).await?;
         if self.asked == BackupType::Incremental {
-            unless_canceled(context, self.look_at_chains(&mut known, context.clock.now())).await?;
+            unless_canceled(&context.cancel, self.look_for_damage(context, &mut known)).await?;
         }
         let scope = scope_of(&self.config);
         let skew_excess_ms = created.since(skew.safe_from);
@@ -108,12 +110,12 @@ impl BackupWork {
         Ok(history)
     }
 
-    /// Looks at the files of each chain that may be built upon: a member that lacks one is none (rules.md 3.4).
-    async fn look_at_chains(&self, known: &mut History, now: UnixMillis) -> Result<()> {
+    /// What is damaged is nothing to build on: the incremental bridges it (rules.md 3.5).
+    async fn look_for_damage(&self, context: &JobContext, known: &mut History) -> Result<()> {
         for namespace in known.namespaces() {
-            match known.whole_chain(self.storage.as_ref(), &namespace, now, true).await {
-                Err(error) if !["no-full-backup", "chain-gap"].contains(&error.code()) => return Err(error),
-                _ => {}
+            let damaged = known.mark_damaged(self.storage.as_ref(), &namespace, context.clock.now()).await?;
+            for (key, reason) in damaged {
+                context.warn("backup-damaged", format!("backup {key} is not built on: {reason}"));
             }
         }
         Ok(())

@@ -96,8 +96,12 @@ async fn wrong_file_count(storage: &dyn Storage, folder: &str, expected: u64) ->
         return Ok(Some(format!("manifest.json is gone, {BLOCKS} is still there")));
     }
     let found = objects.iter().filter(|object| object.key.ends_with(DATA_SUFFIX)).count() as u64;
-    Ok((found != expected)
-        .then(|| format!("there are {found} {DATA_SUFFIX} files, metadata.yaml counted {expected}")))
+    Ok((found != expected).then(|| wrong_count(found, expected)))
+}
+
+/// Says that the number of data files is wrong.
+pub(super) fn wrong_count(found: u64, expected: u64) -> String {
+    format!("there are {found} {DATA_SUFFIX} files, metadata.yaml counted {expected}")
 }
 
 #[cfg(test)]

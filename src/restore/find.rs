@@ -69,6 +69,11 @@ async fn by_time(
     for namespace in wanted {
         let found = history.whole_chain(storage, &namespace, at, allow_gap).await?;
         plan.warnings.extend(chain_warnings(&namespace, &found.chain));
+        for (key, reason) in &found.damaged {
+            plan.warnings.push(format!(
+                "namespace {namespace}: backup {key} is damaged and left out (allow-gap): {reason}"
+            ));
+        }
         let mut members = Vec::new();
         for entry in found.entries() {
             members.push(entry_member(storage, entry).await?);
@@ -274,7 +279,7 @@ fn refuse_encrypted(plan: &RestorePlan) -> Result<()> {
     }
 }
 
-fn damaged(key: &str, reason: &str) -> Error {
+pub(super) fn damaged(key: &str, reason: &str) -> Error {
     Error::permanent("backup-damaged", format!("backup {key}: {reason}"))
         .hint("Restore to an earlier time, or from another copy.")
 }
