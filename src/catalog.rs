@@ -13,7 +13,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod path;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 pub mod time;
 pub mod wholeness;
 

@@ -283,3 +283,31 @@ pub(super) fn damaged(key: &str, reason: &str) -> Error {
     Error::permanent("backup-damaged", format!("backup {key}: {reason}"))
         .hint("Restore to an earlier time, or from another copy.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{AtPath, Storage, at_path, folder_restore};
+    use crate::catalog::testkit::{Backup, storage};
+
+    /// rules.md 4.2: sizes and the number of files are looked at before anything is written.
+    #[tokio::test]
+    async fn a_folder_found_by_path_must_have_all_its_files() {
+        for foreign in [false, true] {
+            let (_dir, storage) = storage().await;
+            let mut backup = Backup::full(1_700_000_000_000, "ns").files(2);
+            backup.foreign = foreign;
+            backup.write(&storage).await;
+            let folder = || async {
+                match at_path(&storage, &backup.folder(), false).await.unwrap() {
+                    AtPath::Backups { mut folders, .. } => folders.remove(0),
+                    AtPath::Plain { .. } => panic!("plain"),
+                }
+            };
+            let whole = folder_restore(&storage, folder().await).await.unwrap();
+            assert_eq!(whole.members[0].files.len(), 2);
+            storage.delete(&format!("{}/1_ns_2.asb", backup.folder())).await.unwrap();
+            let error = folder_restore(&storage, folder().await).await.unwrap_err();
+            assert_eq!(error.code(), "backup-damaged", "{foreign}");
+        }
+    }
+}
