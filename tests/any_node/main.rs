@@ -1,7 +1,17 @@
 //! Tests that need nothing but a node: on the sandbox, and on a real server when `HOLDFAST_TEST_AEROSPIKE=host:port`
 //! names one. It must have the namespaces source-ns1 and target-ns1, which these tests empty and write.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::format_collect,
+    clippy::match_bool,
+    clippy::match_wild_err_arm,
+    clippy::semicolon_if_nothing_returned
+)]
 
 mod by_path;
 mod cancel;

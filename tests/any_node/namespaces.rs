@@ -130,7 +130,7 @@ async fn backup_and_restore_of_one_namespace_exclude_each_other() {
     let job = bench.wait_job(id).await;
     assert_eq!(
         (&job["status"], &job["reason-code"]),
-        (&json!("skipped"), &json!("backup-running")),
+        (&json!("failed"), &json!("backup-running")),
         "{job:#}"
     );
     assert_eq!(bench.get(&format!("/v1/restore/status/{id}")).await["status"], "Failed");

@@ -200,13 +200,20 @@ impl Drop for TempFile {
 
 /// Refuses a folder whose existing part leads out of the root.
 fn check_contained(root: &Path, folder: &Path) -> Result<()> {
-    let existing = folder.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(root);
-    match existing.canonicalize() {
-        Ok(real) if real.starts_with(root) => Ok(()),
-        Ok(_) => Err(leads_out(folder)),
-        // A link to nothing: following it would make folders elsewhere.
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(leads_out(folder)),
-        Err(error) => Err(io_error("look at", existing, error)),
+    loop {
+        let existing = folder.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(root);
+        return match existing.canonicalize() {
+            Ok(real) if real.starts_with(root) => Ok(()),
+            Ok(_) => Err(leads_out(folder)),
+            Err(error) if error.kind() == ErrorKind::NotFound => match existing.symlink_metadata() {
+                // A link to nothing: following it would make folders elsewhere.
+                Ok(_) => Err(leads_out(folder)),
+                // Pruned by somebody since we looked: look again, one folder further up.
+                Err(_) if existing != root => continue,
+                Err(error) => Err(io_error("look at", root, error)),
+            },
+            Err(error) => Err(io_error("look at", existing, error)),
+        };
     }
 }
 
