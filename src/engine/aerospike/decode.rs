@@ -55,19 +55,21 @@ impl FileSource {
             return Ok(0);
         }
         let mut stored = Stored::new(reader, self);
-        let outcome = stored.peek().map_err(|error| storage_error(file, error)).and_then(|form| {
-            match form {
-                StoredForm::Zstd => {
-                    let text = Decompressor::new(&mut stored).map_err(|error| storage_error(file, error))?;
-                    visit_items(file, text, visit)
-                }
-                _ => visit_items(file, &mut stored, visit),
+        let outcome = stored.peek().map_err(|error| storage_error(file, error)).and_then(|form| match form {
+            StoredForm::Zstd => {
+                let text = Decompressor::new(&mut stored).map_err(|error| storage_error(file, error))?;
+                visit_items(file, text, visit)
             }
+            _ => visit_items(file, &mut stored, visit),
         });
-        // A checksum that differs says more than what the decoder stumbled over; read on to know it.
-        let canceled = self.cancel.is_cancelled();
-        if file.root.is_some() && !canceled && outcome.as_ref().is_err_and(|error| error.code() == "file-damaged") {
+        let undecodable = outcome.as_ref().is_err_and(|error| error.code() == "file-damaged");
+        if stored.error.is_none() && undecodable && file.root.is_some() && !self.cancel.is_cancelled() {
+            // A checksum that differs says more than what the decoder stumbled over: read on to know it.
             let _ = io::copy(&mut stored, &mut io::sink());
+            if stored.error.is_none() {
+                stored.verify(file)?;
+                return outcome.map(|()| 0);
+            }
         }
         if let Some(error) = stored.take_error() {
             return Err(error);
