@@ -55,7 +55,8 @@ impl BackupWork {
 
     async fn execute(self, context: &JobContext) -> Result<Ended> {
         let retry = self.config.policy.retry;
-        let connected = retrying(context, retry, "the cluster", || unless_canceled(context, self.connect_and_ask()));
+        let connected =
+            retrying(context, retry, "the cluster", || context.unless_canceled(self.connect_and_ask()));
         let (source, facts) = connected.await?;
         let known = self.load(context.clock.now()).await?;
         let newest = known.newest_created();
@@ -112,7 +113,8 @@ impl BackupWork {
         known: &History,
         scope_hash: &str,
     ) -> Result<RunPlan> {
-        let members = known.namespaces().into_iter().map(|name| (name.clone(), known.members(&name).1)).collect();
+        let members =
+            known.namespaces().into_iter().map(|name| (name.clone(), known.members(&name).1)).collect();
         let open = context.store.open_jobs(&self.config.routine).await?;
         let full_running =
             open.iter().any(|job| job.id != context.job.id && job.backup_type == Some(BackupType::Full));
@@ -148,7 +150,8 @@ impl Run {
     async fn execute(self, plan: RunPlan) -> Ended {
         let run = Arc::new(self);
         let ends = join_all(plan.namespaces.iter().map(|namespace| run.namespace(namespace))).await;
-        let report: Vec<_> = plan.namespaces.iter().zip(&ends).map(|(plan, end)| end.describe(plan)).collect();
+        let report: Vec<_> =
+            plan.namespaces.iter().zip(&ends).map(|(plan, end)| end.describe(plan)).collect();
         run.context.set_result(json!({ "created": run.created.to_rfc3339(), "namespaces": report }));
         run.judge(&plan, ends)
     }
@@ -173,7 +176,8 @@ impl Run {
 
     /// How the job ends (rules.md 2.8, 2.10).
     fn judge(&self, plan: &RunPlan, ends: Vec<NamespaceEnd>) -> Ended {
-        let is_done = |end: &NamespaceEnd| matches!(end, NamespaceEnd::Committed { .. } | NamespaceEnd::Empty);
+        let is_done =
+            |end: &NamespaceEnd| matches!(end, NamespaceEnd::Committed { .. } | NamespaceEnd::Empty);
         if ends.iter().all(is_done) {
             if self.context.cancel.is_cancelled() && !ends.is_empty() {
                 self.context.warn("cancel-too-late", "every namespace had committed when it was canceled");
@@ -230,24 +234,13 @@ async fn wait_until(context: &JobContext, at: UnixMillis) -> Result<()> {
     }
 }
 
-/// Drops work that can be dropped as soon as the job is canceled.
-pub(super) async fn unless_canceled<T>(
-    context: &JobContext,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = context.cancel.cancelled() => Err(Error::temporary("canceled", "the job was canceled")),
-        done = work => done,
-    }
-}
-
 async fn pause(context: &JobContext, ms: u64) -> Result<()> {
-    unless_canceled(context, async {
-        tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
-        Ok(())
-    })
-    .await
+    context
+        .unless_canceled(async {
+            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            Ok(())
+        })
+        .await
 }
 
 /// Tries again what may pass, by the policy's retry-policy; cancel ends the wait, not the attempt.

@@ -11,7 +11,7 @@ use super::execute::{Done, Restore};
 use super::find::find;
 use super::plan::RestorePlan;
 use crate::config::RestoreConfig;
-use crate::engine::{ClusterFacts, Connect, ProgressWatch, RestoreCounters};
+use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::Storage;
@@ -35,11 +35,16 @@ impl RestoreWork {
         Self { config, connect, storage, state_dir }
     }
 
+    async fn connect_and_ask(&self) -> Result<(Arc<dyn Destination>, ClusterFacts)> {
+        let destination = self.connect.destination(&self.config.destination).await?;
+        let facts = destination.facts().await?;
+        Ok((destination, facts))
+    }
+
     async fn execute(self, context: &JobContext) -> Result<()> {
         let cancel = &context.cancel;
         let plan = find(&self.storage, &self.config, context.clock.now(), cancel).await?;
-        let destination = self.connect.destination(&self.config.destination).await?;
-        let facts = destination.facts().await?;
+        let (destination, facts) = context.unless_canceled(self.connect_and_ask()).await?;
         check_namespaces(&plan, &facts)?;
         let namespaces: Vec<String> =
             plan.namespaces.iter().map(|namespace| namespace.destination.clone()).collect();
