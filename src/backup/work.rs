@@ -68,7 +68,10 @@ impl BackupWork {
         }
         wait_until(context, created.plus_ms(i64::try_from(margin_ms).unwrap_or(i64::MAX))).await?;
         // Storage is asked again once the scan may start: another run may have committed meanwhile (rules.md 3.5).
-        let known = self.load(context.clock.now()).await?;
+        let mut known = self.load(context.clock.now()).await?;
+        if self.asked == BackupType::Incremental {
+            self.look_for_damage(context, &mut known).await?;
+        }
         let scope = scope_of(&self.config);
         let plan = self.plan(context, &facts, created, &known, &scope.hash()).await?;
         let namespaces: Vec<String> =
@@ -103,6 +106,17 @@ impl BackupWork {
         let mut history = History::read(self.storage.as_ref(), &self.config.routine).await?;
         history.void_future(self.storage.as_ref(), now).await;
         Ok(history)
+    }
+
+    /// What is damaged is nothing to build on: the incremental bridges it (rules.md 3.5).
+    async fn look_for_damage(&self, context: &JobContext, known: &mut History) -> Result<()> {
+        for namespace in known.namespaces() {
+            let damaged = known.mark_damaged(self.storage.as_ref(), &namespace, context.clock.now()).await?;
+            for (key, reason) in damaged {
+                context.warn("backup-damaged", format!("backup {key} is not built on: {reason}"));
+            }
+        }
+        Ok(())
     }
 
     async fn plan(

@@ -28,6 +28,8 @@ pub struct RestoreChain {
     pub chain: Chain,
     /// Every backup of the namespace that counts.
     pub members: Vec<BackupEntry>,
+    /// The damaged backups that `allow-gap` passed over: their folders, and what is wrong.
+    pub damaged: Vec<(String, String)>,
 }
 
 impl RestoreChain {
@@ -74,7 +76,11 @@ impl History {
             entry.state = State::Void;
             let mark = format!("{{\"found-at\":\"{now}\",\"created\":\"{}\"}}", entry.created);
             if let Err(error) = storage.put(&join(&entry.key, VOID), mark.into()).await {
-                tracing::warn!(key = entry.key, error = error.report(), "a backup from the future is not marked yet");
+                tracing::warn!(
+                    key = entry.key,
+                    error = error.report(),
+                    "a backup from the future is not marked yet"
+                );
             }
         }
     }
@@ -119,8 +125,9 @@ impl History {
 
     /// The chain of a namespace at `at`, each member looked at in storage (manifest and sizes).
     ///
-    /// A member that turns out to be broken is marked so here, and the chain is made anew without it. An error when
-    /// storage did not answer about a folder that may belong to the chain: an older state must not pass for this one.
+    /// Errors: `backup-damaged` when the chain would have another member if that were not damaged, unless `allow_gap`;
+    /// and when storage did not answer about a folder that may belong to the chain: an older state must not pass for
+    /// the one that was asked for.
     pub async fn whole_chain(
         &mut self,
         storage: &dyn Storage,
@@ -138,6 +145,53 @@ impl History {
             )
             .hint("Check the storage and its permissions, and try again."));
         }
+        let damaged = self.mark_damaged(storage, namespace, at).await?;
+        let found = self.chain_without_broken(storage, namespace, at, allow_gap).await;
+        match (damaged.first(), found) {
+            (Some(first), Ok(found)) if !allow_gap => Err(damaged_member(first, Some(found.chain.finished))),
+            (Some(first), Err(error)) if !error.is_temporary() => Err(damaged_member(first, None)),
+            (_, found) => found.map(|found| RestoreChain { damaged, ..found }),
+        }
+    }
+
+    /// Looks at each member that the chain of a namespace at `at` would have if nothing were damaged, and marks those
+    /// that are; gives their folders and what is wrong, the oldest first.
+    pub async fn mark_damaged(
+        &mut self,
+        storage: &dyn Storage,
+        namespace: &str,
+        at: UnixMillis,
+    ) -> Result<Vec<(String, String)>> {
+        loop {
+            let (entries, mut members) = self.members(namespace);
+            members.iter_mut().for_each(|member| member.whole = true);
+            let Ok(chain) = chain_at(&members, at, true) else { return Ok(Vec::new()) };
+            let (mut known, mut fresh) = (Vec::new(), Vec::new());
+            for entry in chain.members.iter().filter_map(|place| entries.get(*place)) {
+                if let State::Broken { reason } = &entry.state {
+                    known.push((entry.key.clone(), reason.clone()));
+                } else if let Wholeness::Broken { reason } = wholeness(storage, entry).await? {
+                    fresh.push((entry.key.clone(), reason));
+                }
+            }
+            if fresh.is_empty() {
+                return Ok(known);
+            }
+            // Another attempt at the same may be whole: look again.
+            for (key, reason) in fresh {
+                self.mark_broken(&key, reason);
+            }
+        }
+    }
+
+    /// The chain of what is whole, each member looked at; a member that turns out to be broken is marked so.
+    async fn chain_without_broken(
+        &mut self,
+        storage: &dyn Storage,
+        namespace: &str,
+        at: UnixMillis,
+        allow_gap: bool,
+    ) -> Result<RestoreChain> {
         loop {
             let (entries, members) = self.members(namespace);
             let chain = chain_at(&members, at, allow_gap)
@@ -150,7 +204,7 @@ impl History {
             }
             if broken.is_empty() {
                 let members = entries.into_iter().cloned().collect();
-                return Ok(RestoreChain { chain, members });
+                return Ok(RestoreChain { chain, members, damaged: Vec::new() });
             }
             for (key, reason) in broken {
                 self.mark_broken(&key, reason);
@@ -172,6 +226,19 @@ impl History {
             entry.state = State::Broken { reason };
         }
     }
+}
+
+/// The error of a damaged member; `whole_at`: the latest instant that can be asked for instead.
+fn damaged_member((key, reason): &(String, String), whole_at: Option<UnixMillis>) -> Error {
+    Error::permanent("backup-damaged", format!("backup {key}: {reason}")).hint(whole_at.map_or_else(
+        || "Restore from a copy of it.".to_owned(),
+        |at| {
+            format!(
+                "Restore from a copy of it, or to {at} (time {}), before it, or accept the older state with allow-gap.",
+                at.0
+            )
+        },
+    ))
 }
 
 /// Whether an unread folder may hold a backup of the namespace that was created by `at`.

@@ -9,7 +9,7 @@ use super::layout::{DATA, DATA_SUFFIX, METADATA, RunFolder, parse_attempt_folder
 use super::list::read_metadata;
 use super::manifest::{Found, Manifest, read_manifest};
 use super::metadata::Metadata;
-use super::wholeness::wrong_files;
+use super::wholeness::{wrong_count, wrong_files};
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::storage::{ObjectInfo, Storage, check_key, folder_of, join};
@@ -211,9 +211,15 @@ fn attempt(folder: &PathFolder) -> u32 {
 }
 
 async fn is_whole(storage: &dyn Storage, folder: &PathFolder) -> Result<bool> {
+    Ok(damage_of(storage, folder).await?.is_none())
+}
+
+/// What is wrong with the files of a backup, by manifest and sizes, else by their number (rules.md 4.2).
+pub async fn damage_of(storage: &dyn Storage, folder: &PathFolder) -> Result<Option<String>> {
+    let (found, expected) = (folder.files.len() as u64, folder.metadata.file_count);
     match &folder.manifest {
-        Some(manifest) => Ok(wrong_files(storage, &folder.key, manifest).await?.is_none()),
-        None => Ok(folder.files.len() as u64 == folder.metadata.file_count),
+        Some(manifest) => wrong_files(storage, &folder.key, manifest).await,
+        None => Ok((found != expected).then(|| wrong_count(found, expected))),
     }
 }
 

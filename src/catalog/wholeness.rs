@@ -84,8 +84,12 @@ pub(super) async fn wrong_files(
 async fn wrong_file_count(storage: &dyn Storage, folder: &str, expected: u64) -> Result<Option<String>> {
     let objects = storage.list(folder).await?;
     let found = objects.iter().filter(|object| object.key.ends_with(DATA_SUFFIX)).count() as u64;
-    Ok((found != expected)
-        .then(|| format!("there are {found} {DATA_SUFFIX} files, metadata.yaml counted {expected}")))
+    Ok((found != expected).then(|| wrong_count(found, expected)))
+}
+
+/// Says that the number of data files is wrong.
+pub(super) fn wrong_count(found: u64, expected: u64) -> String {
+    format!("there are {found} {DATA_SUFFIX} files, metadata.yaml counted {expected}")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{MemberPlan, NamespaceRestore, RestorePlan};
 use crate::catalog::manifest::BlocksReader;
 use crate::catalog::wholeness::{Wholeness, wholeness};
-use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path};
+use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path, damage_of};
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::FileToRead;
 use crate::engine::aerospike::inspect;
@@ -68,6 +68,11 @@ async fn by_time(
     for namespace in wanted {
         let found = history.whole_chain(storage, &namespace, at, allow_gap).await?;
         plan.warnings.extend(chain_warnings(&namespace, &found.chain));
+        for (key, reason) in &found.damaged {
+            plan.warnings.push(format!(
+                "namespace {namespace}: backup {key} is damaged and left out (allow-gap): {reason}"
+            ));
+        }
         let mut members = Vec::new();
         for entry in found.entries() {
             members.push(entry_member(storage, entry).await?);
@@ -86,7 +91,8 @@ async fn by_time(
 fn chain_warnings(namespace: &str, chain: &Chain) -> Vec<String> {
     let mut warnings = Vec::new();
     if chain.overlap {
-        warnings.push(format!("namespace {namespace}: overlap: incrementals that ran beside the full are used"));
+        warnings
+            .push(format!("namespace {namespace}: overlap: incrementals that ran beside the full are used"));
     }
     for gap in &chain.gaps {
         warnings.push(format!(
@@ -106,7 +112,10 @@ async fn entry_member(storage: &dyn Storage, entry: &BackupEntry) -> Result<Memb
         }
         Wholeness::Whole { manifest: None } => {
             let listed = storage.list(&entry.key).await?;
-            (listed.into_iter().filter(|object| object.key.ends_with(".asb")).map(plain_file).collect(), false)
+            (
+                listed.into_iter().filter(|object| object.key.ends_with(".asb")).map(plain_file).collect(),
+                false,
+            )
         }
     };
     Ok(MemberPlan {
@@ -180,6 +189,9 @@ async fn by_path(
 }
 
 async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<NamespaceRestore> {
+    if let Some(reason) = damage_of(storage, &folder).await? {
+        return Err(damaged(&folder.key, &reason));
+    }
     let metadata = &folder.metadata;
     let files = match &folder.manifest {
         Some(manifest) => manifest_files(storage, &folder.key, manifest).await?,
@@ -250,13 +262,17 @@ fn refuse_encrypted(plan: &RestorePlan) -> Result<()> {
         None => Ok(()),
         Some(member) => Err(Error::permanent(
             "not-built",
-            format!("backup {} is encrypted ({}), which cannot be read yet", member.key, member.encryption.abs_word()),
+            format!(
+                "backup {} is encrypted ({}), which cannot be read yet",
+                member.key,
+                member.encryption.abs_word()
+            ),
         )
         .hint("Restore it with the official tools until encryption is built.")),
     }
 }
 
-fn damaged(key: &str, reason: &str) -> Error {
+pub(super) fn damaged(key: &str, reason: &str) -> Error {
     Error::permanent("backup-damaged", format!("backup {key}: {reason}"))
         .hint("Restore to an earlier time, or from another copy.")
 }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::execute::{Done, Restore};
-use super::find::find;
+use super::find::{damaged, find};
 use super::plan::RestorePlan;
 use crate::config::RestoreConfig;
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
@@ -35,6 +35,19 @@ impl RestoreWork {
         Self { config, connect, storage, state_dir }
     }
 
+    /// A manifest that we wrote and that is gone is damage, not an old format (rules.md 4.2).
+    async fn known_manifests(&self, context: &JobContext, plan: &RestorePlan) -> Result<()> {
+        let Some(storage) = &self.config.source.name else { return Ok(()) };
+        let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
+        // Of a plain directory nothing is promised, and somebody has accepted that.
+        for member in members.filter(|member| !member.has_manifest && member.created.is_some()) {
+            if context.store.had_manifest(storage, &member.key).await? {
+                return Err(damaged(&member.key, "manifest.json is gone"));
+            }
+        }
+        Ok(())
+    }
+
     async fn connect_and_ask(&self) -> Result<(Arc<dyn Destination>, ClusterFacts)> {
         let destination = self.connect.destination(&self.config.destination).await?;
         let facts = destination.facts().await?;
@@ -44,6 +57,7 @@ impl RestoreWork {
     async fn execute(self, context: &JobContext) -> Result<()> {
         let cancel = &context.cancel;
         let plan = find(&self.storage, &self.config, context.clock.now(), cancel).await?;
+        self.known_manifests(context, &plan).await?;
         let (destination, facts) = context.unless_canceled(self.connect_and_ask()).await?;
         check_namespaces(&plan, &facts)?;
         let namespaces: Vec<String> =

@@ -202,6 +202,22 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether an attempt that committed to this folder of a storage had a manifest (rules.md 4.2); false also where
+    /// no such attempt is known any more.
+    pub async fn had_manifest(&self, storage: &str, folder: &str) -> Result<bool> {
+        let known: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM attempts WHERE folder = ? AND storage = ? AND manifest_hash IS NOT NULL \
+             AND status = 'committed' LIMIT 1",
+        )
+        .bind(folder)
+        .bind(storage)
+        .fetch_optional(self.reader())
+        .await?;
+        Ok(known.is_some())
+    }
+}
+
 impl Tx {
     /// The attempts of a job, by namespace and number.
     pub async fn attempts(&mut self, job: JobId) -> Result<Vec<AttemptRow>> {
