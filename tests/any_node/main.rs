@@ -3,5 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod by_path;
+mod cancel;
+mod chain;
+mod counters;
+mod damage;
+mod destination;
+mod namespaces;
 mod node;
+mod promotion;
 mod round_trip;
+mod scope;
+mod service;
+mod unsupported;

@@ -88,7 +88,11 @@ impl Bench {
         self.node.engine().read(read, storage, "b", Arc::new(NoWatch), &cancel).await
     }
 
-    async fn restore(&self, report: &ReadReport, change: impl FnOnce(&mut MemberWrite)) -> Result<MemberReport> {
+    async fn restore(
+        &self,
+        report: &ReadReport,
+        change: impl FnOnce(&mut MemberWrite),
+    ) -> Result<MemberReport> {
         let files = report
             .files
             .iter()
