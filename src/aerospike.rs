@@ -26,7 +26,7 @@ mod real_node;
 
 pub use batch::{Exists, WriteBatch, WritePolicy};
 pub use cluster::{Cluster, ClusterOptions, PartitionMap, Seed};
-pub use index::IndexList;
+pub use index::{Created, IndexList};
 pub use namespace::{NodeNamespace, SetStats};
 pub use node::{Build, Node};
 pub use result_code::ResultCode;

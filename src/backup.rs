@@ -3,7 +3,11 @@
 pub mod clocks;
 mod namespace;
 pub mod plan;
+mod run;
 mod work;
+
+#[cfg(test)]
+mod tests;
 
 pub use plan::{NamespacePlan, RunPlan};
 pub use work::BackupWork;

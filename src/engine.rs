@@ -5,14 +5,14 @@
 
 pub mod aerospike;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::aerospike::RetryPolicy;
 use crate::asb::{BlockHashes, IndexDef};
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, RetryConfig};
 use crate::error::Result;
 use crate::jobs::Progress;
 use crate::model::UnixMillis;
@@ -103,7 +103,7 @@ pub struct NamespaceRead {
     pub file_limit_bytes: u64,
     /// Compress with this zstd level; none: not at all.
     pub zstd_level: Option<i32>,
-    /// A node that says nothing for this long is given up; 0: never.
+    /// How long a node waits for us to take what it sends before it gives the scan up; 0: for ever.
     pub socket_timeout_ms: u64,
     /// The whole read may take this long; 0: for ever.
     pub total_timeout_ms: u64,
@@ -190,14 +190,26 @@ pub struct MemberWrite {
     pub extra_ttl_s: u32,
     /// Concurrent file readers.
     pub parallel: usize,
-    /// Records in one request.
+    /// Most records in one batch; an engine may make them smaller.
     pub batch_size: usize,
-    /// Requests under way at once.
+    /// Most batches under way at once; an engine may have fewer.
     pub max_async_batches: usize,
     /// How rows that failed are tried again.
     pub retry: RetryPolicy,
-    /// A node that says nothing for this long is given up; 0: never.
+    /// The server's time for one request; 0: its own default.
     pub socket_timeout_ms: u64,
+    /// One batch may take this long, its retries included; 0: for ever.
+    pub total_timeout_ms: u64,
+}
+
+impl From<RetryConfig> for RetryPolicy {
+    fn from(config: RetryConfig) -> Self {
+        Self {
+            base_timeout_ms: config.base_ms,
+            multiplier: config.multiplier,
+            max_retries: config.retries_max,
+        }
+    }
 }
 
 /// Where every record read ended, exactly once (rules.md 4.6); the rest of a restore's numbers beside it.
@@ -208,7 +220,7 @@ pub struct RestoreCounters {
     pub read_records: u64,
     /// Bytes read from storage.
     pub total_bytes: u64,
-    /// Expired before they could be written.
+    /// Expired before they could be written, and hidden by nothing newer.
     pub expired_records: u64,
     /// Outside the sets wanted, or without bins.
     pub skipped_records: u64,
@@ -256,11 +268,27 @@ impl RestoreCounters {
     }
 }
 
+/// The counters of one member while it is written: they hold what was done also when the write fails.
+#[derive(Debug, Clone, Default)]
+pub struct SharedCounters(Arc<Mutex<RestoreCounters>>);
+
+impl SharedCounters {
+    /// Adds numbers.
+    pub fn add(&self, counters: &RestoreCounters) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(counters);
+    }
+
+    /// The numbers so far.
+    pub fn get(&self) -> RestoreCounters {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What an engine tells while it works; called often, must be cheap.
 pub trait Watch: Send + Sync {
     /// `records` more were read from the source and encoded, or read from files.
     fn read(&self, records: u64);
-    /// `records` more reached their end: a file, or the cluster.
+    /// `records` more reached their end, a file or the cluster; `bytes` more of storage were written or read.
     fn done(&self, records: u64, bytes: u64);
 }
 
@@ -329,13 +357,14 @@ pub trait Destination: Send + Sync {
     /// Writes the files of one member and waits until every write is settled.
     ///
     /// `digests` holds what hides older versions (rules.md 4.3, 4.5); the versions of this member that hide others
-    /// are added to it.
+    /// are added to it. `counters`, new for each member, hold what was done also after an error.
     async fn write(
         &self,
         write: &MemberWrite,
         storage: Arc<dyn Storage>,
         digests: Option<Arc<DigestTable>>,
         watch: Arc<dyn Watch>,
+        counters: &SharedCounters,
         cancel: &CancellationToken,
     ) -> Result<MemberReport>;
 

@@ -18,5 +18,11 @@ pub use schedule::Schedule;
 pub use status::{BackupType, JobKind, JobStatus};
 pub use time::UnixMillis;
 
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
+}
+
 #[cfg(test)]
 mod property_tests;

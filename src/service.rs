@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
 use crate::metrics::Metrics;
 use crate::scheduler::Scheduler;
-use crate::store::Store;
+use crate::store::{DigestTable, Store};
 use crate::tasks::Scope;
 
 /// What storage has not answered is asked again this often (rules.md 6.1).
@@ -55,6 +55,7 @@ impl Service {
         let listener = listen(&service.http, options.http_port)?;
         let http_address = listener.local_addr().map_err(|error| listen_error("the port", error))?;
         let store = Store::open(&options.state_dir(), &options.clock).await?;
+        DigestTable::remove_leftovers(&options.state_dir());
         let metrics = Arc::new(Metrics::new()?);
         let observers: Vec<Arc<dyn Observer>> = vec![Arc::clone(&metrics) as _];
         let jobs = Jobs::new(store, Arc::clone(&options.clock), observers);

@@ -46,12 +46,16 @@ impl Scope {
     }
 
     /// Waits for every task; the first error cancels the others and is returned once all have ended.
+    ///
+    /// An error `canceled` gives way to one that says why: a task may hear of another's end before that is joined.
     pub async fn join(mut self) -> Result<()> {
-        let mut first = None;
+        let mut first: Option<Error> = None;
         while let Some(ended) = self.set.join_next().await {
             if let Err(error) = flatten(ended) {
                 self.token.cancel();
-                first.get_or_insert(error);
+                if first.as_ref().is_none_or(|first| first.code() == "canceled") {
+                    first = Some(error);
+                }
             }
         }
         first.map_or(Ok(()), Err)
@@ -87,6 +91,18 @@ where
     }
 }
 
+/// Waits for `work`, but not beyond `cancel`: then the work is dropped and the error is `canceled`.
+pub async fn unless_canceled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::temporary("canceled", "the job was canceled")),
+        done = work => done,
+    }
+}
+
 fn flatten(ended: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     ended.unwrap_or_else(|ended| Err(task_ended(&ended)))
 }
@@ -116,5 +132,17 @@ mod tests {
         });
         scope.spawn("fails", async { Err(Error::permanent("test", "first")) });
         assert_eq!(scope.join().await.unwrap_err().to_string(), "first");
+    }
+
+    #[tokio::test]
+    async fn an_error_that_says_why_is_worth_more_than_canceled() {
+        let mut scope = Scope::new(&CancellationToken::new());
+        let token = scope.token().clone();
+        scope.spawn("hears of it first", async { Err(Error::temporary("canceled", "second hand")) });
+        scope.spawn("knows why", async move {
+            token.cancelled().await;
+            Err(Error::permanent("test", "the reason"))
+        });
+        assert_eq!(scope.join().await.unwrap_err().to_string(), "the reason");
     }
 }

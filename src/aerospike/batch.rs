@@ -2,6 +2,7 @@
 
 use crate::asb::{Bin, RecordHead};
 use crate::error::{Error, Result};
+use crate::model::hex;
 use crate::model::partitions::partition_of;
 
 use super::wire::{self, Cursor, FrameKind, Malformed, MessageHeader, field, info_bits};
@@ -196,11 +197,6 @@ impl WritePolicy {
             Exists::Replace => (info_bits::WRITE | generation, info_bits::CREATE_OR_REPLACE),
         }
     }
-}
-
-fn hex(digest: &[u8; 20]) -> String {
-    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    nibbles.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
 }
 
 /// The messages of a frame of the answer, handed to `each`; the result of the batch if it ends here.

@@ -13,12 +13,6 @@ pub struct RetryPolicy {
     pub max_retries: u32,
 }
 
-impl From<crate::config::RetryConfig> for RetryPolicy {
-    fn from(config: crate::config::RetryConfig) -> Self {
-        Self { base_timeout_ms: config.base_ms, multiplier: config.multiplier, max_retries: config.retries_max }
-    }
-}
-
 impl RetryPolicy {
     /// For scans: the retries of a scan that makes no progress last about a minute, which a rebalance survives.
     pub const SCAN: Self = Self { base_timeout_ms: 500, multiplier: 1.5, max_retries: 10 };

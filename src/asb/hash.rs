@@ -64,90 +64,9 @@ impl BlockHasher {
     }
 }
 
-/// Compares a file with its hashes as it is read, block by block.
-#[derive(Debug)]
-pub struct BlockChecker {
-    expected: BlockHashes,
-    hasher: BlockHasher,
-    checked: usize,
-    damaged: Vec<u64>,
-}
-
-/// What a comparison found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockCheck {
-    /// Numbers of the blocks that differ or are missing, from 0, ascending; block `n` starts at byte `n` × 4 MiB.
-    pub damaged: Vec<u64>,
-    /// Length of the file when it was written, in bytes.
-    pub size_expected: u64,
-    /// Length of what was read, in bytes.
-    pub size_found: u64,
-    /// Whether the block hashes themselves match the root of the manifest.
-    pub is_root_intact: bool,
-}
-
-impl BlockCheck {
-    /// Whether the file is, byte for byte, the one that was written.
-    pub fn is_whole(&self) -> bool {
-        self.is_root_intact && self.damaged.is_empty() && self.size_expected == self.size_found
-    }
-}
-
-impl BlockChecker {
-    /// `expected` is what was kept: the blocks from `blocks.b3`, root and size from the manifest.
-    pub fn new(expected: BlockHashes) -> Self {
-        Self { expected, hasher: BlockHasher::new(), checked: 0, damaged: Vec::new() }
-    }
-
-    /// The next stored bytes. What [`Self::damaged`] says grows at the end of each block.
-    pub fn update(&mut self, bytes: &[u8]) {
-        // block by block, so that what lies beyond the expected end takes no memory
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (part, after) = rest.split_at(rest.len().min(BLOCK_BYTES - self.hasher.in_block));
-            self.hasher.update(part);
-            if self.hasher.in_block == 0 {
-                self.compare();
-            }
-            rest = after;
-        }
-    }
-
-    /// Numbers of the damaged blocks so far, from 0.
-    pub fn damaged(&self) -> &[u64] {
-        &self.damaged
-    }
-
-    /// The end of the file: its last block and its length.
-    pub fn finish(mut self) -> BlockCheck {
-        if self.hasher.in_block > 0 {
-            self.hasher.end_block();
-            self.compare();
-        }
-        self.damaged.extend(self.checked as u64..self.expected.blocks.len() as u64);
-        BlockCheck {
-            damaged: self.damaged,
-            size_expected: self.expected.size,
-            size_found: self.hasher.size,
-            is_root_intact: root_of(&self.expected.blocks) == self.expected.root,
-        }
-    }
-
-    /// Compares the block that just ended.
-    fn compare(&mut self) {
-        let found = self.hasher.blocks.pop();
-        if let Some(expected) = self.expected.blocks.get(self.checked) {
-            if found.as_ref() != Some(expected) {
-                self.damaged.push(self.checked as u64);
-            }
-            self.checked += 1;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK_BYTES, BlockChecker, BlockHasher, BlockHashes};
+    use super::{BLOCK_BYTES, BlockHasher, BlockHashes};
 
     fn hash(bytes: &[u8], chunk: usize) -> BlockHashes {
         let mut hasher = BlockHasher::new();
@@ -178,51 +97,5 @@ mod tests {
         let empty = BlockHasher::new().finish();
         assert_eq!((empty.blocks.len(), empty.size), (0, 0));
         assert_eq!(empty.root, *blake3::hash(b"").as_bytes());
-        assert!(BlockChecker::new(empty).finish().is_whole());
-    }
-
-    #[test]
-    fn the_checker_names_the_block() {
-        let good = file();
-        let hashes = hash(&good, 1 << 20);
-        let check = |bytes: &[u8]| {
-            let mut checker = BlockChecker::new(hashes.clone());
-            bytes.chunks(700_001).for_each(|part| checker.update(part));
-            checker.finish()
-        };
-        assert!(check(&good).is_whole());
-
-        let mut bad = good.clone();
-        bad[BLOCK_BYTES] ^= 1;
-        assert_eq!(check(&bad).damaged, [1]);
-        bad[2 * BLOCK_BYTES + 999] ^= 1;
-        assert_eq!(check(&bad).damaged, [1, 2]);
-
-        let cut = check(&good[..BLOCK_BYTES + 5]);
-        assert_eq!((cut.damaged, cut.size_found), (vec![1, 2], BLOCK_BYTES as u64 + 5));
-        assert_eq!(check(&good[..BLOCK_BYTES]).damaged, [1, 2]);
-
-        let longer = [&good[..], &vec![0; 2 * BLOCK_BYTES]].concat();
-        assert_eq!(check(&longer).damaged, [2]);
-        assert!(!check(&longer).is_whole());
-
-        let mut forged = hashes.clone();
-        forged.blocks[0][0] ^= 1;
-        let mut checker = BlockChecker::new(forged);
-        checker.update(&good);
-        assert_eq!(checker.damaged(), [0]);
-        assert!(!checker.finish().is_root_intact);
-    }
-
-    #[test]
-    fn damage_is_known_when_its_block_ends() {
-        let mut bad = file();
-        let hashes = hash(&bad, 1 << 20);
-        bad[3] ^= 1;
-        let mut checker = BlockChecker::new(hashes);
-        checker.update(&bad[..BLOCK_BYTES - 1]);
-        assert!(checker.damaged().is_empty());
-        checker.update(&bad[BLOCK_BYTES - 1..BLOCK_BYTES]);
-        assert_eq!(checker.damaged(), [0]);
     }
 }

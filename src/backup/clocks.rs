@@ -23,8 +23,9 @@ pub struct SkewVerdict {
     pub warning: Option<String>,
 }
 
-/// Judges the nodes' clocks for a run created at `created` with the policy's margin.
-pub fn judge_skew(created: UnixMillis, margin_ms: i64, nodes: &[NodeFacts]) -> Result<SkewVerdict> {
+/// Refuses to work with a clock of our own that is far from the nodes' median; before anything is believed of times in
+/// storage.
+pub fn check_own_clock(nodes: &[NodeFacts]) -> Result<()> {
     let mut ahead: Vec<i64> = nodes.iter().map(|node| node.clock_ahead_ms).collect();
     ahead.sort_unstable();
     let median = ahead.get(ahead.len() / 2).copied().unwrap_or(0);
@@ -35,6 +36,11 @@ pub fn judge_skew(created: UnixMillis, margin_ms: i64, nodes: &[NodeFacts]) -> R
         )
         .hint("Set this machine's clock, or the nodes', right: a backup would promise the wrong moment."));
     }
+    Ok(())
+}
+
+/// Judges the nodes' clocks for a run created at `created` with the policy's margin.
+pub fn judge_skew(created: UnixMillis, margin_ms: i64, nodes: &[NodeFacts]) -> SkewVerdict {
     let worst = nodes.iter().max_by_key(|node| lag_ms(node));
     let behind_ms = worst.map_or(0, lag_ms);
     let excess = (behind_ms - margin_ms).max(0);
@@ -46,7 +52,7 @@ pub fn judge_skew(created: UnixMillis, margin_ms: i64, nodes: &[NodeFacts]) -> R
         )
     });
     let node = worst.map(|node| node.name.clone()).unwrap_or_default();
-    Ok(SkewVerdict { safe_from: created.plus_ms(-excess), behind_ms, node, warning })
+    SkewVerdict { safe_from: created.plus_ms(-excess), behind_ms, node, warning }
 }
 
 /// By how much a node is behind us, in milliseconds, as far as its clock tells.
@@ -60,7 +66,7 @@ fn lag_ms(node: &NodeFacts) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::judge_skew;
+    use super::{check_own_clock, judge_skew};
     use crate::engine::NodeFacts;
     use crate::model::UnixMillis;
 
@@ -71,9 +77,9 @@ mod tests {
     #[test]
     fn a_node_behind_by_more_than_the_margin_lowers_the_next_bound() {
         let created = UnixMillis(1_000_000);
-        let fine = judge_skew(created, 1000, &[node("a", -900), node("b", 3000)]).unwrap();
+        let fine = judge_skew(created, 1000, &[node("a", -900), node("b", 3000)]);
         assert_eq!((fine.safe_from, fine.warning), (created, None));
-        let behind = judge_skew(created, 1000, &[node("a", 0), node("b", -4500)]).unwrap();
+        let behind = judge_skew(created, 1000, &[node("a", 0), node("b", -4500)]);
         assert_eq!(behind.safe_from, UnixMillis(1_000_000 - 3500));
         assert!(behind.warning.unwrap().contains("node b"));
     }
@@ -81,8 +87,8 @@ mod tests {
     #[test]
     fn a_clock_five_minutes_off_the_median_stops_the_run() {
         let nodes = [node("a", -301_000), node("b", -302_000), node("c", 0)];
-        assert_eq!(judge_skew(UnixMillis(0), 1000, &nodes).unwrap_err().code(), "clock-skew");
+        assert_eq!(check_own_clock(&nodes).unwrap_err().code(), "clock-skew");
         let one_off = [node("a", 0), node("b", -302_000), node("c", 0)];
-        assert!(judge_skew(UnixMillis(0), 1000, &one_off).is_ok());
+        assert!(check_own_clock(&one_off).is_ok());
     }
 }

@@ -1,20 +1,22 @@
 //! One namespace of a run: attempt, read, commit, or remove what an attempt left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::plan::{Action, NamespacePlan};
-use super::work::{Run, retrying, run_folder};
+use super::run::{Run, retrying};
 use crate::catalog::commit::stage;
 use crate::catalog::manifest::{
     BlocksWriter, ClockSkew, ClusterIdentity, Engine, FileKind, ManifestFile, NodeIdentity, Promoted,
     SCHEMA_VERSION, Totals, blocks::hash_hex,
 };
-use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, remove_attempt};
+use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, committed, remove_attempt};
 use crate::config;
 use crate::engine::{NamespaceRead, ProgressWatch, ReadReport};
 use crate::error::{Error, Result};
+use crate::jobs::JobContext;
 use crate::model::{BackupType, UnixMillis};
 use crate::store::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
 
@@ -63,16 +65,15 @@ impl<'a> NamespaceRun<'a> {
     }
 
     /// Tries, by the policy's retry-policy, until it is done or cannot be.
-    pub(super) async fn to_its_end(self) -> NamespaceEnd {
-        let what = format!("namespace {}", self.plan.namespace);
-        let progress = &self.run.context.progress;
+    pub(super) async fn try_until_done(self) -> NamespaceEnd {
+        let name = &self.plan.namespace;
         if self.backup_type == BackupType::Full {
-            progress.add_total(self.expected_records());
+            self.run.context.progress.add_total(self.expected_records());
         }
         let policy = self.run.config.policy.retry;
-        match retrying(&self.run.context, policy, &what, || self.attempt()).await {
+        match retrying(&self.run.context, policy, Some(name), || self.attempt()).await {
             Ok(end) => end,
-            Err(error) => NamespaceEnd::Failed(error),
+            Err(error) => NamespaceEnd::Failed(error.context(format!("namespace {name}"))),
         }
     }
 
@@ -82,40 +83,91 @@ impl<'a> NamespaceRun<'a> {
 
     async fn attempt(&self) -> Result<NamespaceEnd> {
         let run = self.run;
-        let folder = run_folder(run, self.backup_type)?;
+        run.wait_for_margin().await?;
+        let folder = run.folder(self.backup_type)?;
+        // On a local disk nothing of an earlier attempt can land late: the folder is used again (rules.md 3.9).
         let reuse = !run.storage.writes_may_land_late();
-        let mut key = String::new();
-        let mut problem = Ok(());
+        let first = folder.namespace_folder(&self.plan.namespace, 1)?;
         let attempt = run
             .context
-            .start_attempt(&self.plan.namespace, run.created, |number| {
-                let number = if reuse { 1 } else { number };
-                match folder.namespace_folder(&self.plan.namespace, number) {
-                    Ok(folder) => key = folder,
-                    Err(error) => problem = Err(error),
-                }
-                AttemptStart {
-                    namespace: self.plan.namespace.clone(),
-                    folder: key.clone(),
-                    storage: run.config.storage.name.clone().unwrap_or_default(),
-                    created: run.created,
-                    from: self.builds_on(),
-                    promoted: self.promoted().map(|(code, _)| (*code).to_owned()),
-                }
+            .start_attempt(&self.plan.namespace, run.created, |number| AttemptStart {
+                namespace: self.plan.namespace.clone(),
+                folder: folder
+                    .namespace_folder(&self.plan.namespace, if reuse { 1 } else { number })
+                    .unwrap_or_else(|_| first.clone()),
+                storage: run.config.storage.name.clone().unwrap_or_default(),
+                created: run.created,
+                from: self.builds_on(),
+                promoted: self.promoted().map(|(code, _)| (*code).to_owned()),
             })
             .await?;
-        problem?;
-        if attempt.attempt > 1 && reuse {
-            remove_attempt(run.storage.as_ref(), &key).await?;
-        }
-        match self.read_and_commit(&attempt, &key).await {
+        let key = attempt.start.folder.clone();
+        let worked = match self.committed_before(&attempt, &key).await {
+            Ok(Some(done)) => Ok(done),
+            Ok(None) => self.read_and_commit(&attempt, &key).await,
+            Err(error) => Err(error),
+        };
+        match worked {
             Ok((end, row)) => {
-                run.context.end_attempt(&attempt, &row).await?;
+                self.write_end(&attempt, &row).await;
                 Ok(end)
             }
             Err(error) => {
                 self.give_up(&attempt, &key, &error).await;
                 Err(error)
+            }
+        }
+    }
+
+    /// What an earlier attempt left in the folder: a backup that storage has taken is kept, anything else removed.
+    async fn committed_before(
+        &self,
+        attempt: &AttemptRow,
+        key: &str,
+    ) -> Result<Option<(NamespaceEnd, AttemptEnd)>> {
+        if attempt.attempt == 1 {
+            return Ok(None);
+        }
+        let storage = self.run.storage.as_ref();
+        match committed(storage, key).await {
+            Commit::Committed(found) => {
+                let (metadata, key) = (&found.metadata, key.to_owned());
+                let end = AttemptEnd {
+                    safe_from: found.manifest.as_ref().map(|manifest| manifest.safe_from),
+                    records: metadata.record_count,
+                    bytes: metadata.byte_count,
+                    files: metadata.file_count,
+                    indexes: metadata.secondary_index_count,
+                    udfs: metadata.udf_count,
+                    ..AttemptEnd::plain(
+                        AttemptStatus::Committed,
+                        metadata.finished.unwrap_or(metadata.created),
+                    )
+                };
+                let (records, bytes) = (metadata.record_count, metadata.byte_count);
+                Ok(Some((NamespaceEnd::Committed { records, bytes, key }, end)))
+            }
+            Commit::Unknown(error) => Err(error),
+            Commit::Absent | Commit::Broken { .. } => {
+                remove_attempt(storage, key).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes how the attempt ended. What storage has taken stays taken: a store that cannot be written now is
+    /// corrected by asking storage later (rules.md 6.1).
+    async fn write_end(&self, attempt: &AttemptRow, end: &AttemptEnd) {
+        let context = &self.run.context;
+        for wait_ms in [100, 1000, 5000, 0] {
+            match context.end_attempt(attempt, end).await {
+                Ok(()) => return,
+                Err(error) if wait_ms == 0 || !error.is_temporary() => {
+                    let text = format!("namespace {}: {}", self.plan.namespace, error.report());
+                    context.warn("attempt-not-written", text);
+                    return;
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(wait_ms)).await,
             }
         }
     }
@@ -149,8 +201,8 @@ impl<'a> NamespaceRun<'a> {
                 format!("{}: {} records left out", self.plan.namespace, report.unsupported),
             );
         }
-        // Rounded up: the clock tells whole milliseconds (rules.md 3.1).
-        let finished = run.context.clock.now().plus_ms(1);
+        // Rounded up: the clock tells whole milliseconds (rules.md 3.1). It may also have been set back meanwhile.
+        let finished = run.context.clock.now().max(run.created).plus_ms(1);
         if self.backup_type == BackupType::Incremental && report.files.is_empty() {
             remove_attempt(run.storage.as_ref(), key).await?;
             return Ok((NamespaceEnd::Empty, AttemptEnd::plain(AttemptStatus::Empty, finished)));
@@ -190,7 +242,13 @@ impl<'a> NamespaceRun<'a> {
             error: None,
             manifest_hash: Some(hash_hex(*blake3::hash(&manifest.to_json()?).as_bytes())),
         };
-        match staged.publish().await? {
+        let published = tokio::select! {
+            published = staged.publish() => published?,
+            () = patience_after_end(&run.context) => {
+                Commit::Unknown(Error::temporary("commit-unknown", "storage has not answered the commit"))
+            }
+        };
+        match published {
             Commit::Committed(_) => Ok((
                 NamespaceEnd::Committed {
                     records: report.records,
@@ -215,11 +273,8 @@ impl<'a> NamespaceRun<'a> {
     /// Removes what a failed attempt left; recovery does it later where this fails (rules.md 6.1).
     async fn give_up(&self, attempt: &AttemptRow, key: &str, error: &Error) {
         let run = self.run;
-        let status = if run.context.cancel.is_cancelled() {
-            AttemptStatus::Canceled
-        } else {
-            AttemptStatus::Failed
-        };
+        let status =
+            if run.context.cancel.is_cancelled() { AttemptStatus::Canceled } else { AttemptStatus::Failed };
         let removed = remove_attempt(run.storage.as_ref(), key).await;
         let end = match &removed {
             Ok(_) => AttemptEnd::plain(status, run.context.clock.now()),
@@ -338,10 +393,26 @@ impl<'a> NamespaceRun<'a> {
             clock_skew: Some(ClockSkew {
                 behind_ms: run.skew.behind_ms,
                 node: run.skew.node.clone(),
-                margin_ms: i64::try_from(run.config.policy.clock_skew_margin_ms).unwrap_or(i64::MAX),
+                margin_ms: run.margin_ms(),
             }),
             unsupported_skipped: report.unsupported,
-            warnings: self.plan.warnings.clone(),
+            warnings: self
+                .plan
+                .warnings
+                .iter()
+                .chain(&report.warnings)
+                .chain(&run.skew.warning)
+                .cloned()
+                .collect(),
         }
     }
+}
+
+/// A commit under way is waited for 8 s once the job was canceled or the process stops (rules.md 2.8).
+async fn patience_after_end(context: &JobContext) {
+    tokio::select! {
+        () = context.cancel.cancelled() => {}
+        () = context.stopping.cancelled() => {}
+    }
+    tokio::time::sleep(Duration::from_secs(8)).await;
 }

@@ -27,6 +27,9 @@ pub struct RunInput<'a> {
     pub when_no_chain: WhenNoChain,
     /// The hash of sets, partitions and whatever else decides what is in a backup (rules.md 3.6).
     pub scope_hash: &'a str,
+    /// By how much a node's clock is behind by more than the margin now: it may have been set back since the backup
+    /// that this run builds on.
+    pub skew_excess_ms: i64,
     /// The members of each namespace in storage.
     pub members: &'a BTreeMap<String, Vec<Member>>,
     /// Namespaces of which a full is queued or running (rules.md 3.7).
@@ -138,15 +141,12 @@ fn plan_namespace(input: &RunInput<'_>, namespace: &NamespaceFacts) -> Namespace
     }
 }
 
-fn plan_incremental(
-    input: &RunInput<'_>,
-    namespace: &NamespaceFacts,
-    warnings: &mut Vec<String>,
-) -> Action {
+fn plan_incremental(input: &RunInput<'_>, namespace: &NamespaceFacts, warnings: &mut Vec<String>) -> Action {
     let none = Vec::new();
     let members = input.members.get(&namespace.name).unwrap_or(&none);
     let bound = chain::lower_bound(members, input.created, input.now, Mode::Differential);
-    let Some((bound, base)) = bound.and_then(|bound| members.get(bound.base).map(|base| (bound, base))) else {
+    let Some((bound, base)) = bound.and_then(|bound| members.get(bound.base).map(|base| (bound, base)))
+    else {
         return no_chain(input, "no-full", "there is no whole full backup to build on".to_owned());
     };
     match chain::compare_scope(base, input.scope_hash) {
@@ -160,7 +160,7 @@ fn plan_incremental(
             return no_chain(input, "scope-changed", reason);
         }
     }
-    if let Some(closed) = closed_since(input, namespace, base.created) {
+    if let Some(closed) = closed_since(input, namespace, base.safe_from()) {
         // Once between two scheduled fulls; after that it would be a full every time (rules.md 3.7).
         if base.promoted {
             warnings.push(format!("closed: {closed}"));
@@ -168,7 +168,10 @@ fn plan_incremental(
             return no_chain(input, "closed", closed);
         }
     }
-    Action::Incremental { builds_on: bound.builds_on, changed_since: bound.safe_from }
+    Action::Incremental {
+        builds_on: bound.builds_on,
+        changed_since: bound.safe_from.plus_ms(-input.skew_excess_ms),
+    }
 }
 
 /// Whether the namespace or a set in scope was truncated after the full (rules.md 3.7).

@@ -41,6 +41,15 @@ fn plan_with(
     facts: &ClusterFacts,
     change: impl FnOnce(&mut RunInput<'_>),
 ) -> RunPlan {
+    plan_for_sets(members, facts, &[], change)
+}
+
+fn plan_for_sets(
+    members: &[(&str, Vec<Member>)],
+    facts: &ClusterFacts,
+    sets: &[String],
+    change: impl FnOnce(&mut RunInput<'_>),
+) -> RunPlan {
     let members: BTreeMap<String, Vec<Member>> =
         members.iter().map(|(name, members)| ((*name).to_owned(), members.clone())).collect();
     let mut input = RunInput {
@@ -48,9 +57,10 @@ fn plan_with(
         created: UnixMillis(10_000),
         now: UnixMillis(11_000),
         namespaces: &[],
-        sets: &[],
+        sets,
         when_no_chain: WhenNoChain::Full,
         scope_hash: "scope",
+        skew_excess_ms: 0,
         members: &members,
         full_running: false,
         sealed: false,
@@ -135,10 +145,17 @@ fn only_sets_in_scope_close_it() {
     closed.namespaces[0].truncated_sets = vec![("users".to_owned(), UnixMillis(1500))];
     let members = [("ns1", vec![full(1000)])];
     let orders = ["orders".to_owned()];
-    let plan = plan_with(&members, &closed, |input| input.sets = &orders);
+    let plan = plan_for_sets(&members, &closed, &orders, |_| {});
     assert!(matches!(plan.namespaces[0].action, Action::Incremental { .. }));
     let plan = plan_with(&members, &closed, |_| {});
     assert!(promoted(&plan).unwrap().contains("set users"));
+}
+
+#[test]
+fn a_node_that_is_behind_now_lowers_the_bound_of_this_run_too() {
+    let plan = plan_with(&[("ns1", vec![full(1000)])], &facts(&["ns1"]), |input| input.skew_excess_ms = 300);
+    let expected = Action::Incremental { builds_on: UnixMillis(1000), changed_since: UnixMillis(695) };
+    assert_eq!(plan.namespaces[0].action, expected);
 }
 
 #[test]
@@ -163,6 +180,7 @@ fn a_namespace_that_the_cluster_has_not_is_named() {
         sets: &[],
         when_no_chain: WhenNoChain::Full,
         scope_hash: "",
+        skew_excess_ms: 0,
         members: &members,
         full_running: false,
         sealed: false,

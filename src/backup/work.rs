@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::clocks::{SkewVerdict, judge_skew};
+use super::clocks::{check_own_clock, judge_skew};
 use super::namespace::{NamespaceEnd, NamespaceRun};
 use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
-use crate::catalog::{History, RunFolder, Scope};
-use crate::config::{JobConfig, RetryConfig};
+use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
+use crate::catalog::layout::VOID;
+use crate::catalog::{History, Scope};
+use crate::config::JobConfig;
 use crate::engine::{ClusterFacts, Connect, Source};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
-use crate::model::{BackupType, UnixMillis};
-use crate::storage::Storage;
+use crate::model::{BackupType, JobStatus, UnixMillis};
+use crate::storage::{Storage, join};
+use crate::tasks::unless_canceled;
 
 /// The work of a backup job.
 pub struct BackupWork {
@@ -23,23 +27,6 @@ pub struct BackupWork {
     asked: BackupType,
     connect: Arc<dyn Connect>,
     storage: Arc<dyn Storage>,
-}
-
-/// What every namespace of a run shares.
-pub(super) struct Run {
-    pub config: JobConfig,
-    pub source: Arc<dyn Source>,
-    pub storage: Arc<dyn Storage>,
-    pub context: JobContext,
-    pub created: UnixMillis,
-    pub facts: ClusterFacts,
-    pub skew: SkewVerdict,
-    pub scope: Scope,
-    /// Every namespace of the run (rules.md 3.8).
-    pub namespaces: Vec<String>,
-    /// Scans and files of one namespace: the policy counts them per run (rules.md 7.1).
-    pub parallel: usize,
-    pub parallel_write: usize,
 }
 
 impl BackupWork {
@@ -56,33 +43,43 @@ impl BackupWork {
     async fn execute(self, context: &JobContext) -> Result<Ended> {
         let retry = self.config.policy.retry;
         let connected =
-            retrying(context, retry, "the cluster", || context.unless_canceled(self.connect_and_ask()));
+            retrying(context, retry, None, || unless_canceled(&context.cancel, self.connect_and_ask()));
         let (source, facts) = connected.await?;
-        let known = self.load(context.clock.now()).await?;
-        let newest = known.newest_created();
-        let created = context.fix_created(newest).await?;
-        let margin_ms = self.config.policy.clock_skew_margin_ms;
-        let skew = judge_skew(created, i64::try_from(margin_ms).unwrap_or(i64::MAX), &facts.nodes)?;
+        // Before a time in storage is believed or disbelieved.
+        check_own_clock(&facts.nodes)?;
+        let known = unless_canceled(&context.cancel, self.load(context)).await?;
+        let created = context.fix_created(known.newest_created()).await?;
+        let margin_ms = margin_ms(&self.config);
+        let skew = judge_skew(created, margin_ms, &facts.nodes);
         if let Some(warning) = &skew.warning {
             context.warn("clock-skew", warning.clone());
         }
-        wait_until(context, created.plus_ms(i64::try_from(margin_ms).unwrap_or(i64::MAX))).await?;
+        // By both clocks: a wall clock that is set forward meanwhile must not shorten the margin.
+        pause(context, margin_ms.max(0) as u64).await?;
+        wait_for_margin(context, created, margin_ms).await?;
         // Storage is asked again once the scan may start: another run may have committed meanwhile (rules.md 3.5).
-        let mut known = self.load(context.clock.now()).await?;
+        let mut known = unless_canceled(&context.cancel, self.load(context)).await?;
         if self.asked == BackupType::Incremental {
-            self.look_for_damage(context, &mut known).await?;
+            unless_canceled(&context.cancel, self.look_for_damage(context, &mut known)).await?;
         }
         let scope = scope_of(&self.config);
-        let plan = self.plan(context, &facts, created, &known, &scope.hash()).await?;
-        let namespaces: Vec<String> =
-            plan.namespaces.iter().map(|namespace| namespace.namespace.clone()).collect();
-        context.claim(&facts.keys(self.config.cluster.name.as_deref()), &namespaces).await?;
+        let skew_excess_ms = created.since(skew.safe_from);
+        let plan = self.plan(context, &facts, created, skew_excess_ms, &known, &scope.hash()).await?;
+        let planned: Vec<String> = plan.namespaces.iter().map(|one| one.namespace.clone()).collect();
+        match context.claim(&facts.keys(self.config.cluster.name.as_deref()), &planned).await {
+            // Exclusion refuses: as at admission, the backup is skipped (rules.md 2.2, 2.4).
+            Err(error) if error.code() == "restore-running" => {
+                return Ok(Ended::Skipped { code: "restore-running", reason: error.to_string() });
+            }
+            claimed => claimed?,
+        }
         tracing::info!(job = context.job.id.0, plan = ?plan, "backup planned");
         let active = plan.namespaces.iter().filter(|one| one.action.backup_type().is_some()).count().max(1);
         let policy = &self.config.policy;
         let run = Run {
             parallel: (policy.parallel as usize / active).max(1),
             parallel_write: (policy.parallel_write as usize / active).max(1),
+            namespaces: resolved(&self.config, &facts),
             source,
             storage: self.storage,
             context: context.clone(),
@@ -90,7 +87,6 @@ impl BackupWork {
             facts,
             skew,
             scope,
-            namespaces,
             config: self.config,
         };
         Ok(run.execute(plan).await)
@@ -102,9 +98,15 @@ impl BackupWork {
         Ok((source, facts))
     }
 
-    async fn load(&self, now: UnixMillis) -> Result<History> {
+    /// What storage has of the routine; backups from the future are marked as void for good (rules.md 3.1).
+    async fn load(&self, context: &JobContext) -> Result<History> {
         let mut history = History::read(self.storage.as_ref(), &self.config.routine).await?;
-        history.void_future(self.storage.as_ref(), now).await;
+        let now = context.clock.now();
+        for key in history.void_future(now) {
+            context.warn("void", format!("backup {key} was created in the future, and is void"));
+            let mark = Bytes::from(format!("{{\"found-at\":\"{now}\"}}"));
+            self.storage.put(&join(&key, VOID), mark).await?;
+        }
         Ok(history)
     }
 
@@ -124,22 +126,27 @@ impl BackupWork {
         context: &JobContext,
         facts: &ClusterFacts,
         created: UnixMillis,
+        skew_excess_ms: i64,
         known: &History,
         scope_hash: &str,
     ) -> Result<RunPlan> {
         let members =
             known.namespaces().into_iter().map(|name| (name.clone(), known.members(&name).1)).collect();
         let open = context.store.open_jobs(&self.config.routine).await?;
-        let full_running =
-            open.iter().any(|job| job.id != context.job.id && job.backup_type == Some(BackupType::Full));
+        let full_running = open
+            .iter()
+            .filter(|job| job.status != JobStatus::Scheduled)
+            .any(|job| job.id != context.job.id && job.backup_type == Some(BackupType::Full));
         let input = RunInput {
             asked: self.asked,
             created,
             now: context.clock.now(),
-            namespaces: &self.config.scope.namespaces,
+            // Another attempt of a run goes on with what the first has not committed (rules.md 2.5).
+            namespaces: context.job.namespaces.as_ref().unwrap_or(&self.config.scope.namespaces),
             sets: &self.config.scope.sets,
             when_no_chain: self.config.policy.when_no_chain,
             scope_hash,
+            skew_excess_ms,
             members: &members,
             full_running,
             sealed: self.config.policy.sealed,
@@ -153,10 +160,20 @@ impl Work for BackupWork {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
         match self.execute(&context).await {
             Ok(ended) => ended,
-            Err(_) if context.cancel.is_cancelled() => Ended::Canceled,
-            Err(error) => Ended::Failed(error),
+            Err(error) => ended_by(&context, error),
         }
     }
+}
+
+/// How an error ends the job: not as a failure if somebody asked for the end, or if the process stops (rules.md 6.4).
+fn ended_by(context: &JobContext, error: Error) -> Ended {
+    if context.cancel.is_cancelled() {
+        return Ended::Canceled;
+    }
+    if error.is_temporary() && context.stopping.is_cancelled() {
+        return Ended::Interrupted { code: "shutdown", reason: error.report() };
+    }
+    Ended::Failed(error)
 }
 
 impl Run {
@@ -182,9 +199,9 @@ impl Run {
             Action::Full { promoted: Some((code, reason)) } => {
                 let text = format!("namespace {} gets a full instead: {reason}", plan.namespace);
                 self.context.warn(&format!("promoted-{code}"), text);
-                NamespaceRun::new(self, plan).to_its_end().await
+                NamespaceRun::new(self, plan).try_until_done().await
             }
-            _ => NamespaceRun::new(self, plan).to_its_end().await,
+            _ => NamespaceRun::new(self, plan).try_until_done().await,
         }
     }
 
@@ -193,37 +210,67 @@ impl Run {
         let is_done =
             |end: &NamespaceEnd| matches!(end, NamespaceEnd::Committed { .. } | NamespaceEnd::Empty);
         if ends.iter().all(is_done) {
-            if self.context.cancel.is_cancelled() && !ends.is_empty() {
-                self.context.warn("cancel-too-late", "every namespace had committed when it was canceled");
-            }
             return Ended::Succeeded;
         }
         if self.context.cancel.is_cancelled() {
             return Ended::Canceled;
         }
-        if ends.iter().all(|end| is_done(end) || matches!(end, NamespaceEnd::Skipped { .. })) {
-            let skipped = ends.iter().find_map(|end| match end {
-                NamespaceEnd::Skipped { code, reason } => Some((*code, reason.clone())),
-                _ => None,
-            });
-            if let (Some((code, reason)), false) = (skipped, ends.iter().any(is_done)) {
-                return Ended::Skipped { code, reason };
+        let mut failed: Vec<(&str, Error)> = Vec::new();
+        let mut skipped = None;
+        let mut done = 0;
+        for (plan, end) in plan.namespaces.iter().zip(ends) {
+            match end {
+                NamespaceEnd::Committed { .. } | NamespaceEnd::Empty => done += 1,
+                NamespaceEnd::Skipped { code, reason } => skipped = Some((code, reason)),
+                NamespaceEnd::Unknown(error) => {
+                    let reason = format!("storage has not said whether {} committed", plan.namespace);
+                    tracing::warn!(job = self.context.job.id.0, reason, error = error.report());
+                    return Ended::Interrupted { code: "commit-unknown", reason };
+                }
+                NamespaceEnd::Failed(error) => failed.push((&plan.namespace, error)),
             }
         }
-        if ends.len() == 1
-            && let Some(NamespaceEnd::Failed(error)) = ends.into_iter().next()
+        if failed.is_empty()
+            && done == 0
+            && let Some((code, reason)) = skipped
         {
-            return Ended::Failed(error);
+            return Ended::Skipped { code, reason };
         }
-        Ended::Failed(self.partial(plan))
+        if plan.namespaces.len() == 1
+            && let Some((_, error)) = failed.pop()
+        {
+            return ended_by(&self.context, error);
+        }
+        if !failed.is_empty()
+            && failed.iter().all(|(_, error)| error.is_temporary())
+            && self.context.stopping.is_cancelled()
+        {
+            let reason = "the process stopped before every namespace was done".to_owned();
+            return Ended::Interrupted { code: "shutdown", reason };
+        }
+        Ended::Failed(partial(plan.namespaces.len(), done, &failed))
     }
+}
 
-    fn partial(&self, plan: &RunPlan) -> Error {
-        Error::permanent(
-            "partial",
-            format!("not every one of the {} namespaces was backed up", plan.namespaces.len()),
-        )
+/// Some namespaces are done, some are not (rules.md 2.10).
+fn partial(all: usize, done: usize, failed: &[(&str, Error)]) -> Error {
+    let causes: Vec<String> = failed.iter().take(3).map(|(_, error)| error.report()).collect();
+    let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+    let text = if failed.is_empty() {
+        format!("{done} of {all} namespaces were backed up, the others were skipped")
+    } else {
+        format!("{done} of {all} namespaces were backed up, not {}: {}", names.join(", "), causes.join("; "))
+    };
+    Error::permanent("partial", text)
         .hint("The job's result says how each ended; what committed is kept, and counts for its own chain.")
+}
+
+/// Every namespace of the routine, as the cluster has them now (rules.md 3.8).
+fn resolved(config: &JobConfig, facts: &ClusterFacts) -> Vec<String> {
+    if config.scope.namespaces.is_empty() {
+        facts.namespaces.iter().map(|namespace| namespace.name.clone()).collect()
+    } else {
+        config.scope.namespaces.clone()
     }
 }
 
@@ -235,61 +282,4 @@ fn scope_of(config: &JobConfig) -> Scope {
         no_records: config.policy.no_records,
         ..Scope::default()
     }
-}
-
-async fn wait_until(context: &JobContext, at: UnixMillis) -> Result<()> {
-    loop {
-        let left_ms = at.since(context.clock.now());
-        if left_ms <= 0 {
-            return Ok(());
-        }
-        // The wall clock may be set meanwhile: look again at least every second.
-        pause(context, left_ms.min(1000) as u64).await?;
-    }
-}
-
-async fn pause(context: &JobContext, ms: u64) -> Result<()> {
-    context
-        .unless_canceled(async {
-            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
-            Ok(())
-        })
-        .await
-}
-
-/// Tries again what may pass, by the policy's retry-policy; cancel ends the wait, not the attempt.
-pub(super) async fn retrying<T, F, Fut>(
-    context: &JobContext,
-    policy: RetryConfig,
-    what: &str,
-    mut attempt: F,
-) -> Result<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T>>,
-{
-    let mut retry = 0;
-    loop {
-        match attempt().await {
-            Err(error)
-                if error.is_temporary()
-                    && retry < policy.retries_max
-                    && !context.cancel.is_cancelled()
-                    && !context.stopping.is_cancelled() =>
-            {
-                let delay_ms = policy.delay_ms(retry);
-                let text = format!("{what}: {}; tried again in {delay_ms} ms", error.report());
-                context.warn("retry", text);
-                context.retrying(what, &error);
-                pause(context, delay_ms).await?;
-                retry += 1;
-            }
-            other => return other,
-        }
-    }
-}
-
-/// The folder that a namespace of a run goes to.
-pub(super) fn run_folder(run: &Run, backup_type: BackupType) -> Result<RunFolder> {
-    RunFolder::new(&run.config.routine, backup_type, run.created, run.config.timestamp_format)
 }

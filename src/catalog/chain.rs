@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::entry::{BackupEntry, State};
-use super::layout::{DATA, RunFolder, VOID, parse_attempt_folder};
+use super::layout::{DATA, RunFolder, parse_attempt_folder};
 use super::list::{ListQuery, Listing, Problem, ProblemKind, list_backups};
 use super::wholeness::{Wholeness, wholeness};
 use crate::error::{Error, Result};
 use crate::model::chain::{Chain, Member, chain_at, is_void};
 use crate::model::{BackupType, UnixMillis};
-use crate::storage::{Storage, join};
+use crate::storage::Storage;
 
 /// Everything that storage shows of a routine, with manifests.
 #[derive(Debug, Clone, Default)]
@@ -68,21 +68,17 @@ impl History {
         Ok(Self { full, incremental })
     }
 
-    /// Marks the backups that were created in the future as void, for good: here, and by a file beside their data
-    /// (rules.md 3.1). The file is written where it can be; it is found again at the next look.
-    pub async fn void_future(&mut self, storage: &dyn Storage, now: UnixMillis) {
+    /// Takes the backups that were created in the future for void from here on, and returns their keys; the writer
+    /// of the routine marks them for good (rules.md 3.1).
+    pub fn void_future(&mut self, now: UnixMillis) -> Vec<String> {
         let entries = self.full.all_mut().iter_mut().chain(self.incremental.all_mut());
-        for entry in entries.filter(|entry| entry.state != State::Void && is_void(entry.created, now)) {
-            entry.state = State::Void;
-            let mark = format!("{{\"found-at\":\"{now}\",\"created\":\"{}\"}}", entry.created);
-            if let Err(error) = storage.put(&join(&entry.key, VOID), mark.into()).await {
-                tracing::warn!(
-                    key = entry.key,
-                    error = error.report(),
-                    "a backup from the future is not marked yet"
-                );
-            }
-        }
+        let future = entries.filter(|entry| entry.state != State::Void && is_void(entry.created, now));
+        future
+            .map(|entry| {
+                entry.state = State::Void;
+                entry.key.clone()
+            })
+            .collect()
     }
 
     /// The backups of a namespace that count, one for each `created` and type, fulls first; and the same as members.
@@ -164,9 +160,7 @@ impl History {
     ) -> Result<Vec<(String, String)>> {
         loop {
             let (entries, mut members) = self.members(namespace);
-            for member in &mut members {
-                member.whole = true;
-            }
+            members.iter_mut().for_each(|member| member.whole = true);
             let Ok(chain) = chain_at(&members, at, true) else { return Ok(Vec::new()) };
             let (mut known, mut fresh) = (Vec::new(), Vec::new());
             for entry in chain.members.iter().filter_map(|place| entries.get(*place)) {

@@ -9,7 +9,7 @@ use super::layout::{DATA, DATA_SUFFIX, METADATA, RunFolder, parse_attempt_folder
 use super::list::read_metadata;
 use super::manifest::{Found, Manifest, read_manifest};
 use super::metadata::Metadata;
-use super::wholeness::{wrong_count, wrong_files};
+use super::wholeness::wrong_folder;
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::storage::{ObjectInfo, Storage, check_key, folder_of, join};
@@ -71,9 +71,11 @@ pub async fn at_path(storage: &dyn Storage, path: &str, allow_incomplete: bool) 
     }
     let files: Vec<ObjectInfo> =
         objects.into_iter().filter(|object| object.key.ends_with(DATA_SUFFIX)).collect();
-    let Some(first) = files.first() else { return Err(nothing_at(storage, path).await?) };
+    if files.is_empty() {
+        return Err(nothing_at(storage, path).await?);
+    }
     let mut warnings = vec![format!("{path} has no metadata.yaml: whether it is complete is unknown")];
-    if RunFolder::of_key(&first.key).is_some() {
+    if files.iter().any(|file| RunFolder::of_key(&file.key).is_some()) {
         if !allow_incomplete {
             return Err(Error::permanent(
                 "backup-incomplete",
@@ -211,16 +213,8 @@ fn attempt(folder: &PathFolder) -> u32 {
 }
 
 async fn is_whole(storage: &dyn Storage, folder: &PathFolder) -> Result<bool> {
-    Ok(damage_of(storage, folder).await?.is_none())
-}
-
-/// What is wrong with the files of a backup, by manifest and sizes, else by their number (rules.md 4.2).
-pub async fn damage_of(storage: &dyn Storage, folder: &PathFolder) -> Result<Option<String>> {
-    let (found, expected) = (folder.files.len() as u64, folder.metadata.file_count);
-    match &folder.manifest {
-        Some(manifest) => wrong_files(storage, &folder.key, manifest).await,
-        None => Ok((found != expected).then(|| wrong_count(found, expected))),
-    }
+    let (manifest, files) = (folder.manifest.as_ref(), folder.metadata.file_count);
+    Ok(wrong_folder(storage, &folder.key, manifest, files).await?.is_none())
 }
 
 /// A restore of ours reads the files that the manifest names and nothing else in the folder (rules.md 3.10).

@@ -27,22 +27,30 @@ pub enum Wholeness {
 ///
 /// A manifest that the entry has and storage has no more is damage, not an old format (rules.md 4.2).
 pub async fn wholeness(storage: &dyn Storage, entry: &BackupEntry) -> Result<Wholeness> {
-    match read_manifest(storage, &entry.key).await? {
-        Found::Broken(reason) => Ok(Wholeness::Broken { reason }),
+    let manifest = match read_manifest(storage, &entry.key).await? {
+        Found::Broken(reason) => return Ok(Wholeness::Broken { reason }),
         Found::Absent if entry.manifest.is_some() => {
-            Ok(Wholeness::Broken { reason: "manifest.json is gone".to_owned() })
+            return Ok(Wholeness::Broken { reason: "manifest.json is gone".to_owned() });
         }
-        Found::Absent => {
-            let problem = wrong_file_count(storage, &entry.key, entry.counts.files).await?;
-            Ok(problem.map_or(Wholeness::Whole { manifest: None }, |reason| Wholeness::Broken { reason }))
-        }
-        Found::Good(manifest) => {
-            let problem = wrong_files(storage, &entry.key, &manifest).await?;
-            Ok(match problem {
-                None => Wholeness::Whole { manifest: Some(Box::new(manifest)) },
-                Some(reason) => Wholeness::Broken { reason },
-            })
-        }
+        Found::Absent => None,
+        Found::Good(manifest) => Some(Box::new(manifest)),
+    };
+    let problem = wrong_folder(storage, &entry.key, manifest.as_deref(), entry.counts.files).await?;
+    Ok(problem.map_or(Wholeness::Whole { manifest }, |reason| Wholeness::Broken { reason }))
+}
+
+/// What is wrong with the files of a committed backup's folder; none if all are there (rules.md 4.2).
+///
+/// `file_count` is that of `metadata.yaml`: without a manifest it is all that tells.
+pub async fn wrong_folder(
+    storage: &dyn Storage,
+    folder: &str,
+    manifest: Option<&Manifest>,
+    file_count: u64,
+) -> Result<Option<String>> {
+    match manifest {
+        Some(manifest) => wrong_files(storage, folder, manifest).await,
+        None => wrong_file_count(storage, folder, file_count).await,
     }
 }
 
@@ -83,6 +91,10 @@ pub(super) async fn wrong_files(
 /// What is wrong with the number of data files of a backup without a manifest.
 async fn wrong_file_count(storage: &dyn Storage, folder: &str, expected: u64) -> Result<Option<String>> {
     let objects = storage.list(folder).await?;
+    let blocks = join(folder, BLOCKS);
+    if objects.iter().any(|object| object.key == blocks) {
+        return Ok(Some(format!("manifest.json is gone, {BLOCKS} is still there")));
+    }
     let found = objects.iter().filter(|object| object.key.ends_with(DATA_SUFFIX)).count() as u64;
     Ok((found != expected).then(|| wrong_count(found, expected)))
 }
@@ -131,6 +143,19 @@ mod tests {
         assert_eq!(wholeness(&storage, &entry).await.unwrap(), Wholeness::Whole { manifest: None });
         storage.delete(&format!("{}/1_ns_2.asb", entry.key)).await.unwrap();
         assert!(matches!(wholeness(&storage, &entry).await.unwrap(), Wholeness::Broken { .. }));
+    }
+
+    /// rules.md 4.2: where our own hashes lie, there was a manifest, whether the catalog knew it or not.
+    #[tokio::test]
+    async fn hashes_without_a_manifest_are_damage() {
+        let (_dir, storage) = storage().await;
+        let mut entry = Backup::full(1_700_000_000_000, "ns").files(2).write(&storage).await;
+        storage.delete(&format!("{}/manifest.json", entry.key)).await.unwrap();
+        entry.manifest = None;
+        let Wholeness::Broken { reason } = wholeness(&storage, &entry).await.unwrap() else {
+            panic!("whole")
+        };
+        assert!(reason.contains("manifest.json is gone"), "{reason}");
     }
 
     /// rules.md 6.1: only a certain answer breaks a backup.

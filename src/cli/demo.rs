@@ -1,10 +1,13 @@
 //! `holdfast demo`: the main job on an embedded sandbox node, from the schedule to a proven restore.
 
+#![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
+
 mod rest;
 mod setup;
 mod writer;
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -16,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::tasks::Scope;
 
 /// Nothing of the demo takes longer unless something is wrong.
-const STEP_MAX: Duration = Duration::from_secs(180);
+const STEP_MAX: Duration = Duration::from_mins(3);
 
 /// Between two looks at the service.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -35,20 +38,27 @@ pub async fn run(config: Option<&Path>, dir: &Path, exit: bool) -> Result<()> {
         "{filled} records written to {}; the application now changes about 200 a second",
         demo.setup.source
     ));
-    let (writer, token) = (demo.setup.writer.clone(), stop.clone());
-    scope.spawn("demo-writer", async move { writer.run(&token).await });
-    let story = tokio::select! {
+    let writer = demo.setup.writer.clone();
+    let mut application =
+        pin!(async { writer.run(&stop).await.map_err(|error| error.context("the application of the demo")) });
+    let mut story = tokio::select! {
         told = demo.tell() => told,
-        () = stop.cancelled() => Err(Error::temporary("canceled", "the demo was interrupted")),
+        ended = &mut application => ended.and(Err(interrupted_error())),
+        () = stop.cancelled() => Err(interrupted_error()),
     };
     let interrupted = stop.is_cancelled();
     if story.is_ok() && !exit {
         demo.say("the service stays up; stop it with ctrl-c");
-        stop.cancelled().await;
+        // The application ends with the stop, or by an error of its own.
+        story = application.await;
     }
     stop.cancel();
     demo.setup.stop().await?;
     if interrupted { Ok(()) } else { story }
+}
+
+fn interrupted_error() -> Error {
+    Error::temporary("canceled", "the demo was interrupted")
 }
 
 struct Demo {
@@ -114,8 +124,7 @@ impl Demo {
         let mut shown = 0;
         let look = async {
             loop {
-                let done =
-                    self.setup.rest.succeeded(&self.setup.routine, backup_type, since_ms).await?;
+                let done = self.setup.rest.succeeded(&self.setup.routine, backup_type, since_ms).await?;
                 if let Some(job) = done.get(count - 1) {
                     return Ok(job.clone());
                 }
@@ -148,11 +157,8 @@ impl Demo {
 
     /// The moment to restore to: the end of a backup as storage lists it.
     async fn restore_point(&self, job: &Value) -> Result<i64> {
-        let path = format!(
-            "/v1/backups/incremental/{}?from={}",
-            self.setup.routine,
-            millis(job, "started") - 2000
-        );
+        let path =
+            format!("/v1/backups/incremental/{}?from={}", self.setup.routine, millis(job, "started") - 2000);
         let listed = self.setup.rest.get(&path).await?;
         let newest = listed.as_array().and_then(|backups| backups.last());
         let finished = newest.map_or(0, |backup| millis(backup, "finished"));

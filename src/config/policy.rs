@@ -23,7 +23,7 @@ pub struct Policy {
     /// File writers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel_write: Option<u32>,
-    /// How long a node may be silent, in ms.
+    /// How long a node waits for us to take what it sends, in ms; 0 = for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_timeout: Option<u64>,
     /// How long a scan may take, in ms; 0 = no limit.
@@ -134,7 +134,7 @@ pub struct PolicyConfig {
     pub parallel: u32,
     /// File writers; default `parallel`.
     pub parallel_write: u32,
-    /// How long a node may be silent; default 600,000.
+    /// How long a node waits for us to take what it sends; default 600,000, 0 = for ever.
     pub socket_timeout_ms: u64,
     /// How long a scan may take; default 0 = no limit.
     pub total_timeout_ms: u64,

@@ -98,13 +98,14 @@ pub struct RestorePolicy {
     pub no_indexes: Option<bool>,
     /// Leave out UDFs.
     pub no_udfs: Option<bool>,
-    /// How long a node may be silent, in ms; 0 = `total-timeout`.
+    /// The server's time for one batch of writes, in ms; 0 = `total-timeout`.
     pub socket_timeout: Option<u64>,
-    /// How long a write may take, in ms; 0 = no limit.
+    /// How long one batch may take with its retries, in ms; 0 = no limit.
     pub total_timeout: Option<u64>,
-    /// How many batches are on the way at once.
+    /// Most batches on the way at once in the whole restore; at most two are used for each file reader, or eight
+    /// where that is more.
     pub max_async_batches: Option<u32>,
-    /// How many records one batch holds.
+    /// Most records in one batch; never more than 128 or 1 MiB go into one (asb.md 6.1).
     pub batch_size: Option<u32>,
     /// One namespace is restored under another name.
     pub namespace: Option<Remap>,
@@ -147,13 +148,14 @@ pub struct RestorePolicyConfig {
     pub no_indexes: bool,
     /// Leave out UDFs; default false.
     pub no_udfs: bool,
-    /// How long a node may be silent; default 600,000; a given 0 became `total_timeout_ms`.
+    /// The server's time for one batch of writes; default 600,000; a given 0 became `total_timeout_ms`, and 0 there is
+    /// the server's own default.
     pub socket_timeout_ms: u64,
-    /// How long a write may take; default 0 = no limit.
+    /// How long one batch may take with its retries; default 0 = no limit.
     pub total_timeout_ms: u64,
-    /// How many batches are on the way at once; default 128.
+    /// Most batches on the way at once; default 128; capped by the number of readers.
     pub batches_max: u32,
-    /// How many records one batch holds; default 128.
+    /// Most records in one batch; default 128, which is also the most that is used.
     pub batch_size: u32,
     /// One namespace is restored under another name.
     pub remap: Option<Remap>,

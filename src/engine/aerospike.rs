@@ -9,6 +9,8 @@ pub mod inspect;
 mod read;
 mod rows;
 pub mod snapshot;
+mod threads;
+mod time;
 mod write;
 
 use std::sync::Arc;
@@ -16,7 +18,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::{ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, Source, Watch};
+use super::{
+    ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters,
+    Source, Watch,
+};
 use crate::aerospike::{Cluster, ClusterOptions, Seed};
 use crate::asb::IndexDef;
 use crate::clock::SharedClock;
@@ -52,7 +57,8 @@ impl AerospikeConnect {
     }
 
     async fn engine(&self, cluster: &ClusterConfig) -> Result<Arc<AerospikeEngine>> {
-        let seeds = cluster.seeds.iter().map(|seed| Seed { host: seed.host.clone(), port: seed.port }).collect();
+        let seeds =
+            cluster.seeds.iter().map(|seed| Seed { host: seed.host.clone(), port: seed.port }).collect();
         let label = cluster.label.as_ref().or(cluster.name.as_ref()).cloned().unwrap_or_default();
         let options = ClusterOptions { seeds, connect_timeout_ms: cluster.connect_timeout_ms, label };
         let cluster = Cluster::connect(&options).await?;
@@ -105,9 +111,10 @@ impl Destination for AerospikeEngine {
         storage: Arc<dyn Storage>,
         digests: Option<Arc<DigestTable>>,
         watch: Arc<dyn Watch>,
+        counters: &SharedCounters,
         cancel: &CancellationToken,
     ) -> Result<MemberReport> {
-        write::write_member(&self.cluster, &self.clock, write, storage, digests, watch, cancel).await
+        write::write_member(&self.cluster, write, storage, digests, watch, counters, cancel).await
     }
 
     async fn collect_hidden(
@@ -117,7 +124,7 @@ impl Destination for AerospikeEngine {
         digests: Arc<DigestTable>,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        write::collect_hidden(&self.cluster, &self.clock, write, storage, digests, cancel).await
+        write::collect_hidden(&self.cluster, write, storage, digests, cancel).await
     }
 
     async fn create_indexes(

@@ -6,7 +6,7 @@ use super::Transition;
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::store::{
-    Active, ClaimRow, Document, EVERY_NAMESPACE, JobId, JobInsert, JobRow, SlotId, Trigger, Tx,
+    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, SlotId, Trigger, Tx,
 };
 
 /// Why a trigger is refused.
@@ -164,7 +164,7 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
             (JobStatus::Scheduled, None)
         } else {
             match board.refuse(&wish, job.routine.as_deref(), &own) {
-                Some(refusal) => (JobStatus::Skipped, Some(refusal)),
+                Some(refusal) => (refused_status(job.kind), Some(refusal)),
                 None => (JobStatus::Queued, None),
             }
         };
@@ -191,6 +191,24 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
     tx.insert_jobs(&rows, now).await?;
     tx.insert_claims(&claims).await?;
     Ok(admission)
+}
+
+/// How a refused job stands: a backup is skipped, a restore has failed (rules.md 2.1).
+const fn refused_status(kind: JobKind) -> JobStatus {
+    match kind {
+        JobKind::Backup => JobStatus::Skipped,
+        JobKind::Restore => JobStatus::Failed,
+    }
+}
+
+/// How a job ends that is refused after it had been admitted.
+pub(super) fn refused(kind: JobKind, refusal: Refusal) -> JobEnd {
+    let status = refused_status(kind);
+    let error = (refusal.code.to_owned(), refusal.reason.clone());
+    JobEnd {
+        error: (status == JobStatus::Failed).then_some(error),
+        ..JobEnd::because(status, refusal.code, refusal.reason)
+    }
 }
 
 fn insert(job: &NewJob, status: JobStatus, refusal: Option<&Refusal>, now: UnixMillis) -> JobInsert {

@@ -82,25 +82,27 @@ impl JobContext {
         if let Some(row) = tx.job(self.job.id).await?
             && let Some(created) = row.created
         {
-            return Ok(created);
+            return self.not_ahead(created);
         }
         let routine = self.job.routine.as_deref().unwrap_or_default();
         let now = self.clock.now();
-        let earlier = tx.latest_created(routine).await?.max(newest);
+        let earlier = tx.latest_created(routine, now).await?.max(newest);
         let created = earlier.map_or(now, |earlier| now.max(earlier.plus_ms(1)));
-        if created.since(now) > CREATED_AHEAD_MAX_MS {
-            return Err(Error::permanent(
-                "clock-behind",
-                format!(
-                    "the clock shows {now}, but routine {routine} has a backup created at {}",
-                    created.plus_ms(-1)
-                ),
-            )
-            .hint("Set the clock of this machine right."));
-        }
+        let created = self.not_ahead(created)?;
         tx.set_created(self.job.id, created).await?;
         tx.commit().await?;
         Ok(created)
+    }
+
+    /// Refuses a `created` that is further ahead of the clock than it may be: `clock-behind`.
+    pub fn not_ahead(&self, created: UnixMillis) -> Result<UnixMillis> {
+        let now = self.clock.now();
+        if created.since(now) <= CREATED_AHEAD_MAX_MS {
+            return Ok(created);
+        }
+        let routine = self.job.routine.as_deref().unwrap_or_default();
+        let text = format!("the clock shows {now}, but routine {routine} has come to {created}");
+        Err(Error::permanent("clock-behind", text).hint("Set the clock of this machine right."))
     }
 
     /// Claims the namespaces that the plan has resolved, in place of what was claimed at admission (rules.md 2.4), and

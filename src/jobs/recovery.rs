@@ -109,26 +109,45 @@ impl Jobs {
             if !matches!(attempt.status, AttemptStatus::Running | AttemptStatus::Unknown) {
                 continue;
             }
-            let now = self.now();
-            let end = match settle.settle(job, &attempt).await {
-                Settled::Committed(end) => {
-                    report.committed += 1;
-                    AttemptEnd { status: AttemptStatus::Committed, ..*end }
-                }
-                Settled::Absent => {
-                    report.absent += 1;
-                    AttemptEnd::plain(AttemptStatus::Absent, now)
-                }
-                Settled::Unknown => {
-                    report.unknown += 1;
-                    AttemptEnd::plain(AttemptStatus::Unknown, now)
-                }
-            };
-            let mut tx = self.store().write().await?;
-            tx.end_attempt(&attempt, &end).await?;
-            tx.commit().await?;
+            if let Err(error) = self.settle_attempt(settle, job, &attempt, report).await {
+                // One row that cannot be settled must keep neither the others nor the service from starting.
+                let (job, namespace) = (job.id.0, &attempt.start.namespace);
+                tracing::error!(job, namespace, reason = error.report(), "an attempt cannot be settled yet");
+            }
         }
         Ok(())
+    }
+
+    async fn settle_attempt(
+        &self,
+        settle: &dyn Settle,
+        job: &JobRow,
+        attempt: &AttemptRow,
+        report: &mut Recovered,
+    ) -> Result<()> {
+        let now = self.now();
+        let settled = if self.store().folder_was_reused(attempt).await? {
+            Settled::Absent
+        } else {
+            settle.settle(job, attempt).await
+        };
+        let end = match settled {
+            Settled::Committed(end) => {
+                report.committed += 1;
+                AttemptEnd { status: AttemptStatus::Committed, ..*end }
+            }
+            Settled::Absent => {
+                report.absent += 1;
+                AttemptEnd::plain(AttemptStatus::Absent, now)
+            }
+            Settled::Unknown => {
+                report.unknown += 1;
+                AttemptEnd::plain(AttemptStatus::Unknown, now)
+            }
+        };
+        let mut tx = self.store().write().await?;
+        tx.end_attempt(attempt, &end).await?;
+        tx.commit().await
     }
 
     /// Ends a job that an earlier process ran, by what its attempts have become.
@@ -155,7 +174,7 @@ impl Jobs {
         let mut tx = self.store().write().await?;
         let mut again = Vec::new();
         for job in tx.interrupted_slots(&[CRASHED, SHUTDOWN]).await? {
-            if let Some(new) = attempt_again(&mut tx, &job, allows).await? {
+            if let Some(new) = attempt_again(&mut tx, &job, allows, self.now()).await? {
                 again.push(new);
             }
         }
@@ -205,6 +224,7 @@ async fn attempt_again(
     tx: &mut Tx,
     job: &JobRow,
     allows: &(dyn Fn(&SlotRow) -> bool + Sync),
+    now: UnixMillis,
 ) -> Result<Option<NewJob>> {
     let Some(slot_id) = job.slot_id.filter(|_| job.cancel_requested.is_none()) else { return Ok(None) };
     let Some(slot) = tx.slot(slot_id).await? else { return Ok(None) };
@@ -216,7 +236,7 @@ async fn attempt_again(
     if namespaces.as_ref().is_some_and(Vec::is_empty) {
         return Ok(None);
     }
-    let latest = tx.latest_created(&slot.routine).await?;
+    let latest = tx.latest_created(&slot.routine, now).await?;
     Ok(Some(again(job, namespaces, latest)))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::admit::refuse_again;
+use super::admit::{refuse_again, refused};
 use super::context::Report;
 use super::stop::Stop;
 use super::{JobContext, Jobs, Live, Progress, Transition};
@@ -178,7 +178,7 @@ impl Runner {
         let mut transitions = Vec::new();
         for row in tx.due_jobs(now, DUE_PER_TURN).await? {
             if let Some(refusal) = refuse_again(&mut tx, &row).await? {
-                let end = JobEnd::because(JobStatus::Skipped, refusal.code, refusal.reason);
+                let end = refused(row.kind, refusal);
                 transitions.push(Transition::of(Some(row.status), &tx.end_job(&row, &end, now).await?));
             } else {
                 let queued = tx.queue_job(row.id, now).await?;
@@ -195,7 +195,7 @@ impl Runner {
         let mut tx = jobs.store().write().await?;
         let Some(row) = tx.next_queued(self.0.options.max_running_jobs).await? else { return Ok(false) };
         if let Some(refusal) = refuse_again(&mut tx, &row).await? {
-            let end = JobEnd::because(JobStatus::Skipped, refusal.code, refusal.reason);
+            let end = refused(row.kind, refusal);
             let ended = tx.end_job(&row, &end, now).await?;
             jobs.commit(tx, &[Transition::of(Some(row.status), &ended)]).await?;
             return Ok(true);

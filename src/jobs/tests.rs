@@ -71,10 +71,13 @@ impl Bench {
 
     async fn admit(&self, job: NewJob) -> (JobId, JobStatus, Option<&'static str>) {
         let admitted = self.jobs.admit(job).await.unwrap();
-        let row = self.row(admitted.id).await;
-        assert_eq!(row.status, admitted.status, "what is said is what is stored");
         let code = admitted.reason.map(|reason| reason.code);
-        assert_eq!(row.reason_code.as_deref(), code);
+        // A runner may have taken the row further by now; what was announced first is what was stored.
+        assert_eq!(self.way(admitted.id)[0], admitted.status);
+        if admitted.status.is_terminal() {
+            let row = self.row(admitted.id).await;
+            assert_eq!((row.status, row.reason_code.as_deref()), (admitted.status, code));
+        }
         (admitted.id, admitted.status, code)
     }
 

@@ -7,12 +7,14 @@ use super::plan::{MemberPlan, NamespaceRestore, Way};
 use crate::asb::IndexDef;
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::aerospike::inspect;
-use crate::engine::{Destination, MemberWrite, RestoreCounters, Watch};
+use crate::engine::{Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
+use crate::model::hex;
 use crate::model::restore_order::Remembered;
 use crate::storage::Storage;
 use crate::store::DigestTable;
+use crate::tasks::unless_canceled;
 
 /// What every namespace of a restore shares.
 pub(super) struct Restore {
@@ -24,6 +26,8 @@ pub(super) struct Restore {
     pub state_dir: PathBuf,
     /// Files read at once in one namespace: the policy counts them per restore.
     pub parallel: usize,
+    /// Most batches under way at once in one namespace: likewise.
+    pub batches_max: usize,
     pub watch: Arc<dyn Watch>,
 }
 
@@ -46,45 +50,35 @@ impl Restore {
     }
 
     async fn try_namespace(&self, plan: &NamespaceRestore, done: &mut Done) -> Result<()> {
-        let way = self.choose_way(plan).await?;
+        let cancel = &self.context.cancel;
+        let way = unless_canceled(cancel, self.choose_way(plan)).await?;
         done.way = Some(way);
         if way.verify_first {
-            self.verify(plan).await?;
+            unless_canceled(cancel, self.verify(plan)).await?;
         }
-        let digests = self.digest_table(plan, &way).await?;
+        let digests = unless_canceled(cancel, self.digest_table(plan, &way)).await?;
         if let (true, Some(table)) = (way.order.collecting_pass, &digests) {
             for place in (0..plan.members.len()).rev() {
-                let write = self.member_write(plan, place, &way, false);
-                let storage = Arc::clone(&self.storage);
-                let table = Arc::clone(table);
-                self.destination.collect_hidden(&write, storage, table, &self.context.cancel).await?;
+                let write = self.member_write(plan, place, way, false);
+                let (storage, table) = (Arc::clone(&self.storage), Arc::clone(table));
+                let collected = self.destination.collect_hidden(&write, storage, table, cancel);
+                unless_canceled(cancel, collected).await?;
             }
         }
         let mut indexes: Vec<IndexDef> = Vec::new();
         for (applied, place) in way.places(plan.members.len()).into_iter().enumerate() {
             let Some(member) = plan.members.get(place) else { continue };
-            let write = self.member_write(plan, place, &way, applied == 0);
-            let report = self
-                .destination
-                .write(
-                    &write,
-                    Arc::clone(&self.storage),
-                    digests.clone(),
-                    Arc::clone(&self.watch),
-                    &self.context.cancel,
-                )
-                .await
-                .map_err(|error| error.context(format!("backup {}", member.key)))?;
-            done.counters.add(&report.counters);
+            let write = self.member_write(plan, place, way, applied == 0);
+            let report = self.write(&write, digests.clone(), done).await;
+            let report = report.map_err(|error| error.context(format!("backup {}", member.key)))?;
             check_count(member, report.counters.read_records)?;
             for warning in report.warnings {
                 self.context.warn("metadata", warning);
             }
             indexes.extend(report.indexes);
         }
-        let replace = self.config.care.replace_metadata;
-        done.counters.index_count +=
-            self.destination.create_indexes(&indexes, replace, &self.context.cancel).await?;
+        let created = self.destination.create_indexes(&indexes, self.config.care.replace_metadata, cancel);
+        done.counters.index_count += unless_canceled(cancel, created).await?;
         if done.counters.fresher_records > 0 {
             self.context.warn(
                 "fresher",
@@ -95,6 +89,21 @@ impl Restore {
             );
         }
         Ok(())
+    }
+
+    /// Writes one member; what it did is counted also when it fails.
+    async fn write(
+        &self,
+        write: &MemberWrite,
+        digests: Option<Arc<DigestTable>>,
+        done: &mut Done,
+    ) -> Result<MemberReport> {
+        let counters = SharedCounters::default();
+        let (storage, watch) = (Arc::clone(&self.storage), Arc::clone(&self.watch));
+        let cancel = &self.context.cancel;
+        let report = self.destination.write(write, storage, digests, watch, &counters, cancel).await;
+        done.counters.add(&counters.get());
+        report
     }
 
     async fn choose_way(&self, plan: &NamespaceRestore) -> Result<Way> {
@@ -123,11 +132,17 @@ impl Restore {
         if !needed {
             return Ok(None);
         }
-        let name = format!("restore-{}-{}.db", self.context.job.id, hex(&plan.destination));
+        let name = format!("{}-{}", self.context.job.id, hex(plan.destination.as_bytes()));
         Ok(Some(Arc::new(DigestTable::create(&self.state_dir, &name).await?)))
     }
 
-    fn member_write(&self, plan: &NamespaceRestore, place: usize, way: &Way, first_applied: bool) -> MemberWrite {
+    fn member_write(
+        &self,
+        plan: &NamespaceRestore,
+        place: usize,
+        way: Way,
+        first_applied: bool,
+    ) -> MemberWrite {
         let policy = &self.config.policy;
         MemberWrite {
             files: plan.members.get(place).map(|member| member.files.clone()).unwrap_or_default(),
@@ -145,9 +160,10 @@ impl Restore {
             extra_ttl_s: policy.extra_ttl_s,
             parallel: self.parallel,
             batch_size: policy.batch_size as usize,
-            max_async_batches: policy.batches_max as usize,
+            max_async_batches: self.batches_max,
             retry: policy.retry.into(),
             socket_timeout_ms: policy.socket_timeout_ms,
+            total_timeout_ms: policy.total_timeout_ms,
         }
     }
 }
@@ -162,13 +178,4 @@ fn check_count(member: &MemberPlan, read: u64) -> Result<()> {
         .hint("Restore to an earlier time, or from another copy.")),
         _ => Ok(()),
     }
-}
-
-/// A namespace as part of a file name.
-fn hex(name: &str) -> String {
-    use std::fmt::Write as _;
-    name.bytes().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{MemberPlan, NamespaceRestore, RestorePlan};
+use crate::catalog::layout::DATA_SUFFIX;
 use crate::catalog::manifest::BlocksReader;
-use crate::catalog::wholeness::{Wholeness, wholeness};
-use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path, damage_of};
+use crate::catalog::wholeness::{Wholeness, wholeness, wrong_folder};
+use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path};
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::FileToRead;
 use crate::engine::aerospike::inspect;
@@ -45,7 +46,7 @@ async fn by_time(
     now: UnixMillis,
 ) -> Result<RestorePlan> {
     let mut history = History::read(storage, routine).await?;
-    history.void_future(storage, now).await;
+    history.void_future(now);
     let mut plan = RestorePlan::default();
     let wanted: Vec<String> = if named.is_empty() {
         let listed = history.namespaces_at(at);
@@ -113,7 +114,11 @@ async fn entry_member(storage: &dyn Storage, entry: &BackupEntry) -> Result<Memb
         Wholeness::Whole { manifest: None } => {
             let listed = storage.list(&entry.key).await?;
             (
-                listed.into_iter().filter(|object| object.key.ends_with(".asb")).map(plain_file).collect(),
+                listed
+                    .into_iter()
+                    .filter(|object| object.key.ends_with(DATA_SUFFIX))
+                    .map(plain_file)
+                    .collect(),
                 false,
             )
         }
@@ -193,6 +198,11 @@ async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<Nam
         return Err(damaged(&folder.key, &reason));
     }
     let metadata = &folder.metadata;
+    // Before the first write, as for a backup that was found by its time (rules.md 4.2).
+    let problem = wrong_folder(storage, &folder.key, folder.manifest.as_ref(), metadata.file_count).await?;
+    if let Some(reason) = problem {
+        return Err(damaged(&folder.key, &reason));
+    }
     let files = match &folder.manifest {
         Some(manifest) => manifest_files(storage, &folder.key, manifest).await?,
         None => folder.files.iter().cloned().map(plain_file).collect(),

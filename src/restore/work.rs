@@ -15,6 +15,7 @@ use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCo
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::Storage;
+use crate::tasks::unless_canceled;
 
 /// The work of a restore job.
 pub struct RestoreWork {
@@ -48,27 +49,16 @@ impl RestoreWork {
         Ok(())
     }
 
-    async fn connect_and_ask(&self) -> Result<(Arc<dyn Destination>, ClusterFacts)> {
-        let destination = self.connect.destination(&self.config.destination).await?;
-        let facts = destination.facts().await?;
-        Ok((destination, facts))
-    }
-
     async fn execute(self, context: &JobContext) -> Result<()> {
-        let cancel = &context.cancel;
-        let plan = find(&self.storage, &self.config, context.clock.now(), cancel).await?;
-        self.known_manifests(context, &plan).await?;
-        let (destination, facts) = context.unless_canceled(self.connect_and_ask()).await?;
-        check_namespaces(&plan, &facts)?;
-        let namespaces: Vec<String> =
-            plan.namespaces.iter().map(|namespace| namespace.destination.clone()).collect();
-        context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
+        let (plan, destination) = unless_canceled(&context.cancel, self.prepare(context)).await?;
         for warning in &plan.warnings {
             context.warn("plan", warning.clone());
         }
         context.progress.set_total(plan.namespaces.iter().map(super::plan::NamespaceRestore::records).sum());
+        let share = |whole: u32| (whole as usize / plan.namespaces.len().max(1)).max(1);
         let restore = Restore {
-            parallel: (self.config.policy.parallel as usize / plan.namespaces.len().max(1)).max(1),
+            parallel: share(self.config.policy.parallel),
+            batches_max: share(self.config.policy.batches_max),
             config: self.config,
             context: context.clone(),
             storage: self.storage,
@@ -78,6 +68,19 @@ impl RestoreWork {
         };
         let done = join_all(plan.namespaces.iter().map(|namespace| restore.namespace(namespace))).await;
         report(context, &plan, done)
+    }
+
+    /// Everything before the destination is looked at for records: nothing is written here.
+    async fn prepare(&self, context: &JobContext) -> Result<(RestorePlan, Arc<dyn Destination>)> {
+        let plan = find(&self.storage, &self.config, context.clock.now(), &context.cancel).await?;
+        self.known_manifests(context, &plan).await?;
+        let destination = self.connect.destination(&self.config.destination).await?;
+        let facts = destination.facts().await?;
+        check_namespaces(&plan, &facts)?;
+        let namespaces: Vec<String> =
+            plan.namespaces.iter().map(|namespace| namespace.destination.clone()).collect();
+        context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
+        Ok((plan, destination))
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{RoutineSchedule, Scheduler, WakeReport};
+use super::{RoutineSchedule, Scheduler, WakeReport, one_slot};
 use crate::clock::{ManualClock, SharedClock};
 use crate::jobs::{Jobs, RoutineJob};
-use crate::model::ledger::CatchUp;
+use crate::model::ledger::{CatchUp, SlotKey};
 use crate::model::{BackupType, JobStatus, Schedule, UnixMillis};
 use crate::store::{JobEnd, JobFilter, JobRow, SlotState, Store, Trigger};
 
@@ -120,6 +120,8 @@ async fn each_slot_fires_once_over_wakes_and_restarts() {
     let expected: BTreeMap<i64, usize> = (1..=10).map(|minute| (minute * 60, 1)).collect();
     assert_eq!(bench.fired("r", Full).await, expected);
     assert!(bench.rows().await.iter().all(|row| row.status == Succeeded));
+    let schedules = bench.jobs.store().schedules().await.unwrap();
+    assert_eq!(schedules[0].mark, Some(START.plus_ms(10 * MINUTE)), "the mark is in the store");
 }
 
 /// rules.md 1.3: thirty days without a process.
@@ -190,6 +192,36 @@ async fn a_clock_set_back_fires_nothing_twice_or_frees_what_lies_ahead() {
     assert_eq!(bench.fired("r", Full).await, expected);
     let slots = bench.jobs.store().slots("r", Full, 100).await.unwrap();
     assert_eq!(slots.iter().filter(|slot| slot.state == SlotState::Void).count(), 5);
+}
+
+/// What fired before the clock was set back, and is not void, is neither missed nor caught up afterwards.
+#[tokio::test]
+async fn a_downtime_after_a_clock_set_back_misses_only_what_is_free() {
+    let bench = Bench::new(vec![routine("r", EVERY_MINUTE)]).await;
+    for minute in 1..=20 {
+        bench.wake_at(minute * MINUTE).await;
+    }
+    bench.wake_at(10 * MINUTE).await;
+    let bench = bench.restarted().await;
+    bench.wake_at(17 * MINUTE + 30_000).await;
+    let slots = bench.jobs.store().slots("r", Full, 100).await.unwrap();
+    let missed: Vec<_> = slots.iter().filter(|slot| slot.state == SlotState::Missed).collect();
+    assert_eq!(missed.len(), 1);
+    assert_eq!((missed[0].count, missed[0].fire_s), (1, START.secs() + 16 * 60));
+    assert_eq!(bench.fired("r", Full).await.into_keys().max(), Some(17 * 60));
+}
+
+/// The unique key has the last word, whatever the ledger was told.
+#[tokio::test]
+async fn a_slot_whose_key_is_taken_makes_no_job() {
+    let bench = Bench::new(vec![routine("r", EVERY_MINUTE)]).await;
+    bench.wake().await;
+    let mut tx = bench.jobs.store().write().await.unwrap();
+    let key = SlotKey { routine: "r".to_owned(), backup_type: Full, slot: START.plus_ms(MINUTE) };
+    assert!(tx.insert_slots(&[one_slot(key)]).await.unwrap()[0].is_some());
+    tx.commit().await.unwrap();
+    assert!(bench.wake_at(MINUTE).await.admitted.is_empty());
+    assert_eq!(bench.wake_at(2 * MINUTE).await.admitted.len(), 1);
 }
 
 #[tokio::test]

@@ -190,6 +190,23 @@ impl Store {
             .await?)
     }
 
+    /// Whether a later attempt has used the folder of this one, as on local disks (rules.md 3.9): what is in it now
+    /// is the later one's.
+    pub async fn folder_was_reused(&self, attempt: &AttemptRow) -> Result<bool> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM attempts WHERE folder = ? AND storage = ? AND namespace = ? \
+             AND (job_id > ? OR (job_id = ? AND attempt > ?)))",
+        )
+        .bind(&attempt.start.folder)
+        .bind(&attempt.start.storage)
+        .bind(&attempt.start.namespace)
+        .bind(attempt.job_id)
+        .bind(attempt.job_id)
+        .bind(attempt.attempt)
+        .fetch_one(self.reader())
+        .await?)
+    }
+
     /// The attempts of ended jobs that storage has not settled yet (rules.md 6.1).
     pub async fn unsettled_attempts(&self) -> Result<Vec<AttemptRow>> {
         Ok(sqlx::query_as(

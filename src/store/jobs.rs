@@ -10,6 +10,7 @@ use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 use super::words::{at, at_or_none, json, word, word_or_none};
 use super::{Document, SlotId, Tx};
 use crate::error::{Error, Result};
+use crate::model::ledger::CLOCK_TOLERANCE_MS;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
 /// The number of a job: short, ordered, unique over all stores of an instance (rules.md 2.7).
@@ -186,9 +187,9 @@ pub struct JobInsert {
     pub routine: Option<String>,
     /// What made it.
     pub trigger: Trigger,
-    /// `scheduled`, `queued`, `skipped` or `missed`.
+    /// `scheduled`, `queued`, `skipped`, `missed`, or `failed` for a refused restore.
     pub status: JobStatus,
-    /// Stable code and sentence of a refusal.
+    /// Stable code and sentence of a refusal; also those of the error where the status is `failed`.
     pub reason: Option<(&'static str, String)>,
     /// The slot it is an attempt of.
     pub slot_id: Option<SlotId>,
@@ -241,7 +242,7 @@ impl JobEnd {
     }
 }
 
-/// SQLite binds at most 32,766 values in one statement; a job row has 20.
+/// SQLite binds at most 32,766 values in one statement; a job row has 23.
 const ROWS_PER_INSERT: usize = 1000;
 
 impl Tx {
@@ -261,11 +262,12 @@ impl Tx {
             let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO jobs (id, kind, type, routine, trigger, status, reason_code, reason, slot_id, cluster, \
                  storage, concurrent, namespaces, admitted_ms, due_ms, queued_ms, finished_ms, config, request, \
-                 requested_by, created_ms) ",
+                 requested_by, created_ms, error_code, error) ",
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
-                let (code, reason) =
-                    job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str())).unzip();
+                let why = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str()));
+                let (code, reason) = why.unzip();
+                let (error_code, error) = why.filter(|_| job.status == JobStatus::Failed).unzip();
                 row.push_bind(id)
                     .push_bind(job.kind.as_str())
                     .push_bind(job.backup_type.map(BackupType::as_str))
@@ -286,7 +288,9 @@ impl Tx {
                     .push_bind(job.config.as_ref().map(Document::as_str))
                     .push_bind(job.request.as_ref().map(Document::as_str))
                     .push_bind(&job.requested_by)
-                    .push_bind(job.created.map(|created| created.0));
+                    .push_bind(job.created.map(|created| created.0))
+                    .push_bind(error_code)
+                    .push_bind(error);
             });
             insert.build().persistent(false).execute(&mut *self.0).await?;
         }
@@ -412,12 +416,14 @@ impl Tx {
         Ok(())
     }
 
-    /// The latest `created` of any run of the routine (rules.md 3.1).
-    pub async fn latest_created(&mut self, routine: &str) -> Result<Option<UnixMillis>> {
+    /// The latest `created` of any run of the routine that is not in the future: those are void, and no floor
+    /// (rules.md 3.1).
+    pub async fn latest_created(&mut self, routine: &str, now: UnixMillis) -> Result<Option<UnixMillis>> {
         let latest: Option<i64> = sqlx::query_scalar(
-            "SELECT max(created_ms) FROM jobs WHERE routine = ? AND created_ms IS NOT NULL",
+            "SELECT max(created_ms) FROM jobs WHERE routine = ? AND created_ms IS NOT NULL AND created_ms <= ?",
         )
         .bind(routine)
+        .bind(now.plus_ms(CLOCK_TOLERANCE_MS).0)
         .fetch_one(&mut *self.0)
         .await?;
         Ok(latest.map(UnixMillis))

@@ -122,9 +122,13 @@ async fn a_damaged_store_is_refused_and_left_as_it_is() {
     store.close().await.unwrap();
     let path = dir.path().join("holdfast.db");
     let whole = std::fs::read(&path).unwrap();
-    let mut damaged = whole.clone();
-    damaged[8192..20_480].fill(0x5a);
-    for bytes in [damaged, vec![0x5a; 4096]] {
+    // A page of rows, which nothing but a check reads at the start; the schema; everything.
+    let damage = |from: usize| {
+        let mut damaged = whole.clone();
+        damaged[from..from + 4096].fill(0x5a);
+        damaged
+    };
+    for bytes in [damage(whole.len() - 4096), damage(4096), vec![0x5a; 4096]] {
         std::fs::write(&path, &bytes).unwrap();
         let refused = Store::open(dir.path(), &clock()).await.unwrap_err();
         assert_eq!(refused.code(), "store-corrupt");
@@ -228,6 +232,9 @@ async fn a_stale_generation_matches_no_row() {
     tx.set_progress(row.generation, &done(5)).await.unwrap();
     tx.set_progress(row.generation, &done(3)).await.unwrap();
     tx.set_progress(row.generation - 1, &done(7)).await.unwrap();
+    let taken_over = super::JobRow { generation: row.generation - 1, ..row.clone() };
+    let late = tx.end_job(&taken_over, &JobEnd::plain(JobStatus::Failed), NOW).await;
+    assert_eq!(late.unwrap_err().code(), "stale-generation");
     tx.end_job(&row, &JobEnd::plain(JobStatus::Succeeded), NOW).await.unwrap();
     tx.set_progress(row.generation, &done(8)).await.unwrap();
     for late in [tx.hold(id, row.generation).await, tx.hold(id, row.generation + 1).await] {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use holdfast::aerospike::RetryPolicy;
+use holdfast::asb::{DataType, IndexDef, IndexType};
 use holdfast::engine::aerospike::snapshot::Snapshot;
 use holdfast::engine::{
-    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadReport, Source, Watch,
+    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters, Source,
+    Watch,
 };
 use holdfast::error::Result;
 use holdfast::model::partitions::PartitionSet;
@@ -63,6 +65,7 @@ fn write_all(files: Vec<FileToRead>) -> MemberWrite {
         max_async_batches: 8,
         retry: RetryPolicy::WRITE,
         socket_timeout_ms: 10_000,
+        total_timeout_ms: 0,
     }
 }
 
@@ -106,7 +109,8 @@ impl Bench {
         let mut write = write_all(files);
         change(&mut write);
         let (storage, cancel) = (Arc::clone(&self.storage), CancellationToken::new());
-        self.node.engine().write(&write, storage, None, Arc::new(NoWatch), &cancel).await
+        let counters = SharedCounters::default();
+        self.node.engine().write(&write, storage, None, Arc::new(NoWatch), &counters, &cancel).await
     }
 
     async fn snapshot(&self, namespace: &str) -> Snapshot {
@@ -238,4 +242,63 @@ async fn a_damaged_file_stops_the_restore_and_is_named() {
     }
     bench.storage.delete(&key).await.unwrap();
     assert!(bench.restore(&report, |_| {}).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_restore_had_written_is_counted() {
+    let bench = Bench::start().await;
+    bench.write(&(0..3000).map(|key| mixed("customers", key, 1)).collect::<Vec<_>>()).await;
+    let report = bench.back_up(&NamespaceRead { parallel_write: 1, file_limit_bytes: 0, ..read_all() }).await;
+    let report = report.unwrap();
+    let file = report.files.iter().find(|file| file.records == 3000).unwrap();
+    let key = format!("b/{}", file.name);
+    let mut bytes = bench.storage.get(&key, 64 << 20).await.unwrap().unwrap().to_vec();
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    bench.storage.put(&key, bytes.into()).await.unwrap();
+    let counters = SharedCounters::default();
+    let files = vec![FileToRead {
+        key,
+        size: file.hashes.size,
+        root: Some(file.hashes.root),
+        blocks: Arc::new(file.hashes.blocks.clone()),
+    }];
+    // One batch in hand and one waiting: the reader meets the damage long after the first was written.
+    let write = MemberWrite { max_async_batches: 1, ..write_all(files) };
+    let (storage, cancel) = (Arc::clone(&bench.storage), CancellationToken::new());
+    let engine = bench.node.engine();
+    let ended = engine.write(&write, storage, None, Arc::new(NoWatch), &counters, &cancel).await;
+    assert_eq!(ended.unwrap_err().code(), "file-damaged");
+    let counted = counters.get();
+    assert!(counted.inserted_records > 1000, "{counted:?}");
+    let in_target = bench.snapshot(TARGET).await.0.len() as u64;
+    assert!(counted.inserted_records <= in_target, "{counted:?} of {in_target}");
+    assert!(in_target <= counted.inserted_records + counted.errors_in_doubt, "{counted:?} of {in_target}");
+}
+
+/// rules.md 4.9
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_created_once_and_replaced_only_when_asked() {
+    let bench = Bench::start().await;
+    let engine = bench.node.engine();
+    let cancel = CancellationToken::new();
+    let index = IndexDef {
+        namespace: TARGET.into(),
+        set: b"customers".to_vec(),
+        name: b"by-age".to_vec(),
+        index_type: IndexType::Bin,
+        bin: b"age".to_vec(),
+        data_type: DataType::Numeric,
+        context: None,
+        expression: None,
+    };
+    let other = IndexDef { data_type: DataType::String, ..index.clone() };
+    let (first, second) = (std::slice::from_ref(&index), std::slice::from_ref(&other));
+    assert_eq!(engine.create_indexes(first, false, &cancel).await.unwrap(), 1);
+    assert_eq!(engine.create_indexes(first, true, &cancel).await.unwrap(), 0);
+    assert_eq!(engine.create_indexes(second, false, &cancel).await.unwrap_err().code(), "index-differs");
+    assert_eq!(engine.create_indexes(second, true, &cancel).await.unwrap(), 1);
+    assert_eq!(bench.node.cluster.list_indexes(TARGET).await.unwrap().indexes, [other]);
+    cancel.cancel();
+    assert_eq!(engine.create_indexes(first, true, &cancel).await.unwrap_err().code(), "canceled");
 }

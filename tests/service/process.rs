@@ -7,8 +7,19 @@ use crate::helpers::one_routine;
 
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
 
+/// A process that does not outlive a test that fails.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts `holdfast serve` and gives its process, the address it serves, and the rest of its log.
-fn serve(dir: &tempfile::TempDir, yaml: &str) -> (Child, String, impl Iterator<Item = String> + use<>) {
+fn serve(dir: &tempfile::TempDir, yaml: &str) -> (Served, String, impl Iterator<Item = String> + use<>) {
     let config = dir.path().join("holdfast.yaml");
     std::fs::write(&config, yaml).unwrap();
     let mut child = Command::new(HOLDFAST)
@@ -23,10 +34,10 @@ fn serve(dir: &tempfile::TempDir, yaml: &str) -> (Child, String, impl Iterator<I
     let line = log.find(|line| line.contains("serving http")).expect("it says where it serves");
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();
     let address = event["fields"]["address"].as_str().unwrap().to_owned();
-    (child, address, log)
+    (Served(child), address, log)
 }
 
-fn signal(child: &Child, name: &str) {
+fn signal(Served(child): &Served, name: &str) {
     let done = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
     assert!(done.success());
 }
@@ -52,7 +63,7 @@ async fn sighup_reads_the_file_again_and_sigterm_ends_with_0() {
     assert_eq!(reqwest::get(&url).await.unwrap().status().as_u16(), 200);
 
     signal(&child, "TERM");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
 }
 
 #[test]

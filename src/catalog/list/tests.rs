@@ -1,6 +1,6 @@
 use super::*;
-use crate::config::TimestampFormat;
 use crate::catalog::testkit::{Backup, storage};
+use crate::config::TimestampFormat;
 use crate::storage::faulty::{Fault, Faulty, Op};
 
 const T: i64 = 1_700_000_000_000;

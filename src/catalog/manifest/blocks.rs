@@ -4,12 +4,14 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{Manifest, ManifestFile};
+use crate::asb;
 use crate::catalog::layout::BLOCKS;
 use crate::error::{Error, Result};
+use crate::model::hex;
 use crate::storage::{ObjectReader, ObjectWriter, Storage, join};
 
 /// What one hash covers.
-pub const BLOCK_BYTES: u64 = 4 * 1024 * 1024;
+pub const BLOCK_BYTES: u64 = asb::BLOCK_BYTES as u64;
 
 const HASH_BYTES: usize = 32;
 
@@ -20,7 +22,7 @@ pub const fn block_count(size_bytes: u64) -> u64 {
 
 /// A hash as the manifest prints it.
 pub fn hash_hex(hash: [u8; 32]) -> String {
-    blake3::Hash::from(hash).to_hex().to_string()
+    hex(&hash)
 }
 
 /// Writes `blocks.b3` while files are finished: the order of the calls must be the manifest's order of files.
@@ -83,7 +85,7 @@ impl BlocksReader {
         for _ in 0..block_count(file.size_bytes) {
             hashes.push(self.next_hash().await?);
         }
-        if file.root() != Some(*blake3::hash(hashes.as_flattened()).as_bytes()) {
+        if file.root() != Some(asb::root_of(&hashes)) {
             return Err(damaged(&self.folder, &format!("does not match the manifest for {:?}", file.name)));
         }
         Ok(hashes)

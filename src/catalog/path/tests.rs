@@ -101,6 +101,15 @@ async fn an_unfinished_backup_is_refused_unless_allowed() {
     }
 }
 
+/// rules.md 4.10: whatever lies before it in the order of keys.
+#[tokio::test]
+async fn any_file_of_a_routine_makes_it_an_unfinished_backup() {
+    let (_dir, storage) = storage().await;
+    put(&storage, "r/a.asb").await;
+    put(&storage, "r/incremental/1700000000000/data/ns/0_ns_1.asb").await;
+    assert_eq!(error(&storage, "r").await.code(), "backup-incomplete");
+}
+
 #[tokio::test]
 async fn a_plain_asbackup_directory_is_accepted_with_a_warning() {
     let (_dir, storage) = storage().await;

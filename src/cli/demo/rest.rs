@@ -1,5 +1,7 @@
 //! The REST calls of the demo: the same that its last lines print for curl.
 
+#![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
+
 use serde_json::Value;
 
 use crate::error::{Error, Result};

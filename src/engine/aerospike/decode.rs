@@ -8,9 +8,12 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::asb::{BlockHasher, Decoder, Decompressor, FileHeader, Item, StoredForm};
-use crate::engine::FileToRead;
+use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
 use crate::storage::{ObjectReader, Storage};
+use crate::tasks::unless_canceled;
+
+const DAMAGED: &str = "file-damaged";
 
 /// Where and how the items of files are read; all readers of one member share it.
 #[derive(Clone)]
@@ -21,62 +24,58 @@ pub struct FileSource {
     pub runtime: Handle,
     /// Ends a read, also one that waits for storage.
     pub cancel: CancellationToken,
+    /// Is told of the stored bytes as they are read.
+    pub watch: Option<Arc<dyn Watch>>,
 }
 
 impl FileSource {
     /// The header of a file. Blocks its thread.
+    ///
+    /// Errors: `file-damaged`; `canceled`; those of storage, untouched.
     pub fn header(&self, file: &FileToRead) -> Result<FileHeader> {
-        let reader = self.runtime.block_on(self.storage.open(&file.key))?;
-        let mut stored = Stored::new(reader, self);
-        let broken = |error: &dyn std::fmt::Display| damaged(file, &error.to_string());
-        let header = match stored.peek().map_err(|error| broken(&error))? {
-            StoredForm::Zstd => {
-                let text = Decompressor::new(&mut stored).map_err(|error| broken(&error))?;
-                Decoder::open(text).map_err(|error| broken(&error))?.header().clone()
-            }
-            _ => Decoder::open(&mut stored).map_err(|error| broken(&error))?.header().clone(),
-        };
-        stored.take_error().map_or(Ok(header), Err)
+        let mut stored = self.open(file)?;
+        let header = stored.header();
+        // What storage said comes first: the decoder knows only that the text went no further.
+        stored.take_error().map_or(Ok(()), Err)?;
+        header.map_err(|reason| damaged(file, &reason))
     }
 
     /// Hands every item of a file to `visit`; gives the stored bytes read. Blocks its thread.
     ///
-    /// Errors: `file-damaged` names the file and where it differs; those of `visit`, untouched.
+    /// Errors: `file-damaged` names the file and where it differs; `canceled`; those of storage and of `visit`,
+    /// untouched.
     pub fn read(&self, file: &FileToRead, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<u64> {
-        let reader = self.runtime.block_on(self.storage.open(&file.key))?;
-        if reader.size_bytes() != file.size {
-            return Err(damaged(
-                file,
-                &format!("it has {} bytes, {} were expected", reader.size_bytes(), file.size),
-            ));
+        let mut stored = self.open(file)?;
+        let size = stored.reader.size_bytes();
+        if size != file.size {
+            return Err(damaged(file, &format!("it has {size} bytes, {} were expected", file.size)));
         }
         if file.size == 0 {
             tracing::warn!(file = file.key, "an empty file is passed over");
             return Ok(0);
         }
-        let mut stored = Stored::new(reader, self);
-        let outcome = stored.peek().map_err(|error| storage_error(file, error)).and_then(|form| match form {
-            StoredForm::Zstd => {
-                let text = Decompressor::new(&mut stored).map_err(|error| storage_error(file, error))?;
-                visit_items(file, text, visit)
+        let outcome =
+            stored.peek().map_err(|error| storage_error(file, &error)).and_then(|form| match form {
+                StoredForm::Zstd => {
+                    let text = Decompressor::new(&mut stored).map_err(|error| storage_error(file, &error))?;
+                    visit_items(file, text, visit)
+                }
+                _ => visit_items(file, &mut stored, visit),
+            });
+        stored.take_error().map_or(Ok(()), Err)?;
+        match outcome {
+            Ok(()) => stored.read_to_end(file),
+            // Which block differs from its checksum says more than what the decoder stumbled over.
+            Err(error) if file.root.is_some() && error.code() == DAMAGED => {
+                stored.read_to_end(file).and(Err(error))
             }
-            _ => visit_items(file, &mut stored, visit),
-        });
-        let undecodable = outcome.as_ref().is_err_and(|error| error.code() == "file-damaged");
-        if stored.error.is_none() && undecodable && file.root.is_some() && !self.cancel.is_cancelled() {
-            // A checksum that differs says more than what the decoder stumbled over: read on to know it.
-            let _ = io::copy(&mut stored, &mut io::sink());
-            if stored.error.is_none() {
-                stored.verify(file)?;
-                return outcome.map(|()| 0);
-            }
+            Err(error) => Err(error),
         }
-        if let Some(error) = stored.take_error() {
-            return Err(error);
-        }
-        outcome?;
-        io::copy(&mut stored, &mut io::sink()).map_err(|error| storage_error(file, error))?;
-        stored.verify(file)
+    }
+
+    fn open(&self, file: &FileToRead) -> Result<Stored<'_>> {
+        let open = unless_canceled(&self.cancel, self.storage.open(&file.key));
+        Ok(Stored::new(self.runtime.block_on(open)?, self))
     }
 }
 
@@ -108,6 +107,17 @@ impl<'a> Stored<'a> {
         Self { reader, source, current: Bytes::new(), hasher: Some(BlockHasher::new()), read: 0, error: None }
     }
 
+    fn header(&mut self) -> std::result::Result<FileHeader, String> {
+        let header = match self.peek().map_err(|error| error.to_string())? {
+            StoredForm::Zstd => {
+                let text = Decompressor::new(self).map_err(|error| error.to_string())?;
+                Decoder::open(text).map(|decoder| decoder.header().clone())
+            }
+            _ => Decoder::open(self).map(|decoder| decoder.header().clone()),
+        };
+        header.map_err(|error| error.to_string())
+    }
+
     /// What the first bytes say of the file.
     fn peek(&mut self) -> io::Result<StoredForm> {
         self.fill()?;
@@ -119,16 +129,13 @@ impl<'a> Stored<'a> {
             return Ok(());
         }
         let (reader, cancel) = (&mut self.reader, &self.source.cancel);
-        let next = self.source.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => Err(Error::temporary("canceled", "the restore was canceled")),
-                next = reader.next() => next,
-            }
-        });
+        let next = self.source.runtime.block_on(unless_canceled(cancel, reader.next()));
         match next {
             Ok(Some(block)) => {
                 self.read += block.len() as u64;
+                if let Some(watch) = &self.source.watch {
+                    watch.done(0, block.len() as u64);
+                }
                 if let Some(hasher) = &mut self.hasher {
                     hasher.update(&block);
                 }
@@ -146,6 +153,14 @@ impl<'a> Stored<'a> {
 
     fn take_error(&mut self) -> Option<Error> {
         self.error.take()
+    }
+
+    /// Reads what is left and compares all of it; gives the bytes read.
+    fn read_to_end(mut self, file: &FileToRead) -> Result<u64> {
+        let copied = io::copy(&mut self, &mut io::sink());
+        self.take_error().map_or(Ok(()), Err)?;
+        copied.map_err(|error| storage_error(file, &error))?;
+        self.verify(file)
     }
 
     /// Compares what was read with what the manifest names; gives the bytes read.
@@ -187,10 +202,101 @@ fn differing_block(found: &[[u8; 32]], file: &FileToRead) -> String {
 }
 
 fn damaged(file: &FileToRead, what: &str) -> Error {
-    Error::permanent("file-damaged", format!("file {}: {what}", file.key))
+    Error::permanent(DAMAGED, format!("file {}: {what}", file.key))
         .hint("Restore from another backup, or from a copy of this one.")
 }
 
-fn storage_error(file: &FileToRead, error: io::Error) -> Error {
+fn storage_error(file: &FileToRead, error: &io::Error) -> Error {
     damaged(file, &error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::asb::{Encoder, Version};
+    use crate::storage::LocalStorage;
+    use crate::storage::faulty::{Fault, Faulty, Op};
+
+    struct Bench {
+        _dir: tempfile::TempDir,
+        storage: Arc<Faulty>,
+        source: FileSource,
+    }
+
+    async fn bench() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let local = LocalStorage::create(dir.path()).await.unwrap();
+        let storage = Arc::new(Faulty::new(Arc::new(local)));
+        let source = FileSource {
+            storage: Arc::clone(&storage) as _,
+            runtime: Handle::current(),
+            cancel: CancellationToken::new(),
+            watch: None,
+        };
+        Bench { _dir: dir, storage, source }
+    }
+
+    impl Bench {
+        async fn put(&self, bytes: &[u8], hashed: &[u8]) -> FileToRead {
+            self.storage.put("f.asb", Bytes::copy_from_slice(bytes)).await.unwrap();
+            let mut hasher = BlockHasher::new();
+            hasher.update(hashed);
+            let hashes = hasher.finish();
+            let (root, blocks) = (Some(hashes.root), Arc::new(hashes.blocks));
+            FileToRead { key: "f.asb".to_owned(), size: bytes.len() as u64, root, blocks }
+        }
+
+        async fn read(&self, file: &FileToRead) -> Result<u64> {
+            let (source, file) = (self.source.clone(), file.clone());
+            crate::tasks::blocking(move || source.read(&file, &mut |_| Ok(()))).await
+        }
+
+        async fn header(&self, file: &FileToRead) -> Result<FileHeader> {
+            let (source, file) = (self.source.clone(), file.clone());
+            crate::tasks::blocking(move || source.header(&file)).await
+        }
+    }
+
+    fn text() -> Vec<u8> {
+        let mut text = Vec::new();
+        Encoder::file_header(&mut text, b"ns", true, Version::V3_1);
+        text
+    }
+
+    #[tokio::test]
+    async fn the_damaged_block_is_named_before_what_the_decoder_stumbled_over() {
+        let bench = bench().await;
+        let good = text();
+        let mut bad = good.clone();
+        bad.extend_from_slice(b"nonsense");
+        let file = bench.put(&bad, &[good.as_slice(), b"not this"].concat()).await;
+        let error = bench.read(&file).await.unwrap_err();
+        assert_eq!(error.code(), DAMAGED);
+        assert!(error.to_string().contains("block 0"), "{error}");
+        // What was written is what is there: then only the decoder knows what is wrong with it.
+        let file = bench.put(&bad, &bad).await;
+        let error = bench.read(&file).await.unwrap_err();
+        assert!(error.code() == DAMAGED && !error.to_string().contains("checksum"), "{error}");
+        let file = bench.put(&good, &good).await;
+        assert_eq!(bench.read(&file).await.unwrap(), good.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn what_storage_says_and_a_cancel_are_not_damage() {
+        let bench = bench().await;
+        let good = text();
+        let file = bench.put(&good, &good).await;
+        assert_eq!(bench.header(&file).await.unwrap().namespace, b"ns");
+        for op in [Op::Open, Op::Next] {
+            bench.storage.fail(Fault::nth(op, 1));
+            assert!(bench.header(&file).await.unwrap_err().is_temporary());
+            bench.storage.fail(Fault::nth(op, 1));
+            assert!(bench.read(&file).await.unwrap_err().is_temporary());
+        }
+        bench.source.cancel.cancel();
+        assert_eq!(bench.header(&file).await.unwrap_err().code(), "canceled");
+        assert_eq!(bench.read(&file).await.unwrap_err().code(), "canceled");
+    }
 }

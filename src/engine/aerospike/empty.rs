@@ -27,7 +27,8 @@ pub async fn is_empty(
         ..ScanRequest::new(namespace)
     }));
     for request in requests {
-        match scan_partitions(cluster, &request, &PartitionSet::all(), vec![Box::new(StopAtFirst)], cancel).await
+        match scan_partitions(cluster, &request, &PartitionSet::all(), vec![Box::new(StopAtFirst)], cancel)
+            .await
         {
             Ok(_) => {}
             Err(error) if error.code() == FOUND => return Ok(false),

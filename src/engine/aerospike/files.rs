@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -12,9 +13,13 @@ use crate::asb::{self, BlockHasher, Compressor, Encoder, Version};
 use crate::engine::{Watch, WrittenFile};
 use crate::error::{Error, Result};
 use crate::storage::{ObjectWriter, Storage};
+use crate::tasks::unless_canceled;
 
 /// Stored bytes are handed to storage in pieces of at least this size.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// What a canceled backup waits for storage to end a file (rules.md 2.8: a canceled job ends within 8 s).
+const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Whole encoded records on their way to a file.
 #[derive(Debug)]
@@ -89,7 +94,7 @@ impl Folder {
         let mut file = self.open(name, true, version).await?;
         file.append(text)?;
         file.flush().await?;
-        file.close().await
+        file.finish().await
     }
 
     /// Writes the blocks of one channel into files, one after the other, until the channel closes.
@@ -106,26 +111,20 @@ impl Folder {
         let mut files = Vec::new();
         let mut open: Option<OpenFile> = None;
         while let Some(block) = blocks.blocking_recv() {
-            let mut file = match open.take() {
-                Some(file) => file,
-                None => {
-                    let name = asb::data_file_name(writer, &self.namespace, self.next_number());
-                    runtime.block_on(self.open(name, false, Version::V3_1))?
-                }
+            let mut file = if let Some(file) = open.take() {
+                file
+            } else {
+                let name = asb::data_file_name(writer, &self.namespace, self.next_number());
+                runtime.block_on(unless_canceled(cancel, self.open(name, false, Version::V3_1)))?
             };
             let before = file.stored;
-            let written = if cancel.is_cancelled() {
-                Err(Error::temporary("canceled", "the backup was canceled"))
-            } else {
-                file.write_block(&block, runtime)
-            };
-            if let Err(error) = written {
+            if let Err(error) = file.write_block(&block, cancel, runtime) {
                 runtime.block_on(file.abort());
                 return Err(error);
             }
             watch.done(block.records, file.stored - before);
             if self.file_limit_bytes > 0 && file.stored >= self.file_limit_bytes {
-                files.push(runtime.block_on(file.close())?);
+                files.push(runtime.block_on(file.close(cancel))?);
             } else {
                 open = Some(file);
             }
@@ -133,9 +132,9 @@ impl Folder {
         if let Some(file) = open {
             if cancel.is_cancelled() {
                 runtime.block_on(file.abort());
-                return Err(Error::temporary("canceled", "the backup was canceled"));
+                return Err(canceled());
             }
-            files.push(runtime.block_on(file.close())?);
+            files.push(runtime.block_on(file.close(cancel))?);
         }
         Ok(files)
     }
@@ -155,11 +154,14 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn write_block(&mut self, block: &Block, runtime: &Handle) -> Result<()> {
+    fn write_block(&mut self, block: &Block, cancel: &CancellationToken, runtime: &Handle) -> Result<()> {
+        if cancel.is_cancelled() {
+            return Err(canceled());
+        }
         self.append(&block.bytes)?;
         self.records += block.records;
         if self.pending.len() >= PIECE_BYTES {
-            runtime.block_on(self.flush())?;
+            runtime.block_on(unless_canceled(cancel, self.flush()))?;
         }
         Ok(())
     }
@@ -185,12 +187,25 @@ impl OpenFile {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let next = Vec::with_capacity(self.pending.capacity());
+        // Not the old one's capacity: after one huge record it would stay huge.
+        let next = Vec::with_capacity(PIECE_BYTES * 2);
         let piece = std::mem::replace(&mut self.pending, next);
         self.object.write(Bytes::from(piece)).await
     }
 
-    async fn close(mut self) -> Result<WrittenFile> {
+    /// Once canceled it still gets `GIVE_UP_AFTER`: a file that lands after its folder was removed would stay.
+    async fn close(self, cancel: &CancellationToken) -> Result<WrittenFile> {
+        let too_late = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(GIVE_UP_AFTER).await;
+        };
+        tokio::select! {
+            closed = self.finish() => closed,
+            () = too_late => Err(canceled()),
+        }
+    }
+
+    async fn finish(mut self) -> Result<WrittenFile> {
         if let Some(compressor) = self.compressor.take() {
             let before = self.pending.len();
             compressor.finish(&mut self.pending).map_err(compression)?;
@@ -209,10 +224,17 @@ impl OpenFile {
     }
 
     async fn abort(self) {
-        if let Err(error) = self.object.abort().await {
-            tracing::warn!(file = self.name, error = error.report(), "could not discard an unfinished file");
-        }
+        let problem = match tokio::time::timeout(GIVE_UP_AFTER, self.object.abort()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.report(),
+            Err(_) => "storage did not answer".to_owned(),
+        };
+        tracing::warn!(file = self.name, problem, "could not discard an unfinished file");
     }
+}
+
+fn canceled() -> Error {
+    Error::temporary("canceled", "the backup was canceled")
 }
 
 fn compression(error: std::io::Error) -> Error {

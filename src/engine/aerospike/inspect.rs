@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::decode::FileSource;
+use super::threads;
 use crate::asb::Item;
 use crate::engine::FileToRead;
 use crate::error::{Error, Result};
@@ -15,8 +16,9 @@ use crate::tasks;
 /// Reads a file to its end: sizes, checksums and every item; gives the number of records.
 pub async fn check(storage: &Arc<dyn Storage>, file: &FileToRead, cancel: &CancellationToken) -> Result<u64> {
     let source = source(storage, cancel);
-    let file = file.clone();
+    let (file, seat) = (file.clone(), threads::seat(cancel).await?);
     tasks::blocking(move || {
+        let _seat = seat;
         let mut records = 0;
         source.read(&file, &mut |item| {
             if matches!(item, Item::Record(_)) {
@@ -38,8 +40,9 @@ pub async fn namespace_of(
     cancel: &CancellationToken,
 ) -> Result<String> {
     let source = source(storage, cancel);
-    let file = file.clone();
+    let (file, seat) = (file.clone(), threads::seat(cancel).await?);
     tasks::blocking(move || {
+        let _seat = seat;
         let namespace = source.header(&file)?.namespace;
         match String::from_utf8(namespace) {
             Ok(namespace) if !namespace.is_empty() => Ok(namespace),
@@ -51,5 +54,10 @@ pub async fn namespace_of(
 }
 
 fn source(storage: &Arc<dyn Storage>, cancel: &CancellationToken) -> FileSource {
-    FileSource { storage: Arc::clone(storage), runtime: Handle::current(), cancel: cancel.clone() }
+    FileSource {
+        storage: Arc::clone(storage),
+        runtime: Handle::current(),
+        cancel: cancel.clone(),
+        watch: None,
+    }
 }

@@ -9,13 +9,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Block, Folder};
+use super::threads;
 use crate::aerospike::{Cluster, RecordView, ScanRequest, ScanSink, filter, scan_partitions};
-use crate::asb::{EncodeError, Encoder, Version};
+use crate::asb::{EncodeError, Encoder, RecordHead, Version};
 use crate::engine::{NamespaceRead, ReadReport, Watch, WrittenFile};
 use crate::error::{Error, Result};
-use crate::model::UnixMillis;
+use crate::model::{UnixMillis, hex};
 use crate::storage::Storage;
-use crate::tasks::Scope;
+use crate::tasks::{Scope, unless_canceled};
 
 /// The set in which the server keeps its monitors of multi-record transactions; never backed up (rules.md 3.13).
 const TRANSACTION_MONITORS: &[u8] = b"<ERO~MRT";
@@ -38,7 +39,7 @@ pub async fn read_namespace(
     let folder =
         Arc::new(Folder::new(storage, folder, &read.namespace, read.file_limit_bytes, read.zstd_level));
     let mut report = ReadReport::default();
-    write_metadata(cluster, read, &folder, &mut report).await?;
+    unless_canceled(cancel, write_metadata(cluster, read, &folder, &mut report)).await?;
     if !read.no_records {
         read_records(cluster, read, &folder, watch, cancel, &mut report).await?;
     }
@@ -69,7 +70,8 @@ async fn write_metadata(
             if definition.expression.is_some() {
                 version = Version::V3_2;
             }
-            Encoder::index(&mut text, &definition).map_err(|error| not_encodable(&definition.name, &error))?;
+            Encoder::index(&mut text, &definition)
+                .map_err(|error| not_encodable(&definition.name, &error))?;
             report.indexes += 1;
         }
     }
@@ -89,19 +91,21 @@ async fn read_records(
     report: &mut ReadReport,
 ) -> Result<()> {
     let scans = read.parallel.clamp(1, read.partitions.len().max(1));
-    let writers = read.parallel_write.clamp(1, scans);
+    let seats = threads::seats(read.parallel_write.clamp(1, scans), cancel).await?;
+    let writers = seats.len();
     let unsupported = Arc::new(AtomicU64::new(0));
     let (written, mut collected) = mpsc::channel::<Vec<WrittenFile>>(writers);
     let mut scope = Scope::new(cancel);
     let stop = scope.token().clone();
     let mut channels = Vec::with_capacity(writers);
-    for writer in 0..writers {
+    for (writer, seat) in seats.into_iter().enumerate() {
         let (blocks, incoming) = mpsc::channel::<Block>(BLOCKS_WAITING);
         channels.push(blocks);
         let (folder, watch, stop, written) =
             (Arc::clone(folder), Arc::clone(&watch), stop.clone(), written.clone());
         let runtime = Handle::current();
         scope.spawn_blocking("file-writer", move || {
+            let _seat = seat;
             let files = folder.write_blocks(writer, incoming, watch.as_ref(), &stop, &runtime)?;
             // The receiver is gone only when the whole read has failed already.
             let _ = written.blocking_send(files);
@@ -195,7 +199,8 @@ impl EncodeSink {
         if self.out.is_empty() {
             return Ok(());
         }
-        let next = Vec::with_capacity(self.out.capacity());
+        // Not the old one's capacity: after one huge record it would stay huge.
+        let next = Vec::with_capacity(BLOCK_BYTES * 2);
         let block = Block {
             bytes: std::mem::replace(&mut self.out, next),
             records: std::mem::take(&mut self.records),
@@ -214,7 +219,7 @@ impl ScanSink for EncodeSink {
         }
         match self.encoder.record(&mut self.out, &head, record.bins()) {
             Ok(()) => self.records += 1,
-            Err(EncodeError::Unsupported { .. }) if self.skip_unsupported => {
+            Err(error) if self.skip_unsupported && is_unsupported(&error) => {
                 self.unsupported.fetch_add(1, Ordering::SeqCst);
             }
             Err(error) => return Err(cannot_encode(&head, &error)),
@@ -237,15 +242,46 @@ fn not_encodable(name: &[u8], error: &EncodeError) -> Error {
         .hint("Set no-indexes or no-udfs in the policy to leave them out.")
 }
 
-fn cannot_encode(head: &crate::asb::RecordHead<'_>, error: &EncodeError) -> Error {
-    use std::fmt::Write as _;
-    let digest = head.digest.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    let text = format!("record {digest} of set \"{}\": {error}", String::from_utf8_lossy(head.set));
-    Error::permanent("unsupported-record", text).hint(
+/// Whether the format has no place for it (rules.md 3.13); anything else would be damage or a defect.
+fn is_unsupported(error: &EncodeError) -> bool {
+    matches!(error, EncodeError::Unsupported { .. } | EncodeError::UnsupportedKey { .. })
+}
+
+fn cannot_encode(head: &RecordHead<'_>, error: &EncodeError) -> Error {
+    let text =
+        format!("record {} of set \"{}\": {error}", hex(head.digest), String::from_utf8_lossy(head.set));
+    let failed = Error::permanent("unsupported-record", text);
+    if !is_unsupported(error) {
+        return failed.hint("See the record on the server; exclude its set to back up the rest.");
+    }
+    failed.hint(
         "The backup format cannot hold it: set unsupported-records: skip-and-count in the policy to leave such \
          records out, or exclude their set.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EncodeError, RecordHead, cannot_encode, is_unsupported};
+
+    /// rules.md 3.13: the option is recommended only where it helps.
+    #[test]
+    fn a_key_that_the_format_cannot_hold_may_be_skipped_and_damage_may_not() {
+        let head = RecordHead {
+            namespace: b"ns",
+            set: b"s",
+            digest: &[0xAB; 20],
+            key: None,
+            generation: 1,
+            void_time: 0,
+            bin_count: 0,
+        };
+        let bad = EncodeError::BadKey { kind: 1, reason: "short" };
+        for (error, skipped) in [(EncodeError::UnsupportedKey { kind: 20 }, true), (bad, false)] {
+            assert_eq!(is_unsupported(&error), skipped);
+            let error = cannot_encode(&head, &error);
+            assert_eq!(error.hint_text().unwrap().contains("skip-and-count"), skipped);
+            assert!(error.to_string().contains(&"ab".repeat(20)), "{error}");
+        }
+    }
 }

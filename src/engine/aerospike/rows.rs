@@ -1,6 +1,6 @@
 //! Records of a file that wait to be written together.
 
-use super::write::DestinationTime;
+use super::time::DestinationTime;
 use crate::aerospike::{Exists, WriteBatch, WritePolicy};
 use crate::asb::Record;
 use crate::asb::particle::NULL;
@@ -15,7 +15,7 @@ const NEVER: u32 = u32::MAX;
 pub(super) struct Rows {
     batch: WriteBatch,
     digests: Vec<[u8; 20]>,
-    hiding: Vec<[u8; 20]>,
+    hiding: Vec<([u8; 20], NotWritten)>,
     counters: RestoreCounters,
     time: DestinationTime,
     extra_ttl_s: u32,
@@ -28,10 +28,19 @@ pub(super) struct Collected {
     pub batch: WriteBatch,
     /// The digest of each row.
     pub digests: Vec<[u8; 20]>,
-    /// Digests whose version here is not written but hides older ones.
-    pub hiding: Vec<[u8; 20]>,
-    /// What was read, expired and skipped.
+    /// Digests whose version here is not written but hides older ones; in no counter but `read_records` yet.
+    pub hiding: Vec<([u8; 20], NotWritten)>,
+    /// What was read, and skipped because it is not wanted.
     pub counters: RestoreCounters,
+}
+
+/// Why a version that is wanted is not written; it hides older ones (rules.md 4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotWritten {
+    /// Its life is over.
+    Expired,
+    /// It has no bin with a value.
+    Empty,
 }
 
 impl Rows {
@@ -53,7 +62,7 @@ impl Rows {
         }
     }
 
-    /// Adds a record, or counts why it is not written: skipped before expired, as the official library does.
+    /// Adds a record, or keeps why it is not written.
     pub(super) fn push(&mut self, write: &MemberWrite, record: &Record<'_>) -> Result<()> {
         let head = record.head();
         self.counters.read_records += 1;
@@ -68,20 +77,17 @@ impl Rows {
             )
             .hint("Name the namespace that the backup was made of as the source of policy.namespace."));
         }
-        let wanted = write.sets.is_empty() || write.sets.iter().any(|set| set.as_bytes() == head.set);
-        // Nothing but nulls is nothing to write: the server refuses such a write (wire.md 9).
-        let has_value = record.bins().any(|bin| bin.particle.kind != NULL);
-        if !wanted || !has_value {
+        if !wanted(write, record) {
             self.counters.skipped_records += 1;
             return Ok(());
         }
-        let Some(ttl_s) = self.remaining_life(head.void_time) else {
-            self.counters.expired_records += 1;
-            self.hiding.push(*head.digest);
-            return Ok(());
-        };
-        self.batch.push(&head, record.bins(), ttl_s)?;
-        self.digests.push(*head.digest);
+        match self.fate(record) {
+            Ok(ttl_s) => {
+                self.batch.push(&head, record.bins(), ttl_s)?;
+                self.digests.push(*head.digest);
+            }
+            Err(why) => self.hiding.push((*head.digest, why)),
+        }
         Ok(())
     }
 
@@ -92,11 +98,21 @@ impl Rows {
     }
 
     /// Notes a record whose version hides older ones, without keeping it.
-    pub(super) fn note_hidden(&mut self, record: &Record<'_>) {
-        let head = record.head();
-        if head.bin_count > 0 && self.remaining_life(head.void_time).is_none() {
-            self.hiding.push(*head.digest);
+    pub(super) fn note_hidden(&mut self, write: &MemberWrite, record: &Record<'_>) {
+        if wanted(write, record)
+            && let Err(why) = self.fate(record)
+        {
+            self.hiding.push((*record.head().digest, why));
         }
+    }
+
+    /// The life to write, or why nothing is written: skipped before expired, as the official library does.
+    fn fate(&self, record: &Record<'_>) -> std::result::Result<u32, NotWritten> {
+        // Nothing but nulls is nothing to write: the server refuses such a write (wire.md 9).
+        if !record.bins().any(|bin| bin.particle.kind != NULL) {
+            return Err(NotWritten::Empty);
+        }
+        self.remaining_life(record.head().void_time).ok_or(NotWritten::Expired)
     }
 
     /// Digests noted and not taken yet.
@@ -106,7 +122,7 @@ impl Rows {
 
     /// Takes the digests noted.
     pub(super) fn take_hiding(&mut self) -> Vec<[u8; 20]> {
-        std::mem::take(&mut self.hiding)
+        self.hiding.drain(..).map(|(digest, _)| digest).collect()
     }
 
     /// Whether it is time to write.
@@ -132,4 +148,8 @@ impl Rows {
         // NEVER and its neighbours have a meaning of their own on the wire.
         u32::try_from(left).ok().filter(|left| *left > 0).map(|left| left.min(NEVER - 3))
     }
+}
+
+fn wanted(write: &MemberWrite, record: &Record<'_>) -> bool {
+    write.sets.is_empty() || write.sets.iter().any(|set| set.as_bytes() == record.head().set)
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aerospike::{Cluster, RecordView, ScanRequest, ScanSink, scan_partitions};
 use crate::error::{Error, Result};
+use crate::model::hex;
 use crate::model::partitions::PartitionSet;
 
 /// What is compared of a record.
@@ -84,14 +85,6 @@ fn difference(a: &Seen, b: &Seen, void_tolerance_s: u32) -> Option<String> {
     a.bins.iter().find_map(|(name, value)| {
         (b.bins.get(name) != Some(value))
             .then(|| format!("another value in bin \"{}\"", String::from_utf8_lossy(name)))
-    })
-}
-
-fn hex(digest: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }
 

@@ -3,21 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::decode::FileSource;
-use super::rows::{Collected, Rows};
+use super::rows::{Collected, NotWritten, Rows};
+use super::threads;
+use super::time::DestinationTime;
 use crate::aerospike::{BatchWriter, Cluster, ResultCode, RowOutcome, RowResult};
 use crate::asb::{IndexDef, Item, UdfDef};
-use crate::clock::SharedClock;
-use crate::engine::{FileToRead, MemberReport, MemberWrite, RestoreCounters, Watch};
+use crate::engine::{FileToRead, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
+use crate::model::hex;
 use crate::storage::Storage;
 use crate::store::DigestTable;
-use crate::tasks::Scope;
+use crate::tasks::{Scope, unless_canceled};
+
+/// Registering a module waits until every node has it; a cluster that takes longer than this has a problem.
+const UDF_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Fewer readers than this get batches as if there were so many, to keep the nodes busy.
+const READERS_MIN: usize = 4;
 
 /// What all tasks of one member share.
 struct Member {
@@ -25,14 +34,15 @@ struct Member {
     digests: Option<Arc<DigestTable>>,
     watch: Arc<dyn Watch>,
     next_file: AtomicUsize,
+    counters: SharedCounters,
     tally: Mutex<Tally>,
 }
 
 #[derive(Default)]
 struct Tally {
-    counters: RestoreCounters,
     indexes: Vec<IndexDef>,
     udfs: Vec<UdfDef>,
+    warnings: Vec<String>,
     /// Refused rows by result code, each with a digest as a sample.
     refused: BTreeMap<String, (u64, String)>,
 }
@@ -40,40 +50,45 @@ struct Tally {
 /// Writes the files of one member and waits until every write is settled.
 pub async fn write_member(
     cluster: &Cluster,
-    clock: &SharedClock,
     write: &MemberWrite,
     storage: Arc<dyn Storage>,
     digests: Option<Arc<DigestTable>>,
     watch: Arc<dyn Watch>,
+    counters: &SharedCounters,
     cancel: &CancellationToken,
 ) -> Result<MemberReport> {
-    let readers = write.parallel.clamp(1, write.files.len().max(1));
-    let writers = write.max_async_batches.clamp(1, 2 * readers.max(4));
+    let time = DestinationTime::ask(cluster, &write.namespace, cancel).await?;
+    let seats = threads::seats(write.parallel.clamp(1, write.files.len().max(1)), cancel).await?;
+    // Two for each reader: one is written while the next waits. More would only fill memory.
+    let writers = write.max_async_batches.clamp(1, 2 * seats.len().max(READERS_MIN));
     let member = Arc::new(Member {
         write: write.clone(),
         digests,
-        watch,
+        watch: Arc::clone(&watch),
         next_file: AtomicUsize::new(0),
+        counters: counters.clone(),
         tally: Mutex::default(),
     });
-    let time = destination_time(cluster, &write.namespace, clock).await?;
     let (rows, incoming) = mpsc::channel::<Rows>(writers);
     let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
     let mut scope = Scope::new(cancel);
-    for _ in 0..readers {
-        let (member, rows, time) = (Arc::clone(&member), rows.clone(), time.clone());
+    for seat in seats {
+        let (member, rows) = (Arc::clone(&member), rows.clone());
         let source = FileSource {
             storage: Arc::clone(&storage),
             runtime: Handle::current(),
             cancel: scope.token().clone(),
+            watch: Some(Arc::clone(&watch)),
         };
-        scope.spawn_blocking("file-reader", move || member.read_files(&source, time, &rows));
+        scope.spawn_blocking("file-reader", move || {
+            let _seat = seat;
+            member.read_files(&source, time, &rows)
+        });
     }
     drop(rows);
     for _ in 0..writers {
         let (member, incoming, token) = (Arc::clone(&member), Arc::clone(&incoming), scope.token().clone());
-        let timeout_ms = u32::try_from(write.socket_timeout_ms).unwrap_or(u32::MAX);
-        let mut writer = BatchWriter::new(cluster.clone(), write.retry, timeout_ms);
+        let mut writer = BatchWriter::new(cluster.clone(), write.retry, request_timeout_ms(write));
         scope.spawn("batch-writer", async move {
             loop {
                 let next = incoming.lock().await.recv().await;
@@ -90,44 +105,26 @@ pub async fn write_member(
     }
     ended?;
     let tally = std::mem::take(&mut *member.tally.lock().unwrap_or_else(PoisonError::into_inner));
-    finish(cluster, write, tally, cancel).await
+    unless_canceled(cancel, finish(cluster, write, tally, counters)).await
 }
 
-/// The clock of the destination in seconds since 2010, by which remaining lives are computed (rules.md 4.7).
-async fn destination_time(cluster: &Cluster, namespace: &str, clock: &SharedClock) -> Result<DestinationTime> {
-    let asked_at = clock.now();
-    let stats = cluster.namespace_stats(namespace).await?;
-    let node_s = stats.iter().map(|stat| stat.current_time_s).max().unwrap_or_default();
-    Ok(DestinationTime { node_s, asked_at, clock: Arc::clone(clock) })
-}
-
-/// Tells the destination's time while the restore goes on.
-#[derive(Clone)]
-pub(super) struct DestinationTime {
-    node_s: u64,
-    asked_at: crate::model::UnixMillis,
-    clock: SharedClock,
-}
-
-impl DestinationTime {
-    /// Seconds since 2010 by the destination's clock.
-    pub(super) fn now_s(&self) -> u64 {
-        let elapsed_ms = self.clock.now().since(self.asked_at).max(0);
-        self.node_s + (elapsed_ms / 1000) as u64
-    }
+/// The server's deadline for one request; 0: its own.
+fn request_timeout_ms(write: &MemberWrite) -> u32 {
+    let given = [write.socket_timeout_ms, write.total_timeout_ms].into_iter().filter(|ms| *ms > 0).min();
+    u32::try_from(given.unwrap_or(0)).unwrap_or(u32::MAX)
 }
 
 impl Member {
     /// Reads files until none is left; runs on a blocking thread.
     fn read_files(&self, source: &FileSource, time: DestinationTime, out: &mpsc::Sender<Rows>) -> Result<()> {
         while let Some(file) = self.next_file() {
-            let mut rows = Rows::new(&self.write, time.clone());
+            let mut rows = Rows::new(&self.write, time);
             let bytes = source.read(file, &mut |item| {
                 match item {
                     Item::Record(record) if !self.write.no_records => {
                         rows.push(&self.write, &record)?;
                         if rows.is_full() {
-                            let full = std::mem::replace(&mut rows, Rows::new(&self.write, time.clone()));
+                            let full = std::mem::replace(&mut rows, Rows::new(&self.write, time));
                             send(out, full)?;
                         }
                     }
@@ -137,7 +134,7 @@ impl Member {
                 Ok(())
             })?;
             send(out, rows)?;
-            self.add(&RestoreCounters { total_bytes: bytes, ..RestoreCounters::default() });
+            self.counters.add(&RestoreCounters { total_bytes: bytes, ..RestoreCounters::default() });
         }
         Ok(())
     }
@@ -152,9 +149,21 @@ impl Member {
             Item::Index(mut index) if !self.write.no_indexes => {
                 if index.namespace == self.write.source_namespace.as_bytes() {
                     index.namespace = self.write.namespace.clone().into_bytes();
+                    tally.indexes.push(index);
+                } else {
+                    tally.warnings.push(format!(
+                        "index {} belongs to namespace {}, not to {}: it is not created",
+                        String::from_utf8_lossy(&index.name),
+                        String::from_utf8_lossy(&index.namespace),
+                        self.write.source_namespace
+                    ));
                 }
-                tally.indexes.push(index);
             }
+            Item::SetIndex(index) if !self.write.no_indexes => tally.warnings.push(format!(
+                "set index {} of set {} is not created: set indexes are part of a server's configuration",
+                String::from_utf8_lossy(&index.name),
+                String::from_utf8_lossy(&index.set)
+            )),
             Item::Udf(udf) if !self.write.no_udfs => tally.udfs.push(udf),
             _ => {}
         }
@@ -162,10 +171,6 @@ impl Member {
 
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, counters: &RestoreCounters) {
-        self.tally().counters.add(counters);
     }
 
     /// Passes over what newer versions hide, writes the rest, counts each row once.
@@ -176,38 +181,73 @@ impl Member {
         cancel: &CancellationToken,
     ) -> Result<()> {
         let Collected { batch, digests, hiding, mut counters } = rows.finish();
-        self.watch.read(counters.read_records);
-        let open = self.not_hidden(&digests, &hiding).await?;
-        counters.existed_records += (digests.len() - open.len()) as u64;
-        if !open.is_empty() {
-            let outcomes = writer.write_some(&batch, &open, cancel).await?;
-            self.count(&mut counters, &digests, &open, &outcomes);
-        }
-        self.add(&counters);
-        self.watch.done(counters.read_records, batch.byte_len() as u64);
+        let read = counters.read_records;
+        self.watch.read(read);
+        let open = self.pass_over(&digests, &hiding, &mut counters).await?;
+        let written = if open.is_empty() {
+            Ok(())
+        } else {
+            let outcomes = self.in_time(writer.write_some(&batch, &open, cancel)).await;
+            match &outcomes {
+                Ok(outcomes) => self.count(&mut counters, &digests, &open, outcomes),
+                // They may have been written or not.
+                Err(_) => counters.errors_in_doubt += open.len() as u64,
+            }
+            outcomes.map(|_| ())
+        };
+        self.counters.add(&counters);
+        self.watch.done(read, 0);
+        written?;
         self.fail_on_refused()
     }
 
-    /// The rows that nothing newer hides; notes what this member hides in turn (rules.md 4.3, 4.5).
-    async fn not_hidden(&self, digests: &[[u8; 20]], hiding: &[[u8; 20]]) -> Result<Vec<usize>> {
-        let Some(table) = &self.digests else { return Ok((0..digests.len()).collect()) };
-        let met = table.find(digests).await?;
-        let visible = |position: &Option<u32>| match position {
-            None => true,
-            // Chronological: what was collected of older members hides nothing here.
-            Some(position) => *position < self.write.position,
-        };
-        let mut open: Vec<usize> =
-            met.iter().enumerate().filter(|(_, at)| visible(at)).map(|(row, _)| row).collect();
+    /// One batch with its retries, within `total-timeout`.
+    async fn in_time<T>(&self, written: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.write.total_timeout_ms {
+            0 => written.await,
+            ms => tokio::time::timeout(Duration::from_millis(ms), written).await.unwrap_or_else(|_| {
+                Err(Error::temporary(
+                    "write-timeout",
+                    format!("namespace {} did not take a batch within {ms} ms", self.write.namespace),
+                )
+                .hint("Raise total-timeout in the policy; retries count in it."))
+            }),
+        }
+    }
+
+    /// The rows that nothing newer hides; notes what this member hides in turn, and counts what is not written
+    /// (rules.md 4.3, 4.5).
+    async fn pass_over(
+        &self,
+        digests: &[[u8; 20]],
+        hiding: &[([u8; 20], NotWritten)],
+        counters: &mut RestoreCounters,
+    ) -> Result<Vec<usize>> {
+        let mut all = digests.to_vec();
+        all.extend(hiding.iter().map(|(digest, _)| *digest));
+        let visible = self.visible(&all, digests.len()).await?;
+        counters.existed_records += visible.iter().filter(|visible| !**visible).count() as u64;
+        for ((_, why), _) in hiding.iter().zip(visible.iter().skip(digests.len())).filter(|(_, seen)| **seen)
+        {
+            match why {
+                NotWritten::Expired => counters.expired_records += 1,
+                NotWritten::Empty => counters.skipped_records += 1,
+            }
+        }
+        Ok((0..digests.len()).filter(|row| visible.get(*row) == Some(&true)).collect())
+    }
+
+    /// Which versions nothing newer hides; those from `first_hiding` on hide older ones in any case.
+    async fn visible(&self, all: &[[u8; 20]], first_hiding: usize) -> Result<Vec<bool>> {
+        let Some(table) = &self.digests else { return Ok(vec![true; all.len()]) };
         if self.write.each_digest_once {
             // Twice in one member (migrations can do that): the first one counts.
-            let mut seen = std::collections::HashSet::new();
-            open.retain(|row| digests.get(*row).is_some_and(|digest| seen.insert(*digest)));
-            let noted: Vec<_> = open.iter().filter_map(|row| digests.get(*row).copied()).collect();
-            table.note(&noted, self.write.position).await?;
+            return table.claim(all, self.write.position).await;
         }
-        table.note(hiding, self.write.position).await?;
-        Ok(open)
+        let met = table.find(all).await?;
+        table.note(all.get(first_hiding..).unwrap_or_default(), self.write.position).await?;
+        // Chronological: what was collected of this member and of older ones hides nothing here.
+        Ok(met.iter().map(|at| at.is_none_or(|at| at <= self.write.position)).collect())
     }
 
     fn count(
@@ -237,7 +277,10 @@ impl Member {
 
     fn refuse(&self, why: &str, digest: Option<&[u8; 20]>) {
         let mut tally = self.tally();
-        let entry = tally.refused.entry(why.to_owned()).or_insert_with(|| (0, hex(digest)));
+        let entry = tally
+            .refused
+            .entry(why.to_owned())
+            .or_insert_with(|| (0, digest.map(|digest| hex(digest)).unwrap_or_default()));
         entry.0 += 1;
     }
 
@@ -270,39 +313,38 @@ fn code_text(code: ResultCode) -> String {
     code.to_string()
 }
 
-fn hex(digest: Option<&[u8; 20]>) -> String {
-    use std::fmt::Write as _;
-    digest.into_iter().flatten().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Registers the UDFs; indexes are left to the end of the whole restore, when building them is cheapest.
 async fn finish(
     cluster: &Cluster,
     write: &MemberWrite,
     tally: Tally,
-    cancel: &CancellationToken,
+    counters: &SharedCounters,
 ) -> Result<MemberReport> {
-    let Tally { mut counters, indexes, udfs, .. } = tally;
-    let mut warnings = Vec::new();
-    if !counters.balanced() {
+    let Tally { indexes, udfs, mut warnings, .. } = tally;
+    let counted = counters.get();
+    if !counted.balanced() {
         return Err(Error::permanent(
             "counters-unbalanced",
-            format!("namespace {}: a record read is in no counter or in two: {counters:?}", write.namespace),
+            format!("namespace {}: a record read is in no counter or in two: {counted:?}", write.namespace),
         )
         .hint("This is a defect of Holdfast: please report it."));
     }
     for udf in &udfs {
-        if cancel.is_cancelled() {
-            return Err(Error::temporary("canceled", "the restore was canceled"));
-        }
-        if put_udf(cluster, udf, &mut warnings).await? {
-            counters.udf_count += 1;
+        let put = tokio::time::timeout(UDF_DEADLINE, put_udf(cluster, udf, &mut warnings)).await;
+        if put.unwrap_or_else(|_| Err(udf_late(udf)))? {
+            counters.add(&RestoreCounters { udf_count: 1, ..RestoreCounters::default() });
         }
     }
-    Ok(MemberReport { counters, indexes, warnings })
+    Ok(MemberReport { counters: counters.get(), indexes, warnings })
+}
+
+fn udf_late(udf: &UdfDef) -> Error {
+    let (name, seconds) = (String::from_utf8_lossy(&udf.name), UDF_DEADLINE.as_secs());
+    Error::temporary(
+        "udf-not-spread",
+        format!("UDF module {name} did not reach every node within {seconds} s"),
+    )
+    .hint("See the nodes' logs. The records of this backup are restored.")
 }
 
 /// Registers a module unless it is there with the same content (rules.md 4.9); whether it was registered.
@@ -324,22 +366,27 @@ async fn put_udf(cluster: &Cluster, udf: &UdfDef, warnings: &mut Vec<String>) ->
 /// Reads the files of one member and notes which of its versions hide older ones (rules.md 4.5).
 pub async fn collect_hidden(
     cluster: &Cluster,
-    clock: &SharedClock,
     write: &MemberWrite,
     storage: Arc<dyn Storage>,
     digests: Arc<DigestTable>,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    let time = destination_time(cluster, &write.namespace, clock).await?;
+    let time = DestinationTime::ask(cluster, &write.namespace, cancel).await?;
     for file in &write.files {
-        let source =
-            FileSource { storage: Arc::clone(&storage), runtime: Handle::current(), cancel: cancel.clone() };
-        let (file, write, time, table) = (file.clone(), write.clone(), time.clone(), Arc::clone(&digests));
+        let source = FileSource {
+            storage: Arc::clone(&storage),
+            runtime: Handle::current(),
+            cancel: cancel.clone(),
+            watch: None,
+        };
+        let (file, write, table) = (file.clone(), write.clone(), Arc::clone(&digests));
+        let seat = threads::seat(cancel).await?;
         crate::tasks::blocking(move || {
+            let _seat = seat;
             let mut rows = Rows::new(&write, time);
             source.read(&file, &mut |item| {
                 if let Item::Record(record) = item {
-                    rows.note_hidden(&record);
+                    rows.note_hidden(&write, &record);
                     if rows.hiding_len() >= 1000 {
                         source.runtime.block_on(table.note(&rows.take_hiding(), write.position))?;
                     }
@@ -352,3 +399,6 @@ pub async fn collect_hidden(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

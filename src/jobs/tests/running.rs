@@ -354,7 +354,7 @@ async fn created_is_later_than_any_before_and_hardly_ahead_of_the_clock() {
     };
     let runner = bench.runner(1, work);
     with_runner(&runner, async {
-        for back_ms in [0, 0, 998, 1_000_000] {
+        for back_ms in [0, 0, 998, 60_000, 1_000_000] {
             bench.clock.set(NOW.plus_ms(-back_ms));
             let (id, _, _) = bench.admit(full("r")).await;
             assert_eq!(until_ended(&bench, id).await.status, Succeeded);
@@ -362,7 +362,9 @@ async fn created_is_later_than_any_before_and_hardly_ahead_of_the_clock() {
     })
     .await;
     let seen = seen.lock().unwrap();
-    assert_eq!(*seen, [Ok(NOW), Ok(NOW.plus_ms(1)), Ok(NOW.plus_ms(2)), Err("clock-behind")]);
+    // What is over five minutes in the future is void, and no floor.
+    let beyond = Ok(NOW.plus_ms(-1_000_000));
+    assert_eq!(*seen, [Ok(NOW), Ok(NOW.plus_ms(1)), Ok(NOW.plus_ms(2)), Err("clock-behind"), beyond]);
 }
 
 /// rules.md 2.6, 2.7: progress and leases are written every 5 s.

@@ -1,0 +1,127 @@
+//! What the namespaces of one run share, and how they wait and try again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clocks::SkewVerdict;
+use crate::catalog::{RunFolder, Scope};
+use crate::config::{JobConfig, RetryConfig};
+use crate::engine::{ClusterFacts, Source};
+use crate::error::Result;
+use crate::jobs::JobContext;
+use crate::model::{BackupType, UnixMillis};
+use crate::storage::Storage;
+use crate::tasks::unless_canceled;
+
+/// Retries that are told in the job's row; the log has them all.
+const RETRIES_TOLD: u32 = 10;
+
+/// What every namespace of a run shares.
+pub struct Run {
+    /// What the job runs with.
+    pub config: JobConfig,
+    /// The cluster.
+    pub source: Arc<dyn Source>,
+    /// Where the backup goes.
+    pub storage: Arc<dyn Storage>,
+    /// The job.
+    pub context: JobContext,
+    /// Names the folder.
+    pub created: UnixMillis,
+    /// What the cluster said of itself.
+    pub facts: ClusterFacts,
+    /// What its clocks mean.
+    pub skew: SkewVerdict,
+    /// Which records.
+    pub scope: Scope,
+    /// Every namespace of the run, also those that another job of it has committed (rules.md 3.8).
+    pub namespaces: Vec<String>,
+    /// Scans of one namespace: the policy counts them per run (rules.md 7.1).
+    pub parallel: usize,
+    /// Files of one namespace at once, counted likewise.
+    pub parallel_write: usize,
+}
+
+impl Run {
+    /// The folder that backups of a type go to in this run.
+    pub fn folder(&self, backup_type: BackupType) -> Result<RunFolder> {
+        RunFolder::new(&self.config.routine, backup_type, self.created, self.config.timestamp_format)
+    }
+
+    /// Waits until the clock reads `created` and the margin, so that a write which the scan misses carries a stamp of
+    /// at least `created` even on a node that is behind by the margin (rules.md 3.2).
+    ///
+    /// Asked for before every attempt: the clock may have been set back since the last one.
+    pub async fn wait_for_margin(&self) -> Result<()> {
+        wait_for_margin(&self.context, self.created, self.margin_ms()).await
+    }
+
+    /// `clock-skew-margin` of the policy.
+    pub fn margin_ms(&self) -> i64 {
+        margin_ms(&self.config)
+    }
+}
+
+/// `clock-skew-margin` of the policy.
+pub fn margin_ms(config: &JobConfig) -> i64 {
+    i64::try_from(config.policy.clock_skew_margin_ms).unwrap_or(i64::MAX)
+}
+
+/// Waits until the wall clock reads `created` and the margin; `clock-behind` if it was set back far.
+pub async fn wait_for_margin(context: &JobContext, created: UnixMillis, margin_ms: i64) -> Result<()> {
+    loop {
+        context.not_ahead(created)?;
+        let left_ms = created.plus_ms(margin_ms).since(context.clock.now());
+        if left_ms <= 0 {
+            return Ok(());
+        }
+        // The wall clock may be set meanwhile: look again at least every second.
+        pause(context, left_ms.min(1000) as u64).await?;
+    }
+}
+
+/// Waits.
+pub async fn pause(context: &JobContext, ms: u64) -> Result<()> {
+    unless_canceled(&context.cancel, async {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        Ok(())
+    })
+    .await
+}
+
+/// Tries again what may pass, by the policy's retry-policy; cancel ends the wait, not the attempt.
+///
+/// `namespace` is what is tried; none: the cluster.
+pub async fn retrying<T, F, Fut>(
+    context: &JobContext,
+    policy: RetryConfig,
+    namespace: Option<&str>,
+    mut attempt: F,
+) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    let mut retry = 0;
+    loop {
+        let ending = || context.cancel.is_cancelled() || context.stopping.is_cancelled();
+        match attempt().await {
+            Err(error) if error.is_temporary() && retry < policy.retries_max && !ending() => {
+                let delay_ms = policy.delay_ms(retry);
+                let what = namespace.map_or("the cluster".to_owned(), |name| format!("namespace {name}"));
+                let text = format!("{what}: {}; tried again in {delay_ms} ms", error.report());
+                if retry < RETRIES_TOLD {
+                    context.warn("retry", text);
+                } else {
+                    tracing::warn!(job = context.job.id.0, retry, "{text}");
+                }
+                if let Some(namespace) = namespace {
+                    context.retrying(namespace, &error);
+                }
+                pause(context, delay_ms).await?;
+                retry += 1;
+            }
+            other => return other,
+        }
+    }
+}
