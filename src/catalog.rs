@@ -24,4 +24,4 @@ pub use layout::RunFolder;
 pub use list::{ListQuery, Listing, Problem, ProblemKind, list_backups};
 pub use manifest::{Manifest, ManifestSummary, Scope};
 pub use metadata::{Compression, Encryption, Metadata};
-pub use path::{AtPath, PathFolder, at_path, damage_of};
+pub use path::{AtPath, PathFolder, at_path};

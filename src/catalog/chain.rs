@@ -160,7 +160,9 @@ impl History {
     ) -> Result<Vec<(String, String)>> {
         loop {
             let (entries, mut members) = self.members(namespace);
-            members.iter_mut().for_each(|member| member.whole = true);
+            for member in &mut members {
+                member.whole = true;
+            }
             let Ok(chain) = chain_at(&members, at, true) else { return Ok(Vec::new()) };
             let (mut known, mut fresh) = (Vec::new(), Vec::new());
             for entry in chain.members.iter().filter_map(|place| entries.get(*place)) {

@@ -44,15 +44,6 @@ pub(super) struct Report {
 }
 
 impl JobContext {
-    /// Drops work that can be dropped as soon as the job is canceled, also while a peer is silent (rules.md 2.8).
-    pub async fn unless_canceled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Error::temporary("canceled", "the job was canceled")),
-            done = work => done,
-        }
-    }
-
     /// Adds a warning to the row's; the same one only once.
     pub fn warn(&self, code: &str, text: impl Into<String>) {
         let warning = Warning { code: code.to_owned(), text: text.into() };

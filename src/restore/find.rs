@@ -194,9 +194,6 @@ async fn by_path(
 }
 
 async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<NamespaceRestore> {
-    if let Some(reason) = damage_of(storage, &folder).await? {
-        return Err(damaged(&folder.key, &reason));
-    }
     let metadata = &folder.metadata;
     // Before the first write, as for a backup that was found by its time (rules.md 4.2).
     let problem = wrong_folder(storage, &folder.key, folder.manifest.as_ref(), metadata.file_count).await?;

@@ -47,9 +47,10 @@ async fn a_backup_of_abs_comes_back_and_its_counts_must_match() {
     let at = SystemClock.now().0;
     for by_path in [true, false] {
         bench.node.empty(TARGET).await;
-        let restored = match by_path {
-            true => bench.restore_of(&foreign, json!({})).await.ok(),
-            false => bench.restore_to(at, by_time.clone()).await.ok(),
+        let restored = if by_path {
+            bench.restore_of(&foreign, json!({})).await.ok()
+        } else {
+            bench.restore_to(at, by_time.clone()).await.ok()
         };
         assert_eq!(restored.records("inserted"), 500);
         assert_eq!(bench.differences(&expected).await, Vec::<String>::new());
