@@ -23,7 +23,7 @@ use crate::store::DigestTable;
 use crate::tasks::{Scope, unless_canceled};
 
 /// Registering a module waits until every node has it; a cluster that takes longer than this has a problem.
-const UDF_DEADLINE: Duration = Duration::from_secs(60);
+const UDF_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Fewer readers than this get batches as if there were so many, to keep the nodes busy.
 const READERS_MIN: usize = 4;
