@@ -4,7 +4,7 @@ use holdfast::sample::{every_kind, mixed};
 use serde_json::json;
 
 use crate::node::{SOURCE, TARGET};
-use crate::service::{Bench, ROUTINE, ends, millis, point};
+use crate::service::{Bench, ROUTINE, ends, is_asb, millis, point};
 
 /// The keys of ABS's `metadata.yaml`, in its order; it refuses any other.
 const ABS_KEYS: [&str; 11] = [
@@ -70,7 +70,7 @@ async fn a_backup_lies_where_abs_puts_it_with_the_keys_of_abs_and_our_evidence_b
         let key = format!("{ROUTINE}/{folder}/{created}/data/{SOURCE}");
         assert_eq!((&listed["key"], &listed["record-count"]), (&json!(key), &json!(records)));
         let files = bench.files(&key);
-        let (data, ours): (Vec<_>, Vec<_>) = files.iter().partition(|name| name.ends_with(".asb"));
+        let (data, ours): (Vec<_>, Vec<_>) = files.iter().partition(|name| is_asb(name));
         assert_eq!(ours, ["blocks.b3", "manifest.json", "metadata.yaml"]);
         assert!(data.iter().all(|name| name.contains(&format!("_{SOURCE}_"))), "{data:?}");
         let yaml = std::fs::read_to_string(bench.path(&key).join("metadata.yaml")).unwrap();

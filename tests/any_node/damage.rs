@@ -36,9 +36,10 @@ async fn is_refused(damage: impl FnOnce(&Bench, &[PathBuf]), says: &[&str]) {
             bench.node.empty(TARGET).await;
             bench.node.write(TARGET, &destination).await;
             let before = bench.node.snapshot(TARGET).await;
-            let restored = match by_path {
-                true => bench.restore_of(newest, json!({})).await,
-                false => bench.restore_to(at, json!({})).await,
+            let restored = if by_path {
+                bench.restore_of(newest, json!({})).await
+            } else {
+                bench.restore_to(at, json!({})).await
             };
             assert_eq!(
                 (&restored.job["status"], &restored.status["status"]),

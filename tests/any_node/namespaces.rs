@@ -128,11 +128,9 @@ async fn backup_and_restore_of_one_namespace_exclude_each_other() {
     let request = json!({"routine": ROUTINE, "time": at, "namespaces": [SOURCE]});
     let id = bench.trigger_restore("timestamp", &request).await;
     let job = bench.wait_job(id).await;
-    assert_eq!(
-        (&job["status"], &job["reason-code"]),
-        (&json!("failed"), &json!("backup-running")),
-        "{job:#}"
-    );
+    // A refused restore is failed, with the reason (rules.md 2.1).
+    let code = &job["reason-code"];
+    assert_eq!((&job["status"], code), (&json!("failed"), &json!("backup-running")), "{job:#}");
     assert_eq!(bench.get(&format!("/v1/restore/status/{id}")).await["status"], "Failed");
     // Another namespace is free.
     bench.node.empty(TARGET).await;

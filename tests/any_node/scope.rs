@@ -5,7 +5,7 @@ use holdfast::sample::{SampleRecord, mixed};
 use serde_json::{Value, json};
 
 use crate::node::{SOURCE, TARGET};
-use crate::service::{Bench, ROUTINE, point};
+use crate::service::{Bench, ROUTINE, is_asb, point};
 
 fn of_set(set: &str, count: i64) -> Vec<SampleRecord> {
     (0..count).map(|key| mixed(set, key, 1)).collect()
@@ -100,7 +100,7 @@ async fn files_with(change: impl FnOnce(&mut Value)) -> (Bench, Vec<String>) {
     bench.restore_to(at, json!({})).await.ok();
     assert_eq!(bench.differences(&source).await, Vec::<String>::new());
     let key = bench.newest_key("full").await;
-    let names = bench.files(&key).into_iter().filter(|name| name.ends_with(".asb")).collect();
+    let names = bench.files(&key).into_iter().filter(|name| is_asb(name)).collect();
     (bench, names)
 }
 

@@ -101,7 +101,7 @@ impl Bench {
     /// The `.asb` files with records below a key.
     pub fn data_files(&self, key: &str) -> Vec<PathBuf> {
         let names = self.files(key).into_iter();
-        let names = names.filter(|name| name.ends_with(".asb") && !name.contains("metadata_"));
+        let names = names.filter(|name| is_asb(name) && !name.contains("metadata_"));
         names.map(|name| self.path(key).join(name)).collect()
     }
 
@@ -156,10 +156,10 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
-        match waited.await {
-            Ok(job) => job,
-            Err(_) => panic!("job {id} is still {:#}", self.job(id).await),
+        if let Ok(job) = waited.await {
+            return job;
         }
+        panic!("job {id} is still {:#}", self.job(id).await)
     }
 
     /// Runs a backup of a routine to its end, whatever that is.
@@ -292,10 +292,15 @@ impl Restored {
     }
 }
 
+/// Whether a file's name is that of a data file.
+pub fn is_asb(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "asb")
+}
+
 /// The warnings of a job, one to a line: code and text.
 pub fn warnings(job: &Value) -> String {
     let all = job["warnings"].as_array().unwrap().iter();
-    all.map(|warning| format!("{} {}\n", warning["code"], warning["text"])).collect()
+    all.map(|warning| format!("{} {}", warning["code"], warning["text"])).collect::<Vec<_>>().join("\n")
 }
 
 /// How each namespace of a backup ended, from the job's result.

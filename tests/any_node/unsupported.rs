@@ -46,7 +46,7 @@ async fn such_a_record_fails_the_backup_and_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn such_a_record_is_left_out_and_counted_where_that_is_wanted() {
     let bench = with_a_vector(|config| {
-        config["backup-policies"]["quick"]["unsupported-records"] = json!("skip-and-count")
+        config["backup-policies"]["quick"]["unsupported-records"] = json!("skip-and-count");
     })
     .await;
     let job = bench.back_up("full").await;
