@@ -36,10 +36,11 @@ CREATE INDEX slots_by_time ON slots (fire_s) WHERE state <> 'void';
 -- AUTOINCREMENT from the creation time of the store: a new store reuses no id of a lost one (rules.md 2.7).
 CREATE TABLE jobs (
     id                  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    kind                TEXT    NOT NULL CHECK (kind IN ('backup', 'restore')),
+    kind                TEXT    NOT NULL CHECK (kind IN ('backup', 'restore', 'retention', 'verify')),
     type                TEXT    CHECK (type IN ('full', 'incremental')),
     routine             TEXT,
-    trigger             TEXT    NOT NULL CHECK (trigger IN ('schedule', 'catch-up', 'api', 'retry', 'recovery')),
+    trigger             TEXT    NOT NULL CHECK (trigger IN ('schedule', 'catch-up', 'api', 'retry', 'recovery',
+                                                            'after-backup')),
     status              TEXT    NOT NULL CHECK (status IN ('scheduled', 'queued', 'running', 'succeeded', 'failed',
                                                            'canceled', 'skipped', 'missed', 'interrupted')),
     reason_code         TEXT,

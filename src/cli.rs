@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod rest;
 mod sandbox;
 mod serve;
 

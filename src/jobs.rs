@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod context;
 pub mod events;
+pub mod follow;
 pub mod progress;
 pub mod recovery;
 pub mod runner;
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, Notify};
 pub use admit::{Admitted, NewJob, Refusal, RoutineJob};
 pub use context::JobContext;
 pub use events::{NamespaceRetry, Observer, Transition};
+pub use follow::Follow;
 pub use progress::{Live, Progress};
 pub use recovery::{Recovered, Settle, Settled};
 pub use runner::{Ended, Runner, RunnerOptions, Work, WorkFactory};
@@ -38,6 +40,7 @@ struct Shared {
     store: Store,
     clock: SharedClock,
     observers: Vec<Arc<dyn Observer>>,
+    follow: Arc<dyn Follow>,
     /// Held from a commit to the end of its announcement, so that transitions are heard in the order of commits.
     order: Mutex<()>,
     /// A job may be waiting for its start, or has been asked to end.
@@ -45,9 +48,16 @@ struct Shared {
 }
 
 impl Jobs {
-    /// A handle on the jobs of `store`; `observers` hear of every committed transition.
-    pub fn new(store: Store, clock: SharedClock, observers: Vec<Arc<dyn Observer>>) -> Self {
-        Self(Arc::new(Shared { store, clock, observers, order: Mutex::new(()), wake: Notify::new() }))
+    /// A handle on the jobs of `store`; `observers` hear of every committed transition, `follow` says what comes after a
+    /// job.
+    pub fn new(
+        store: Store,
+        clock: SharedClock,
+        observers: Vec<Arc<dyn Observer>>,
+        follow: Arc<dyn Follow>,
+    ) -> Self {
+        let (order, wake) = (Mutex::new(()), Notify::new());
+        Self(Arc::new(Shared { store, clock, observers, follow, order, wake }))
     }
 
     /// The store behind.
@@ -94,8 +104,8 @@ impl Jobs {
             self.0.wake.notify_one();
             return Ok(row);
         }
-        let ended = tx.end_job(&row, &JobEnd::plain(JobStatus::Canceled), self.now()).await?;
-        self.commit(tx, &[Transition::of(Some(row.status), &ended)]).await?;
+        let (ended, transitions) = self.end_in(&mut tx, &row, &JobEnd::plain(JobStatus::Canceled)).await?;
+        self.commit(tx, &transitions).await?;
         Ok(ended)
     }
 
@@ -130,8 +140,8 @@ impl Jobs {
     /// Ends a job that is still what `row` says, and tells everybody.
     pub(crate) async fn end(&self, row: &JobRow, end: &JobEnd) -> Result<JobRow> {
         let mut tx = self.0.store.write().await?;
-        let ended = tx.end_job(row, end, self.now()).await?;
-        self.commit(tx, &[Transition::of(Some(row.status), &ended)]).await?;
+        let (ended, transitions) = self.end_in(&mut tx, row, end).await?;
+        self.commit(tx, &transitions).await?;
         Ok(ended)
     }
 

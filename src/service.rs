@@ -1,6 +1,7 @@
 //! The wiring: builds everything from a configuration and runs until it is stopped.
 
 mod factory;
+mod follow;
 mod options;
 mod settle;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub use options::{ServiceOptions, loopback_note};
 
 use self::factory::Factory;
+use self::follow::AfterBackup;
 use self::settle::AskStorage;
 use crate::api::{self, HttpOptions};
 use crate::app::{App, Parts, ReloadRefusal, schedules};
@@ -58,7 +60,7 @@ impl Service {
         DigestTable::remove_leftovers(&options.state_dir());
         let metrics = Arc::new(Metrics::new()?);
         let observers: Vec<Arc<dyn Observer>> = vec![Arc::clone(&metrics) as _];
-        let jobs = Jobs::new(store, Arc::clone(&options.clock), observers);
+        let jobs = Jobs::new(store, Arc::clone(&options.clock), observers, Arc::new(AfterBackup));
         let now = options.clock.now();
         let scheduler = Scheduler::new(jobs.clone(), schedules(&options.config, now)?).await?;
         let recovered = jobs.recover(&AskStorage, &|slot| scheduler.may_catch_up(slot)).await?;

@@ -30,8 +30,10 @@ async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     let query = Query::of(&request)?.only(&PARAMETERS)?;
     let bounds = query.time_bounds()?;
     let wanted = query.text("status").map(status::jobs).transpose()?.unwrap_or_default();
-    let kind =
-        |word| JobKind::parse(word).ok_or_else(|| ApiError::parameter("kind", "should be backup or restore"));
+    let kind = |word| {
+        JobKind::parse(word)
+            .ok_or_else(|| ApiError::parameter("kind", "should be backup, restore, retention or verify"))
+    };
     let filter = JobFilter {
         kind: query.text("kind").map(kind).transpose()?,
         routine: query.text("routine").map(str::to_owned),

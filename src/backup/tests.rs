@@ -120,7 +120,7 @@ impl Bench {
         let store = Store::open(Path::new(&dir.path().join("state")), &clock).await.unwrap();
         let config = Config::parse(CONFIG, "test.yaml", clock.now()).unwrap();
         let config = config.routine("r", clock.now()).unwrap().job;
-        let jobs = Jobs::new(store, clock, Vec::new());
+        let jobs = Jobs::new(store, clock, Vec::new(), Arc::new(crate::jobs::follow::Nothing));
         Self { _dir: dir, storage, script: Script::default(), jobs, config }
     }
 

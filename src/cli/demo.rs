@@ -2,7 +2,6 @@
 
 #![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
 
-mod rest;
 mod setup;
 mod writer;
 
@@ -119,12 +118,23 @@ impl Demo {
         Ok(())
     }
 
+    /// The succeeded backups of a type that started at or after an instant, oldest first.
+    async fn succeeded(&self, backup_type: &str, since_ms: i64) -> Result<Vec<Value>> {
+        let Setup { rest, routine, .. } = &self.setup;
+        let path =
+            format!("/v1/jobs?kind=backup&routine={routine}&status=succeeded&from={since_ms}&limit=100");
+        let mut jobs = rest.get(&path).await?["jobs"].as_array().cloned().unwrap_or_default();
+        jobs.retain(|job| job["type"] == backup_type);
+        jobs.reverse();
+        Ok(jobs)
+    }
+
     /// The `count`th backup of a type that started at or after an instant, once it has succeeded.
     async fn next_backup(&self, backup_type: &str, since_ms: i64, count: usize) -> Result<Value> {
         let mut shown = 0;
         let look = async {
             loop {
-                let done = self.setup.rest.succeeded(&self.setup.routine, backup_type, since_ms).await?;
+                let done = self.succeeded(backup_type, since_ms).await?;
                 if let Some(job) = done.get(count - 1) {
                     return Ok(job.clone());
                 }

@@ -39,21 +39,26 @@ impl RoutineJob {
     /// A trigger of a backup.
     pub fn job(&self, backup_type: BackupType, trigger: Trigger) -> NewJob {
         NewJob {
-            kind: JobKind::Backup,
             backup_type: Some(backup_type),
             routine: Some(self.routine.clone()),
-            trigger,
             cluster: Some(self.cluster.clone()),
             storage: Some(self.storage.clone()),
             namespaces: self.namespaces.clone(),
             concurrent: self.concurrent_incremental && backup_type == BackupType::Incremental,
-            due: None,
-            slot: None,
-            created: None,
             config: self.config.clone(),
-            request: None,
-            requested_by: None,
-            decided: None,
+            ..NewJob::of(JobKind::Backup, trigger)
+        }
+    }
+
+    /// A trigger of work on the routine's backups that touches no cluster: retention, verification. `namespaces`: none =
+    /// all that storage has.
+    pub fn on_backups(&self, kind: JobKind, trigger: Trigger, namespaces: Option<Vec<String>>) -> NewJob {
+        NewJob {
+            routine: Some(self.routine.clone()),
+            storage: Some(self.storage.clone()),
+            namespaces,
+            config: self.config.clone(),
+            ..NewJob::of(kind, trigger)
         }
     }
 }
@@ -94,16 +99,16 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    /// A restore asked for by a request.
-    pub fn restore(cluster: Option<String>, namespaces: Option<Vec<String>>) -> Self {
+    /// A trigger that says nothing yet of what it works on.
+    pub const fn of(kind: JobKind, trigger: Trigger) -> Self {
         Self {
-            kind: JobKind::Restore,
+            kind,
             backup_type: None,
             routine: None,
-            trigger: Trigger::Api,
-            cluster,
+            trigger,
+            cluster: None,
             storage: None,
-            namespaces,
+            namespaces: None,
             concurrent: false,
             due: None,
             slot: None,
@@ -113,6 +118,11 @@ impl NewJob {
             requested_by: None,
             decided: None,
         }
+    }
+
+    /// A restore asked for by a request.
+    pub fn restore(cluster: Option<String>, namespaces: Option<Vec<String>>) -> Self {
+        Self { cluster, namespaces, ..Self::of(JobKind::Restore, Trigger::Api) }
     }
 
     fn claims(&self, job_id: JobId) -> Vec<ClaimRow> {
@@ -193,11 +203,11 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
     Ok(admission)
 }
 
-/// How a refused job stands: a backup is skipped, a restore has failed (rules.md 2.1).
+/// How a refused job stands: a restore has failed, all else is skipped (rules.md 2.1).
 const fn refused_status(kind: JobKind) -> JobStatus {
     match kind {
-        JobKind::Backup => JobStatus::Skipped,
         JobKind::Restore => JobStatus::Failed,
+        JobKind::Backup | JobKind::Retention | JobKind::Verify => JobStatus::Skipped,
     }
 }
 
@@ -306,8 +316,9 @@ impl Board {
 
 /// The table of abs.md 4.1; what waits counts like what runs (rules.md 2.2).
 fn overlap(wish: &Wish, active: &[Active]) -> Option<Refusal> {
-    if wish.kind != JobKind::Backup {
-        return None;
+    match wish.kind {
+        JobKind::Backup => {}
+        JobKind::Restore | JobKind::Retention | JobKind::Verify => return None,
     }
     let find = |backup_type, status| {
         active.iter().find(|other| {
@@ -343,8 +354,9 @@ pub(super) fn exclusion(own: &[ClaimRow], others: &[ClaimRow]) -> Option<Refusal
         .iter()
         .find_map(|mine| others.iter().find(|other| mine.excludes(other)).map(|other| (mine, other)))?;
     let (code, what) = match other.mode {
-        JobKind::Backup => ("backup-running", "A backup"),
         JobKind::Restore => ("restore-running", "A restore"),
+        // Retention and verification touch no cluster, so they claim nothing.
+        JobKind::Retention | JobKind::Verify | JobKind::Backup => ("backup-running", "A backup"),
     };
     let namespace = if mine.namespace == EVERY_NAMESPACE { &other.namespace } else { &mine.namespace };
     let scope = if namespace == EVERY_NAMESPACE {

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
+use super::Jobs;
 use super::admit::{self, NewJob};
 use super::stop::SHUTDOWN;
-use super::{Jobs, Transition};
 use crate::error::Result;
 use crate::model::{JobKind, JobStatus, UnixMillis};
 use crate::store::{AttemptEnd, AttemptRow, AttemptStatus, JobEnd, JobRow, SlotRow, Store, Trigger, Tx};
@@ -164,8 +164,8 @@ impl Jobs {
         } else {
             report.interrupted += 1;
         }
-        let ended = tx.end_job(job, &end, self.now()).await?;
-        self.commit(tx, &[Transition::of(Some(job.status), &ended)]).await
+        let (_, transitions) = self.end_in(&mut tx, job, &end).await?;
+        self.commit(tx, &transitions).await
     }
 
     /// Gives slots whose last attempt was interrupted another one, for the namespaces that have not committed.

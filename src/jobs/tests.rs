@@ -60,7 +60,12 @@ impl Bench {
         let shared: SharedClock = Arc::new(clock.clone());
         let store = Store::open(dir.path(), &shared).await.unwrap();
         let heard = Arc::new(Heard::default());
-        Self { dir, clock, jobs: Jobs::new(store, shared, vec![heard.clone()]), heard }
+        Self {
+            dir,
+            clock,
+            jobs: Jobs::new(store, shared, vec![heard.clone()], Arc::new(crate::jobs::follow::Nothing)),
+            heard,
+        }
     }
 
     /// The same state after the end of the process.

@@ -7,10 +7,14 @@ use crate::model::{JobKind, JobStatus};
 impl Observer for Metrics {
     fn on_transition(&self, transition: &Transition) {
         let Some(outcome) = outcome(transition.to) else { return };
-        if transition.kind == JobKind::Restore {
-            // ABS has no skip of a restore: a refused one has failed (rules.md 2.1).
-            self.restore_event(if outcome == Outcome::Skip { Outcome::Failure } else { outcome });
-            return;
+        match transition.kind {
+            JobKind::Backup => {}
+            JobKind::Restore => {
+                // ABS has no skip of a restore: a refused one has failed (rules.md 2.1).
+                self.restore_event(if outcome == Outcome::Skip { Outcome::Failure } else { outcome });
+                return;
+            }
+            JobKind::Retention | JobKind::Verify => return,
         }
         let (Some(routine), Some(backup_type)) = (&transition.routine, transition.backup_type) else {
             return;

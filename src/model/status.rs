@@ -124,20 +124,29 @@ pub enum JobKind {
     Backup,
     /// Writes records of backups to a cluster.
     Restore,
+    /// Deletes the backups of a routine that its policy keeps no longer.
+    Retention,
+    /// Reads backups again and compares them with what they say of themselves.
+    Verify,
 }
 
 impl JobKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Backup, Self::Restore, Self::Retention, Self::Verify];
+
     /// The word stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Backup => "backup",
             Self::Restore => "restore",
+            Self::Retention => "retention",
+            Self::Verify => "verify",
         }
     }
 
     /// The kind of a stored or given word; none for an unknown one.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Backup, Self::Restore].into_iter().find(|kind| kind.as_str() == word)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 

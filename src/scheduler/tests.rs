@@ -38,7 +38,7 @@ impl Bench {
     async fn open(dir: TempDir, clock: ManualClock, routines: Vec<RoutineSchedule>) -> Self {
         let shared: SharedClock = Arc::new(clock.clone());
         let store = Store::open(dir.path(), &shared).await.unwrap();
-        let jobs = Jobs::new(store, shared, Vec::new());
+        let jobs = Jobs::new(store, shared, Vec::new(), Arc::new(crate::jobs::follow::Nothing));
         let scheduler = Scheduler::new(jobs.clone(), routines.clone()).await.unwrap();
         Self { dir, clock, jobs, scheduler, routines }
     }

@@ -38,6 +38,10 @@ impl WorkFactory for Factory {
             JobKind::Restore => {
                 Box::new(Restore { config: document.parse()?, connect, state_dir: self.state_dir.clone() })
             }
+            kind @ (JobKind::Retention | JobKind::Verify) => {
+                let text = format!("this version does no {} jobs", kind.as_str());
+                return Err(Error::permanent("job-kind-unbuilt", text));
+            }
         })
     }
 }

@@ -39,11 +39,14 @@ pub enum Trigger {
     Retry,
     /// Another attempt of a slot after a crash (rules.md 2.5).
     Recovery,
+    /// The end of a backup: retention (rules.md 5.2), `verify-after`.
+    AfterBackup,
 }
 
 impl Trigger {
     /// Every trigger.
-    pub const ALL: [Self; 5] = [Self::Schedule, Self::CatchUp, Self::Api, Self::Retry, Self::Recovery];
+    pub const ALL: [Self; 6] =
+        [Self::Schedule, Self::CatchUp, Self::Api, Self::Retry, Self::Recovery, Self::AfterBackup];
 
     /// The word stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -53,6 +56,7 @@ impl Trigger {
             Self::Api => "api",
             Self::Retry => "retry",
             Self::Recovery => "recovery",
+            Self::AfterBackup => "after-backup",
         }
     }
 

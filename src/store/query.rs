@@ -179,6 +179,10 @@ impl Store {
     }
 }
 
+/// How many jobs of one kind that look after backups (retention, verification) run at once: they wait for storage most
+/// of the time and must not crowd out backups.
+const CARE_MAX: u32 = 2;
+
 impl Tx {
     /// The jobs of `routines` that wait or run, oldest first.
     pub async fn active(&mut self, routines: &[&str]) -> Result<Vec<Active>> {
@@ -204,14 +208,19 @@ impl Tx {
     }
 
     /// Who leaves the queue next: restores first, then first come first served (rules.md 2.2); backups only below
-    /// `capacity` running ones.
+    /// `capacity` running ones, retention and verification one at a time for each routine and [`CARE_MAX`] of a kind.
     pub async fn next_queued(&mut self, capacity: u32) -> Result<Option<JobRow>> {
         Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE status = 'queued' AND finished_ms IS NULL AND (kind = 'restore' OR \
-             (SELECT count(*) FROM jobs WHERE status = 'running' AND kind = 'backup' AND finished_ms IS NULL) < ?) \
+            "WITH running AS (SELECT kind, routine FROM jobs WHERE status = 'running' AND finished_ms IS NULL) \
+             SELECT * FROM jobs WHERE status = 'queued' AND finished_ms IS NULL AND CASE kind \
+             WHEN 'restore' THEN 1 \
+             WHEN 'backup' THEN (SELECT count(*) FROM running r WHERE r.kind = 'backup') < ? \
+             ELSE (SELECT count(*) FROM running r WHERE r.kind = jobs.kind) < ? AND NOT EXISTS \
+             (SELECT 1 FROM running r WHERE r.kind = jobs.kind AND r.routine = jobs.routine) END \
              ORDER BY kind = 'restore' DESC, queued_ms, id LIMIT 1",
         )
         .bind(capacity)
+        .bind(CARE_MAX)
         .fetch_optional(&mut *self.0)
         .await?)
     }

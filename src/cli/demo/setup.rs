@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::rest::Rest;
 use super::writer::Writer;
 use crate::aerospike::{Cluster, ClusterOptions, Seed};
+use crate::cli::rest::Rest;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, Result};

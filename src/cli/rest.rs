@@ -1,4 +1,4 @@
-//! The REST calls of the demo: the same that its last lines print for curl.
+//! REST calls of commands that ask a running service (`--url`), and of the demo.
 
 #![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// A client of the service that runs in this process.
+/// A client of a running service.
 #[derive(Debug, Clone)]
 pub struct Rest {
     base: String,
@@ -36,24 +36,18 @@ impl Rest {
 
     async fn answer(&self, path: &str, request: reqwest::RequestBuilder) -> Result<Value> {
         let failed = |error: reqwest::Error| {
-            Error::temporary("demo-rest", format!("call {path} of the service")).source(error.without_url())
+            Error::temporary("service-call", format!("call {path} of the service"))
+                .source(error.without_url())
         };
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         if !status.is_success() {
             let text = answer.text().await.map_err(failed)?;
-            return Err(Error::permanent("demo-rest", format!("{path} answered {status}: {}", text.trim())));
+            return Err(Error::permanent(
+                "service-call",
+                format!("{path} answered {status}: {}", text.trim()),
+            ));
         }
         answer.json().await.map_err(failed)
-    }
-
-    /// The succeeded backups of a routine and type that started at or after `since_ms`, oldest first.
-    pub async fn succeeded(&self, routine: &str, backup_type: &str, since_ms: i64) -> Result<Vec<Value>> {
-        let path =
-            format!("/v1/jobs?kind=backup&routine={routine}&status=succeeded&from={since_ms}&limit=100");
-        let mut jobs = self.get(&path).await?["jobs"].as_array().cloned().unwrap_or_default();
-        jobs.retain(|job| job["type"] == backup_type);
-        jobs.reverse();
-        Ok(jobs)
     }
 }
