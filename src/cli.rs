@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod inspect;
 mod rest;
 mod sandbox;
 mod serve;
@@ -48,6 +49,15 @@ enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Prints what backup files hold and the first thing that is wrong with them.
+    Inspect {
+        /// A backup file, the folder of a backup, or one above it.
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
     Sandbox {
         /// The port on 127.0.0.1; 0 takes a free one.
@@ -79,6 +89,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve { config } => serve::run(&config).await,
             Command::Check { config } => check::run(&config),
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
+            Command::Inspect { path, json } => inspect::run(&path, json),
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
         }
     });

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod inspect;
 pub mod jobs;
 pub mod metrics;
 pub mod model;

@@ -58,3 +58,27 @@ pub(super) fn bytes_letter(kind: u8) -> Option<u8> {
 pub(super) fn bytes_kind(letter: u8) -> Option<u8> {
     BYTES_FAMILY.iter().find(|(of, _)| *of == letter).map(|(_, kind)| *kind)
 }
+
+/// The type in one word, for people.
+pub fn name(kind: u8) -> &'static str {
+    match kind {
+        NULL => "nil",
+        INTEGER => "integer",
+        FLOAT => "float",
+        STRING => "string",
+        BLOB => "blob",
+        JAVA => "java-blob",
+        CSHARP => "csharp-blob",
+        PYTHON => "python-blob",
+        RUBY => "ruby-blob",
+        PHP => "php-blob",
+        ERLANG => "erlang-blob",
+        VECTOR => "vector",
+        BOOL => "boolean",
+        HLL => "hll",
+        MAP => "map",
+        LIST => "list",
+        GEOJSON => "geojson",
+        _ => "unknown",
+    }
+}

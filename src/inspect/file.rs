@@ -1,0 +1,186 @@
+//! One backup file, read to its end.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::{Checksum, Content, FileReport, TextProblem};
+use crate::asb::{
+    BlockHasher, BlockHashes, DecodeError, Decoder, Decompressor, Item, Record, StoredForm, particle,
+};
+use crate::error::{Error, Result};
+use crate::model::time::AEROSPIKE_EPOCH_S;
+
+/// What a manifest says of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Expected {
+    pub size_bytes: u64,
+    pub root: Option<[u8; 32]>,
+    /// Empty if `blocks.b3` cannot be read.
+    pub blocks: Vec<[u8; 32]>,
+}
+
+/// Reads a file without anything to compare it with. Blocks; holds one record and 32 bytes per 4 MiB.
+///
+/// Errors: `inspect-io` if the file cannot be opened or read; what is wrong inside it is in the report.
+pub fn inspect_file(path: &Path) -> Result<FileReport> {
+    inspect(path, None)
+}
+
+pub(super) fn inspect(path: &Path, expected: Option<&Expected>) -> Result<FileReport> {
+    let failed = |error: io::Error| {
+        Error::permanent("inspect-io", format!("read {}", path.display()))
+            .source(error)
+            .hint("Check the path and that this user may read it.")
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut stored = Stored { file, first: Vec::new(), hasher: BlockHasher::new(), failed: None };
+    stored.peek().map_err(failed)?;
+    let form = StoredForm::detect(&stored.first);
+    let mut report = FileReport {
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        stored_bytes: 0,
+        form: match form {
+            _ if stored.first.is_empty() => "empty",
+            StoredForm::Plain => "plain",
+            StoredForm::Zstd => "zstd",
+            StoredForm::Unknown => "unknown",
+        },
+        version: None,
+        namespace: None,
+        first_file: false,
+        content: Content::default(),
+        checksum: Checksum::None,
+        problem: None,
+    };
+    let read = if form == StoredForm::Zstd {
+        let text = Decompressor::new(&mut stored).map_err(failed)?;
+        read_items(text, &mut report)
+    } else {
+        read_items(&mut stored, &mut report)
+    };
+    match read {
+        Ok(()) | Err(DecodeError::Empty) => {}
+        Err(error) => {
+            let offset = error.position().map_or(0, |position| position.offset);
+            report.problem = Some(TextProblem { offset, what: describe(&error, form) });
+        }
+    }
+    // What is left is hashed too: the checksums are of all stored bytes.
+    io::copy(&mut stored, &mut io::sink()).map_err(failed)?;
+    if let Some(error) = stored.failed.take() {
+        return Err(failed(error));
+    }
+    let hashes = stored.hasher.finish();
+    report.stored_bytes = hashes.size;
+    report.checksum = expected.map_or(Checksum::None, |expected| compare(&hashes, expected));
+    Ok(report)
+}
+
+/// The error with its cause, and what an unknown form may mean.
+fn describe(error: &DecodeError, form: StoredForm) -> String {
+    let cause = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
+    let hint = if form == StoredForm::Unknown { " (encrypted, or no backup file)" } else { "" };
+    format!("{error}{cause}{hint}")
+}
+
+fn compare(found: &BlockHashes, expected: &Expected) -> Checksum {
+    if found.size != expected.size_bytes {
+        return Checksum::Size { expected_bytes: expected.size_bytes };
+    }
+    match expected.root {
+        None => Checksum::None,
+        Some(root) if root == found.root => Checksum::Matches,
+        Some(_) => {
+            let block = expected.blocks.iter().zip(&found.blocks).position(|(one, other)| one != other);
+            Checksum::Differs { block: block.map(|block| block as u64) }
+        }
+    }
+}
+
+fn read_items(text: impl Read, report: &mut FileReport) -> std::result::Result<(), DecodeError> {
+    let mut decoder = Decoder::open(text)?;
+    let header = decoder.header();
+    report.version = Some(header.version.text());
+    report.namespace = Some(readable(&header.namespace));
+    report.first_file = header.first_file;
+    let content = &mut report.content;
+    while let Some(item) = decoder.next_item()? {
+        match item {
+            Item::Record(record) => count(content, record),
+            Item::Index(index) => {
+                let (namespace, set) = (readable(&index.namespace), readable(&index.set));
+                let on = match &index.expression {
+                    Some(_) => "an expression".to_owned(),
+                    None => format!("bin {}", readable(&index.bin)),
+                };
+                content.indexes.push(format!("{namespace}.{set}.{} on {on}", readable(&index.name)));
+            }
+            Item::SetIndex(index) => {
+                let (namespace, set) = (readable(&index.namespace), readable(&index.set));
+                content.indexes.push(format!("{namespace}.{set}.{} on the set", readable(&index.name)));
+            }
+            Item::Udf(udf) => content.udfs.push(readable(&udf.name)),
+        }
+    }
+    Ok(())
+}
+
+fn count(content: &mut Content, record: Record<'_>) {
+    let head = record.head();
+    content.records += 1;
+    content.count_set(&readable(head.namespace), &readable(head.set), 1);
+    content.with_key += u64::from(head.key.is_some());
+    if head.void_time != 0 {
+        content.expiring += 1;
+        let at = AEROSPIKE_EPOCH_S + i64::from(head.void_time);
+        let (first, last) = content.expiry_s.unwrap_or((at, at));
+        content.expiry_s = Some((first.min(at), last.max(at)));
+    }
+    for bin in record.bins() {
+        *content.bins.entry(particle::name(bin.particle.kind)).or_default() += 1;
+    }
+}
+
+/// Bytes for the eye: what is not UTF-8 is escaped.
+pub(super) fn readable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
+}
+
+/// The stored bytes, hashed as they pass.
+struct Stored {
+    file: File,
+    /// Read ahead to tell the form; given out first.
+    first: Vec<u8>,
+    hasher: BlockHasher,
+    /// A read that failed: damage of the disk is not damage of the text.
+    failed: Option<io::Error>,
+}
+
+impl Stored {
+    fn peek(&mut self) -> io::Result<()> {
+        (&self.file).take(8).read_to_end(&mut self.first).map(|_| ())
+    }
+}
+
+impl Read for Stored {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = if self.first.is_empty() {
+            self.file.read(buffer).inspect_err(|error| {
+                let copy = error
+                    .raw_os_error()
+                    .map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error);
+                self.failed = Some(copy);
+            })?
+        } else {
+            let count = self.first.as_slice().read(buffer)?;
+            self.first.drain(..count);
+            count
+        };
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
