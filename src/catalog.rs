@@ -25,5 +25,5 @@ pub use layout::RunFolder;
 pub use list::{ListQuery, Listing, Problem, ProblemKind, list_backups};
 pub use manifest::{Manifest, ManifestSummary, Scope};
 pub use metadata::{Compression, Encryption, Metadata};
-pub use owner::{Ownership, OwnerTimes};
+pub use owner::{OwnerTimes, Ownership};
 pub use path::{AtPath, PathFolder, at_path};

@@ -127,7 +127,11 @@ impl App {
                     renewed = true;
                 }
                 Some(Seen::Other) if before != Some(Seen::Other) => {
-                    tracing::warn!(routine, ?owner, "the routine's folder is not ours: it is not backed up here");
+                    tracing::warn!(
+                        routine,
+                        ?owner,
+                        "the routine's folder is not ours: it is not backed up here"
+                    );
                 }
                 _ => {}
             }

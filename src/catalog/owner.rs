@@ -241,8 +241,7 @@ impl Ownership {
         // First that we live: an owner without a file of its own could be replaced at once.
         self.renew(storage).await?;
         let inner = &self.0;
-        let document =
-            owner_document(&inner.id, inner.host.as_deref(), inner.clock.now(), how, previous)?;
+        let document = owner_document(&inner.id, inner.host.as_deref(), inner.clock.now(), how, previous)?;
         storage.put(&owner_file(routine)?, document).await?;
         match self.owner(storage, routine).await? {
             Owner::Instance(record) if record.instance == inner.id => {
@@ -252,9 +251,10 @@ impl Ownership {
             }
             Owner::Instance(record) => Err(self.owned(storage, routine, &record, None)),
             Owner::Unreadable(reason) => Err(unreadable(storage, routine, &reason)),
-            Owner::Nobody => {
-                Err(Error::temporary("owner-lost", format!("{routine}/{OWNER} is not there after it was written")))
-            }
+            Owner::Nobody => Err(Error::temporary(
+                "owner-lost",
+                format!("{routine}/{OWNER} is not there after it was written"),
+            )),
         }
     }
 

@@ -24,12 +24,13 @@ pub async fn run(routine: &str, url: Option<&str>, config: Option<&Path>) -> Res
         (None, Some(config)) => {
             let options = ServiceOptions::from_file(config, Arc::new(SystemClock))?;
             let adopted = service::adopt(options, routine).await?;
-            serde_json::to_value(adopted).map_err(|error| {
-                Error::permanent("api-answer", "render the answer").source(error)
-            })?
+            serde_json::to_value(adopted)
+                .map_err(|error| Error::permanent("api-answer", "render the answer").source(error))?
         }
         // The command line asks for one of them.
-        (None, None) => return Err(Error::permanent("config-invalid", "neither --url nor --config is given")),
+        (None, None) => {
+            return Err(Error::permanent("config-invalid", "neither --url nor --config is given"));
+        }
     };
     println!("{}", describe(&adopted));
     Ok(())

@@ -38,7 +38,8 @@ impl Settle for AskStorage {
 
 impl AskStorage {
     async fn ask(&self, job: &JobRow, attempt: &AttemptRow) -> Result<Settled> {
-        let without = || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
+        let without =
+            || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
         let config: JobConfig = job.config.as_ref().ok_or_else(without)?.parse()?;
         let storage = open_storage(&config.storage).await?;
         let folder = &attempt.start.folder;
@@ -52,7 +53,10 @@ impl AskStorage {
                     files: metadata.file_count,
                     indexes: metadata.secondary_index_count,
                     udfs: metadata.udf_count,
-                    ..AttemptEnd::plain(AttemptStatus::Committed, metadata.finished.unwrap_or(metadata.created))
+                    ..AttemptEnd::plain(
+                        AttemptStatus::Committed,
+                        metadata.finished.unwrap_or(metadata.created),
+                    )
                 })))
             }
             Commit::Absent => {

@@ -130,7 +130,8 @@ mod tests {
         let at = UnixMillis(1_700_000_000_000);
         let bytes = owner_document(&a, Some("db-1"), at, How::Replaced, Some(&b)).unwrap();
         let text = std::str::from_utf8(&bytes).unwrap();
-        for part in ["\"version\": 1", "\"how\": \"replaced\"", "\"previous\": \"b\"", "2023-11-14T22:13:20Z"] {
+        for part in ["\"version\": 1", "\"how\": \"replaced\"", "\"previous\": \"b\"", "2023-11-14T22:13:20Z"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
         let read = parse_owner(&bytes).unwrap();
