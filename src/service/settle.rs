@@ -70,3 +70,78 @@ impl AskStorage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::AskStorage;
+    use crate::catalog::{OwnerTimes, Ownership};
+    use crate::clock::{SharedClock, SystemClock};
+    use crate::config::{Config, JobConfig};
+    use crate::jobs::{Jobs, RoutineJob, Settle, Settled};
+    use crate::model::{BackupType, InstanceId, UnixMillis};
+    use crate::storage::{LocalStorage, Storage};
+    use crate::store::{AttemptRow, AttemptStart, Document, JobRow, Store, Trigger};
+
+    const FOLDER: &str = "r/backup/1700000000000/data/ns";
+
+    fn instance(name: &str) -> Ownership {
+        let id = InstanceId::parse(name).unwrap();
+        Ownership::new(id, None, Arc::new(SystemClock), OwnerTimes::default())
+    }
+
+    async fn crashed(dir: &tempfile::TempDir) -> (JobRow, AttemptRow) {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let yaml = format!(
+            "aerospike-clusters: {{c: {{seed-nodes: [{{host-name: h, port: 1}}]}}}}\n\
+             storage: {{s: {{local-storage: {{path: {}}}}}}}\n\
+             backup-routines: {{r: {{source-cluster: c, storage: s, interval-cron: \"@daily\", namespaces: []}}}}\n",
+            dir.path().join("b").display()
+        );
+        let config = Config::parse(&yaml, "test.yaml", clock.now()).unwrap();
+        let config: JobConfig = config.routine("r", clock.now()).unwrap().job;
+        let store = Store::open(&dir.path().join("state"), &clock).await.unwrap();
+        let jobs = Jobs::new(store, clock, Vec::new(), Arc::new(crate::jobs::follow::Nothing));
+        let job = RoutineJob {
+            routine: "r".to_owned(),
+            cluster: "c".to_owned(),
+            storage: "s".to_owned(),
+            namespaces: None,
+            concurrent_incremental: false,
+            config: Some(Document::of(&config).unwrap()),
+        };
+        let id = jobs.admit(job.job(BackupType::Full, Trigger::Api)).await.unwrap().id;
+        let start = AttemptStart {
+            namespace: "ns".to_owned(),
+            folder: FOLDER.to_owned(),
+            storage: "s".to_owned(),
+            created: UnixMillis(1_700_000_000_000),
+            from: None,
+            promoted: None,
+        };
+        let mut tx = jobs.store().write().await.unwrap();
+        let attempt = tx.start_attempt(id, 1, &start, UnixMillis(1_700_000_000_000)).await.unwrap();
+        tx.commit().await.unwrap();
+        (jobs.store().job(id).await.unwrap().unwrap(), attempt)
+    }
+
+    /// rules.md 5.5 and 6.1: what a crash left is removed, but not where another instance writes by now.
+    #[tokio::test]
+    async fn a_folder_that_another_instance_has_adopted_is_not_cleaned_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::create(dir.path().join("b")).await.unwrap();
+        let (job, attempt) = crashed(&dir).await;
+        let file = format!("{FOLDER}/0_ns_1.asb");
+        storage.put(&file, "half".into()).await.unwrap();
+        let (ours, rival) = (instance("ours"), instance("rival"));
+        ours.ensure(&storage, "r").await.unwrap();
+        rival.adopt(&storage, "r").await.unwrap();
+        let settle = AskStorage { ownership: ours.clone() };
+        assert_eq!(settle.settle(&job, &attempt).await, Settled::Unknown);
+        assert!(storage.head(&file).await.unwrap().is_some());
+        ours.adopt(&storage, "r").await.unwrap();
+        assert_eq!(settle.settle(&job, &attempt).await, Settled::Absent);
+        assert!(storage.head(&file).await.unwrap().is_none());
+    }
+}
