@@ -5,6 +5,7 @@ use chrono::format::{DelayedFormat, StrftimeItems};
 
 use crate::config::TimestampFormat;
 use crate::error::{Error, Result};
+pub use crate::model::instance::INSTANCES;
 use crate::model::{BackupType, InstanceId, UnixMillis, check_name};
 
 /// The completion marker of a backup, with ABS's keys.
@@ -17,8 +18,6 @@ pub const BLOCKS: &str = "blocks.b3";
 pub const VOID: &str = "holdfast-void.json";
 /// Names the instance that writes and prunes a routine's folder (rules.md 5.5).
 pub const OWNER: &str = "holdfast-owner.json";
-/// The folder at the storage root where the instances that own something show that they live (rules.md 5.5).
-pub const INSTANCES: &str = "holdfast-instances";
 /// The folder of a run that holds its namespaces.
 pub const DATA: &str = "data";
 /// The folder of a full run that holds the nodes' configuration files.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The folder at a storage root where instances show that they live: no routine may have this name.
+pub const INSTANCES: &str = "holdfast-instances";
+
 /// The name of an installation: 1 to 64 of `a-z A-Z 0-9 . _ -`, with a letter or digit first. It names a file in storage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(String);
