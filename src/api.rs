@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod job;
 mod jobs;
+mod owners;
 mod query;
 mod respond;
 mod restores;

@@ -4,6 +4,7 @@
 mod backups;
 mod jobs;
 mod metrics;
+mod owner;
 mod progress;
 mod reload;
 mod trigger;
@@ -17,10 +18,12 @@ use tokio::sync::Mutex;
 
 pub use backups::{RoutineState, TimeBounds, open_storage};
 pub use jobs::JobView;
+pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
 pub use progress::Progress;
 pub use reload::{ReloadRefusal, schedules};
 pub use trigger::BackupTrigger;
 
+use crate::catalog::Ownership;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::jobs::{Jobs, Runner};
@@ -37,6 +40,7 @@ pub struct App {
     runner: Runner,
     scheduler: Scheduler,
     metrics: Arc<Metrics>,
+    ownership: Ownership,
     floors: progress::Floors,
     ready: AtomicBool,
     /// One reload at a time.
@@ -59,6 +63,8 @@ pub struct Parts {
     pub scheduler: Scheduler,
     /// What counts them.
     pub metrics: Arc<Metrics>,
+    /// Who writes and prunes in the routines' folders.
+    pub ownership: Ownership,
 }
 
 impl App {
@@ -72,6 +78,7 @@ impl App {
             runner: parts.runner,
             scheduler: parts.scheduler,
             metrics: parts.metrics,
+            ownership: parts.ownership,
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),

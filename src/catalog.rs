@@ -11,6 +11,7 @@ pub mod layout;
 pub mod list;
 pub mod manifest;
 pub mod metadata;
+pub mod owner;
 pub mod path;
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -24,4 +25,5 @@ pub use layout::RunFolder;
 pub use list::{ListQuery, Listing, Problem, ProblemKind, list_backups};
 pub use manifest::{Manifest, ManifestSummary, Scope};
 pub use metadata::{Compression, Encryption, Metadata};
+pub use owner::{OwnerTimes, Ownership};
 pub use path::{AtPath, PathFolder, at_path};

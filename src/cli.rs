@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod adopt;
 mod check;
 mod demo;
 mod inspect;
@@ -36,6 +37,17 @@ enum Command {
         /// The configuration.
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Makes the folder of a routine in storage this installation's at once, whoever owns it.
+    Adopt {
+        /// The routine.
+        routine: String,
+        /// The running service to ask, as http://127.0.0.1:8080.
+        #[arg(long, value_name = "URL", required_unless_present = "config")]
+        url: Option<String>,
+        /// The configuration, while its service does not run.
+        #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
+        config: Option<PathBuf>,
     },
     /// Shows the main job on an embedded sandbox node: scheduled backups, then a restore to a point in time.
     Demo {
@@ -88,6 +100,9 @@ pub fn run(cli: Cli) -> ExitCode {
         match cli.command {
             Command::Serve { config } => serve::run(&config).await,
             Command::Check { config } => check::run(&config),
+            Command::Adopt { routine, url, config } => {
+                adopt::run(&routine, url.as_deref(), config.as_deref()).await
+            }
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
             Command::Inspect { path, json } => inspect::run(&path, json),
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,

@@ -73,6 +73,7 @@ pub struct Metrics {
     restore_events: IntCounterVec,
     jobs_queued: IntGauge,
     next_run: IntGaugeVec,
+    routine_owned: IntGaugeVec,
     reload_successful: IntGauge,
 }
 
@@ -115,6 +116,10 @@ impl Metrics {
             )?,
             jobs_queued: register(&registry, IntGauge::with_opts(opts(MetricName::JobQueueDepth)))?,
             next_run: gauge_by_routine(&registry, MetricName::NextRun)?,
+            routine_owned: register(
+                &registry,
+                IntGaugeVec::new(opts(MetricName::RoutineOwned), &["routine"]),
+            )?,
             reload_successful: register(
                 &registry,
                 IntGauge::with_opts(opts(MetricName::ConfigReloadSuccessful)),
@@ -188,6 +193,16 @@ impl Metrics {
             Some(at) => self.next_run.with_label_values(&labels).set(at.secs()),
             None => {
                 let _ = self.next_run.remove_label_values(&labels);
+            }
+        }
+    }
+
+    /// Notes whether a routine's folder belongs to this instance; none: not known, or nobody's.
+    pub fn routine_owned(&self, routine: &str, ours: Option<bool>) {
+        match ours {
+            Some(ours) => self.routine_owned.with_label_values(&[routine]).set(i64::from(ours)),
+            None => {
+                let _ = self.routine_owned.remove_label_values(&[routine]);
             }
         }
     }

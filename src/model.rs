@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod cron;
+pub mod instance;
 pub mod ledger;
 pub mod name;
 pub mod partitions;
@@ -12,6 +13,7 @@ pub mod status;
 pub mod time;
 
 pub use cron::{Cron, CronError};
+pub use instance::InstanceId;
 pub use name::check_name;
 pub use partitions::{PartitionSet, parse_partition_list, partition_of};
 pub use schedule::Schedule;

@@ -3,6 +3,7 @@
 mod factory;
 mod follow;
 mod options;
+mod owner;
 mod settle;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -13,6 +14,7 @@ use actix_web::dev::ServerHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use options::{ServiceOptions, loopback_note};
+pub use owner::adopt;
 
 use self::factory::Factory;
 use self::follow::AfterBackup;
@@ -58,15 +60,18 @@ impl Service {
         let http_address = listener.local_addr().map_err(|error| listen_error("the port", error))?;
         let store = Store::open(&options.state_dir(), &options.clock).await?;
         DigestTable::remove_leftovers(&options.state_dir());
+        let ownership = owner::ownership(&options, &store).await?;
+        tracing::info!(instance = %ownership.id(), "this instance");
         let metrics = Arc::new(Metrics::new()?);
         let observers: Vec<Arc<dyn Observer>> = vec![Arc::clone(&metrics) as _];
         let jobs = Jobs::new(store, Arc::clone(&options.clock), observers, Arc::new(AfterBackup));
         let now = options.clock.now();
         let scheduler = Scheduler::new(jobs.clone(), schedules(&options.config, now)?).await?;
-        let recovered = jobs.recover(&AskStorage, &|slot| scheduler.may_catch_up(slot)).await?;
+        let settle = AskStorage { ownership: ownership.clone() };
+        let recovered = jobs.recover(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
         tracing::info!(?recovered, "what an earlier process left is settled");
         let connect = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
-        let factory = Factory { connect, state_dir: options.state_dir() };
+        let factory = Factory { connect, state_dir: options.state_dir(), ownership: ownership.clone() };
         let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
         let app = Arc::new(App::new(Parts {
             clock: options.clock,
@@ -76,6 +81,7 @@ impl Service {
             runner: runner.clone(),
             scheduler: scheduler.clone(),
             metrics,
+            ownership,
         }));
         app.make_storage_roots().await;
         app.note_routines(&[]);
@@ -95,7 +101,8 @@ impl Service {
         tasks.vital("http", async move {
             server.await.map_err(|error| Error::temporary("http-server", "serve HTTP").source(error))
         });
-        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), stop.clone()));
+        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), settle, stop.clone()));
+        tasks.scope.spawn("owner", owner::keep_renewing(Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("last successes", {
             let app = Arc::clone(&app);
             async move {
@@ -173,9 +180,9 @@ impl Tasks {
     }
 }
 
-async fn settle_hourly(jobs: Jobs, stop: CancellationToken) -> Result<()> {
+async fn settle_hourly(jobs: Jobs, settle: AskStorage, stop: CancellationToken) -> Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
-        match jobs.settle_unknown(&AskStorage).await {
+        match jobs.settle_unknown(&settle).await {
             Ok(settled) => tracing::debug!(?settled, "storage asked again"),
             Err(error) => tracing::warn!(reason = error.report(), "storage not asked again"),
         }

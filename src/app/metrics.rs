@@ -1,6 +1,7 @@
 //! The metrics of what is under way: read from the store at each scrape, never kept beside it.
 
 use super::App;
+use crate::catalog::owner::Seen;
 use crate::error::Result;
 use crate::metrics::RunningBackup;
 use crate::model::{BackupType, JobKind, JobStatus};
@@ -30,6 +31,14 @@ impl App {
             .map(|(_, count)| count)
             .sum();
         for name in self.config().backup_routines.keys() {
+            self.metrics.routine_owned(
+                name,
+                match self.ownership.seen(name) {
+                    Some(Seen::Ours) => Some(true),
+                    Some(Seen::Other) => Some(false),
+                    Some(Seen::Nobody | Seen::Unknown) | None => None,
+                },
+            );
             for backup_type in BACKUP_TYPES {
                 self.metrics.next_run(name, backup_type, self.scheduler.next_fire(name, backup_type));
             }
@@ -41,6 +50,7 @@ impl App {
     /// routines that are gone.
     pub fn note_routines<'a>(&self, gone: impl IntoIterator<Item = &'a String>) {
         for routine in gone {
+            self.metrics.routine_owned(routine, None);
             for backup_type in BACKUP_TYPES {
                 self.metrics.remove_routine(routine, backup_type);
             }

@@ -12,7 +12,7 @@ use crate::catalog::manifest::{
     BlocksWriter, ClockSkew, ClusterIdentity, Engine, FileKind, ManifestFile, NodeIdentity, Promoted,
     SCHEMA_VERSION, Totals, blocks::hash_hex,
 };
-use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, committed, remove_attempt};
+use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, committed};
 use crate::config;
 use crate::engine::{NamespaceRead, ProgressWatch, ReadReport};
 use crate::error::{Error, Result};
@@ -84,6 +84,7 @@ impl<'a> NamespaceRun<'a> {
     async fn attempt(&self) -> Result<NamespaceEnd> {
         let run = self.run;
         run.wait_for_margin().await?;
+        run.check_owner().await?;
         let folder = run.folder(self.backup_type)?;
         // On a local disk nothing of an earlier attempt can land late: the folder is used again (rules.md 3.9).
         let reuse = !run.storage.writes_may_land_late();
@@ -149,7 +150,7 @@ impl<'a> NamespaceRun<'a> {
             }
             Commit::Unknown(error) => Err(error),
             Commit::Absent | Commit::Broken { .. } => {
-                remove_attempt(storage, key).await?;
+                self.run.remove_attempt(key).await?;
                 Ok(None)
             }
         }
@@ -204,7 +205,7 @@ impl<'a> NamespaceRun<'a> {
         // Rounded up: the clock tells whole milliseconds (rules.md 3.1). It may also have been set back meanwhile.
         let finished = run.context.clock.now().max(run.created).plus_ms(1);
         if self.backup_type == BackupType::Incremental && report.files.is_empty() {
-            remove_attempt(run.storage.as_ref(), key).await?;
+            run.remove_attempt(key).await?;
             return Ok((NamespaceEnd::Empty, AttemptEnd::plain(AttemptStatus::Empty, finished)));
         }
         self.commit(attempt, key, &report, finished).await
@@ -229,6 +230,7 @@ impl<'a> NamespaceRun<'a> {
         if run.context.cancel.is_cancelled() {
             return Err(Error::temporary("canceled", "the backup was canceled"));
         }
+        run.check_owner().await?;
         // From here on nothing but storage decides (rules.md 2.8).
         let end = AttemptEnd {
             status: AttemptStatus::Committed,
@@ -275,7 +277,7 @@ impl<'a> NamespaceRun<'a> {
         let run = self.run;
         let status =
             if run.context.cancel.is_cancelled() { AttemptStatus::Canceled } else { AttemptStatus::Failed };
-        let removed = remove_attempt(run.storage.as_ref(), key).await;
+        let removed = run.remove_attempt(key).await;
         let end = match &removed {
             Ok(_) => AttemptEnd::plain(status, run.context.clock.now()),
             Err(_) => AttemptEnd::plain(AttemptStatus::Unknown, run.context.clock.now()),

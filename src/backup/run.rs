@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clocks::SkewVerdict;
-use crate::catalog::{RunFolder, Scope};
+use crate::catalog::{Ownership, RunFolder, Scope, remove_attempt};
 use crate::config::{JobConfig, RetryConfig};
 use crate::engine::{ClusterFacts, Source};
 use crate::error::Result;
@@ -24,6 +24,8 @@ pub struct Run {
     pub source: Arc<dyn Source>,
     /// Where the backup goes.
     pub storage: Arc<dyn Storage>,
+    /// Who may write there.
+    pub ownership: Ownership,
     /// The job.
     pub context: JobContext,
     /// Names the folder.
@@ -46,6 +48,17 @@ impl Run {
     /// The folder that backups of a type go to in this run.
     pub fn folder(&self, backup_type: BackupType) -> Result<RunFolder> {
         RunFolder::new(&self.config.routine, backup_type, self.created, self.config.timestamp_format)
+    }
+
+    /// Refuses once the routine's folder is no longer ours (rules.md 5.5).
+    pub async fn check_owner(&self) -> Result<()> {
+        self.ownership.check(self.storage.as_ref(), &self.config.routine).await
+    }
+
+    /// Removes the folder of one of our attempts, while the routine's folder is ours (rules.md 5.5).
+    pub async fn remove_attempt(&self, folder: &str) -> Result<u64> {
+        self.check_owner().await?;
+        remove_attempt(self.storage.as_ref(), folder).await
     }
 
     /// Waits until the clock reads `created` and the margin, so that a write which the scan misses carries a stamp of

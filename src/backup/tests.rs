@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::BackupWork;
 use crate::asb::BlockHasher;
-use crate::catalog::History;
+use crate::catalog::{History, OwnerTimes, Ownership};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, JobConfig};
 use crate::engine::{
@@ -18,22 +18,30 @@ use crate::engine::{
 };
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, NewJob, Runner, RunnerOptions, Work, WorkFactory};
-use crate::model::{BackupType, JobKind, JobStatus};
+use crate::model::{BackupType, InstanceId, JobKind, JobStatus};
 use crate::storage::{LocalStorage, Storage, join};
-use crate::store::{Document, JobRow, Store, Trigger};
+use crate::store::{AttemptStatus, Document, JobRow, Store, Trigger};
 
 /// What reading each namespace does, by name; a namespace without an entry is read well.
 type Script = Arc<Mutex<BTreeMap<String, Vec<Error>>>>;
 
+/// Another instance, which adopts the routine's folder while this namespace is read.
+type Rival = Arc<Mutex<Option<(&'static str, Ownership)>>>;
+
 struct Scripted {
     script: Script,
+    rival: Rival,
     clock_ahead_ms: i64,
 }
 
 #[async_trait]
 impl Connect for Scripted {
     async fn source(&self, _cluster: &crate::config::ClusterConfig) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(Self { script: Arc::clone(&self.script), clock_ahead_ms: self.clock_ahead_ms }))
+        Ok(Arc::new(Self {
+            script: Arc::clone(&self.script),
+            rival: Arc::clone(&self.rival),
+            clock_ahead_ms: self.clock_ahead_ms,
+        }))
     }
 
     async fn destination(&self, _cluster: &crate::config::ClusterConfig) -> Result<Arc<dyn Destination>> {
@@ -71,6 +79,10 @@ impl Source for Scripted {
         let text = format!("read {}", read.namespace);
         object.write(text.clone().into()).await?;
         object.finish().await?;
+        let rival = self.rival.lock().unwrap().take_if(|(name, _)| *name == read.namespace);
+        if let Some((_, rival)) = rival {
+            rival.adopt(storage.as_ref(), "r").await?;
+        }
         let failing = self.script.lock().unwrap().get_mut(&read.namespace).and_then(Vec::pop);
         if let Some(error) = failing {
             return Err(error);
@@ -84,16 +96,23 @@ impl Source for Scripted {
 
 struct Factory {
     storage: Arc<dyn Storage>,
+    ownership: Ownership,
     script: Script,
+    rival: Rival,
     clock_ahead_ms: i64,
 }
 
 impl WorkFactory for Factory {
     fn work(&self, job: &JobRow) -> Result<Box<dyn Work>> {
         let config: JobConfig = job.config.as_ref().unwrap().parse()?;
-        let connect = Scripted { script: Arc::clone(&self.script), clock_ahead_ms: self.clock_ahead_ms };
-        let storage = Arc::clone(&self.storage);
-        Ok(Box::new(BackupWork::new(config, job.backup_type.unwrap(), Arc::new(connect), storage)))
+        let connect = Scripted {
+            script: Arc::clone(&self.script),
+            rival: Arc::clone(&self.rival),
+            clock_ahead_ms: self.clock_ahead_ms,
+        };
+        let (storage, ownership) = (Arc::clone(&self.storage), self.ownership.clone());
+        let asked = job.backup_type.unwrap();
+        Ok(Box::new(BackupWork::new(config, asked, Arc::new(connect), storage, ownership)))
     }
 }
 
@@ -104,10 +123,17 @@ backup-policies: {p: {clock-skew-margin: 1, retry-policy: {base-timeout: 1, mult
 backup-routines: {r: {source-cluster: c, storage: s, backup-policy: p, interval-cron: "@daily", namespaces: []}}
 "#;
 
+fn instance(name: &str) -> Ownership {
+    let id = InstanceId::parse(name).unwrap();
+    Ownership::new(id, None, Arc::new(SystemClock), OwnerTimes::default())
+}
+
 struct Bench {
     _dir: tempfile::TempDir,
     storage: Arc<dyn Storage>,
+    ownership: Ownership,
     script: Script,
+    rival: Rival,
     jobs: Jobs,
     config: JobConfig,
 }
@@ -117,11 +143,20 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let clock: SharedClock = Arc::new(SystemClock);
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::create(dir.path().join("b")).await.unwrap());
+        let ownership = instance("this");
         let store = Store::open(Path::new(&dir.path().join("state")), &clock).await.unwrap();
         let config = Config::parse(CONFIG, "test.yaml", clock.now()).unwrap();
         let config = config.routine("r", clock.now()).unwrap().job;
         let jobs = Jobs::new(store, clock, Vec::new(), Arc::new(crate::jobs::follow::Nothing));
-        Self { _dir: dir, storage, script: Script::default(), jobs, config }
+        Self {
+            _dir: dir,
+            storage,
+            ownership,
+            script: Script::default(),
+            rival: Rival::default(),
+            jobs,
+            config,
+        }
     }
 
     fn fails(&self, namespace: &str, errors: Vec<Error>) {
@@ -149,8 +184,13 @@ impl Bench {
         };
         change(&mut job);
         let id = self.jobs.admit(job).await.unwrap().id;
-        let factory =
-            Factory { storage: Arc::clone(&self.storage), script: Arc::clone(&self.script), clock_ahead_ms };
+        let factory = Factory {
+            storage: Arc::clone(&self.storage),
+            ownership: self.ownership.clone(),
+            script: Arc::clone(&self.script),
+            rival: Arc::clone(&self.rival),
+            clock_ahead_ms,
+        };
         let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
         let runner = Runner::new(self.jobs.clone(), Arc::new(factory), options);
         let ended = async {
@@ -246,4 +286,53 @@ async fn a_clock_that_is_wrong_itself_makes_nothing_void() {
     assert_eq!(job.error_code.as_deref(), Some("clock-skew"));
     let listed = bench.storage.list("r").await.unwrap();
     assert!(!listed.iter().any(|object| object.key.ends_with("holdfast-void.json")));
+}
+
+/// The `.asb` files of the routine.
+async fn data_files(bench: &Bench) -> usize {
+    let listed = bench.storage.list("r").await.unwrap();
+    listed.iter().filter(|object| object.key.ends_with(".asb")).count()
+}
+
+#[tokio::test]
+async fn another_instance_may_not_write_until_it_has_adopted_the_folder() {
+    // rules.md 5.5
+    let mut bench = Bench::new().await;
+    assert_eq!(bench.run(0, |_| {}).await.status, JobStatus::Succeeded);
+    let files = data_files(&bench).await;
+    bench.ownership = instance("copy");
+    let job = bench.run(0, |_| {}).await;
+    assert_eq!((job.status, job.error_code.as_deref()), (JobStatus::Failed, Some("routine-owned")));
+    let text = job.error.unwrap();
+    assert!(text.contains("instance this") && text.contains("instance copy"), "{text}");
+    assert!(bench.jobs.store().attempts(job.id).await.unwrap().is_empty(), "nothing was begun");
+    assert_eq!(data_files(&bench).await, files);
+    assert_eq!(bench.history().await.namespaces().len(), 2, "reading needs no owner");
+
+    bench.ownership.adopt(bench.storage.as_ref(), "r").await.unwrap();
+    assert_eq!(bench.run(0, |_| {}).await.status, JobStatus::Succeeded);
+    bench.ownership = instance("this");
+    assert_eq!(bench.run(0, |_| {}).await.error_code.as_deref(), Some("routine-owned"));
+}
+
+#[tokio::test]
+async fn a_folder_adopted_during_a_run_gets_no_commit_and_loses_nothing() {
+    // rules.md 5.5: checked before each commit and each deletion.
+    let bench = Bench::new().await;
+    for failing in [false, true] {
+        bench.ownership.adopt(bench.storage.as_ref(), "r").await.unwrap();
+        let (files, committed) = (data_files(&bench).await, bench.history().await.members("ns1").0.len());
+        *bench.rival.lock().unwrap() = Some(("ns1", instance("rival")));
+        if failing {
+            bench.fails("ns1", vec![Error::temporary("test", "broken after the folder was adopted")]);
+        }
+        let job = bench.run(0, |job| job.namespaces = Some(vec!["ns1".to_owned()])).await;
+        assert_eq!((job.status, job.error_code.as_deref()), (JobStatus::Failed, Some("routine-owned")));
+        let attempts = bench.jobs.store().attempts(job.id).await.unwrap();
+        assert_eq!(attempts.len(), 1, "it is not tried again");
+        assert_eq!(attempts[0].status, AttemptStatus::Unknown, "left for whoever owns the folder");
+        assert!(job.warnings.iter().any(|warning| warning.code == "leftover"), "{:?}", job.warnings);
+        assert_eq!(bench.history().await.members("ns1").0.len(), committed, "nothing was committed");
+        assert_eq!(data_files(&bench).await, files + 1, "nothing was removed");
+    }
 }

@@ -12,7 +12,8 @@ use super::namespace::{NamespaceEnd, NamespaceRun};
 use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
 use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
 use crate::catalog::layout::VOID;
-use crate::catalog::{History, Scope};
+use crate::catalog::owner::Held;
+use crate::catalog::{History, Ownership, Scope};
 use crate::config::JobConfig;
 use crate::engine::{ClusterFacts, Connect, Source};
 use crate::error::{Error, Result};
@@ -27,6 +28,7 @@ pub struct BackupWork {
     asked: BackupType,
     connect: Arc<dyn Connect>,
     storage: Arc<dyn Storage>,
+    ownership: Ownership,
 }
 
 impl BackupWork {
@@ -36,17 +38,22 @@ impl BackupWork {
         asked: BackupType,
         connect: Arc<dyn Connect>,
         storage: Arc<dyn Storage>,
+        ownership: Ownership,
     ) -> Self {
-        Self { config, asked, connect, storage }
+        Self { config, asked, connect, storage, ownership }
     }
 
     async fn execute(self, context: &JobContext) -> Result<Ended> {
+        // Before the cluster is asked for anything: the folder may be another's (rules.md 5.5).
+        let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
+        unless_canceled(&context.cancel, self.ownership.may_hold(storage, routine)).await?;
         let retry = self.config.policy.retry;
         let connected =
             retrying(context, retry, None, || unless_canceled(&context.cancel, self.connect_and_ask()));
         let (source, facts) = connected.await?;
         // Before a time in storage is believed or disbelieved.
         check_own_clock(&facts.nodes)?;
+        unless_canceled(&context.cancel, self.hold(context)).await?;
         let known = unless_canceled(&context.cancel, self.load(context)).await?;
         let created = context.fix_created(known.newest_created()).await?;
         let margin_ms = margin_ms(&self.config);
@@ -82,6 +89,7 @@ impl BackupWork {
             namespaces: resolved(&self.config, &facts),
             source,
             storage: self.storage,
+            ownership: self.ownership,
             context: context.clone(),
             created,
             facts,
@@ -96,6 +104,20 @@ impl BackupWork {
         let source = self.connect.source(&self.config.cluster).await?;
         let facts = source.facts().await?;
         Ok((source, facts))
+    }
+
+    /// Makes sure that the routine's folder is ours, before the first write (rules.md 5.5).
+    async fn hold(&self, context: &JobContext) -> Result<()> {
+        let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
+        if let Held::Replaced { previous, renewed } = self.ownership.ensure(storage, routine).await? {
+            let text = format!(
+                "the folder of routine {routine} belonged to {previous}, last seen {renewed}; now it is this \
+                 instance's, {}",
+                self.ownership.id()
+            );
+            context.warn("owner-replaced", text);
+        }
+        Ok(())
     }
 
     /// What storage has of the routine; backups from the future are marked as void for good (rules.md 3.1).

@@ -5,7 +5,8 @@ use chrono::format::{DelayedFormat, StrftimeItems};
 
 use crate::config::TimestampFormat;
 use crate::error::{Error, Result};
-use crate::model::{BackupType, UnixMillis, check_name};
+pub use crate::model::instance::INSTANCES;
+use crate::model::{BackupType, InstanceId, UnixMillis, check_name};
 
 /// The completion marker of a backup, with ABS's keys.
 pub const METADATA: &str = "metadata.yaml";
@@ -15,6 +16,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const BLOCKS: &str = "blocks.b3";
 /// Marks a backup as void for good (rules.md 3.1).
 pub const VOID: &str = "holdfast-void.json";
+/// Names the instance that writes and prunes a routine's folder (rules.md 5.5).
+pub const OWNER: &str = "holdfast-owner.json";
 /// The folder of a run that holds its namespaces.
 pub const DATA: &str = "data";
 /// The folder of a full run that holds the nodes' configuration files.
@@ -43,6 +46,24 @@ pub const fn type_folder(backup_type: BackupType) -> &'static str {
 pub fn type_root(routine: &str, backup_type: BackupType) -> Result<String> {
     checked("routine", routine)?;
     Ok(format!("{routine}/{}", type_folder(backup_type)))
+}
+
+/// The owner file of a routine; refuses a routine that is not a single path segment, or that is [`INSTANCES`].
+pub fn owner_file(routine: &str) -> Result<String> {
+    checked("routine", routine)?;
+    if routine == INSTANCES {
+        return Err(Error::permanent(
+            "name-invalid",
+            format!("routine {routine:?} cannot name a folder: the instances of Holdfast are there"),
+        )
+        .hint("Give the routine another name."));
+    }
+    Ok(format!("{routine}/{OWNER}"))
+}
+
+/// The file by which an instance shows that it lives.
+pub fn instance_file(instance: &InstanceId) -> String {
+    format!("{INSTANCES}/{instance}.json")
 }
 
 /// The name of a run's folder; refuses an instant that has not 13 digits, which would not sort by time.
@@ -222,6 +243,10 @@ mod tests {
         assert!(RunFolder::new("../r", BackupType::Full, AT, None).is_err());
         assert!(run(None).namespace_folder("a/b", 1).is_err());
         assert!(type_root("", BackupType::Full).is_err());
+        assert_eq!(owner_file("r").unwrap(), "r/holdfast-owner.json");
+        for bad in ["", "..", "a/b", INSTANCES] {
+            assert!(owner_file(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::entry::disagreement;
-use super::layout::{DATA, DATA_SUFFIX, METADATA, RunFolder, parse_attempt_folder};
+use super::layout::{DATA, DATA_SUFFIX, INSTANCES, METADATA, RunFolder, parse_attempt_folder};
 use super::list::read_metadata;
 use super::manifest::{Found, Manifest, read_manifest};
 use super::metadata::Metadata;
@@ -244,7 +244,10 @@ async fn nearest(storage: &dyn Storage, path: &str) -> Result<Vec<String>> {
     let mut level = path;
     let mut wanted = "";
     loop {
-        let names = storage.list_dirs(level).await?;
+        let mut names = storage.list_dirs(level).await?;
+        if level.is_empty() {
+            names.retain(|name| name != INSTANCES);
+        }
         if !names.is_empty() {
             if !wanted.is_empty() && names.iter().any(|name| name == DATA) {
                 let with_data = join(&join(level, DATA), wanted);

@@ -4,6 +4,7 @@ use super::Config;
 use super::problem::{Path, Problem, ProblemKind, Problems, clip};
 use super::suggest::did_you_mean;
 use crate::model::check_name;
+use crate::model::instance::INSTANCES;
 
 impl Config {
     pub(super) fn check_into(&self, problems: &mut Problems) {
@@ -46,6 +47,12 @@ impl Config {
                     problems.push(Problem::new(ProblemKind::Value, Path::from([section, name]), message));
                 }
             }
+        }
+        if self.backup_routines.contains_key(INSTANCES) {
+            let path = Path::from(["backup-routines", INSTANCES]);
+            let message =
+                format!("name \"{INSTANCES}\" is taken: instances of Holdfast show there that they live");
+            problems.push(Problem::new(ProblemKind::Value, path, message));
         }
     }
 }

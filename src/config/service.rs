@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::{Idle, Kind, Read, Section};
 use super::{MS_MAX, zone};
+use crate::model::InstanceId;
 use crate::model::status::AbsLevel;
 
 /// `service`, as written.
@@ -33,6 +34,9 @@ pub struct Service {
     /// Directories under which a request's inline `local-storage` may lie, beside the configured storages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_roots: Option<Vec<String>>,
+    /// Names this installation as the owner of routine folders (rules.md 5.5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -153,6 +157,8 @@ pub struct ServiceConfig {
     pub shutdown_grace: u64,
     /// Directories under which a request's inline `local-storage` may lie, beside the configured storages.
     pub local_roots: Vec<PathBuf>,
+    /// Names this installation as the owner of routine folders (rules.md 5.5); default: as the store says.
+    pub instance_id: Option<String>,
 }
 
 /// `service.http` with its defaults.
@@ -229,6 +235,7 @@ impl Service {
             compatibility: self.compatibility.unwrap_or_default(),
             shutdown_grace: self.shutdown_grace.unwrap_or(20_000),
             local_roots: self.local_roots.iter().flatten().map(PathBuf::from).collect(),
+            instance_id: self.instance_id.clone(),
         }
     }
 }
@@ -242,6 +249,10 @@ impl Read for Service {
     const KIND: Kind = Kind::Service;
 
     fn read(section: &mut Section<'_>) -> Self {
+        let instance_id: Option<String> = section.optional("instance-id");
+        if let Some(Err(problem)) = instance_id.as_deref().map(InstanceId::parse) {
+            section.reject("instance-id", format!("\"instance-id\" {problem}"));
+        }
         Self {
             http: section.child("http"),
             logger: section.child("logger"),
@@ -253,6 +264,7 @@ impl Read for Service {
             ),
             shutdown_grace: section.int("shutdown-grace", 0..=MS_MAX),
             local_roots: section.texts("local-roots"),
+            instance_id,
             idle: section.idle(),
         }
     }

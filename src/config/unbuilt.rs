@@ -79,7 +79,6 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Service, "auth", Neutral::Nothing, "authentication"),
     row(Kind::Service, "memory-budget", Neutral::Nothing, "the byte budget of all buffers"),
     row(Kind::Service, "job-history", Neutral::Nothing, "pruning the history of jobs"),
-    row(Kind::Service, "instance-id", Neutral::Nothing, "the owner of a routine's folder"),
     row(Kind::Http, "disabled", Neutral::Off, "serving no HTTP"),
     row(Kind::Http, "rate", Neutral::Nothing, "the rate limit of requests"),
     row(Kind::Http, "read-timeout", Neutral::Number(30_000), "the time to read a request"),

@@ -38,6 +38,7 @@ metric_names! {
     RestoreEvents = "restore_events_total", "Ends of restores, by outcome: success, failure, canceled.";
     JobQueueDepth = "job_queue_depth", "Jobs that wait for capacity.";
     NextRun = "schedule_next_run_timestamp_seconds", "When a routine fires next, unix seconds.";
+    RoutineOwned = "routine_owned", "1 if the routine's folder in storage belongs to this instance, 0 if to another.";
     ConfigReloadSuccessful = "config_last_reload_successful", "1 if the last reload of the configuration was taken.";
     BuildInfo = "build_info", "1, with the version as a label.";
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::app::open_storage;
 use crate::backup::BackupWork;
+use crate::catalog::Ownership;
 use crate::config::{JobConfig, RestoreConfig};
 use crate::engine::Connect;
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ pub(super) struct Factory {
     pub connect: Arc<dyn Connect>,
     /// Where restores keep their tables of digests.
     pub state_dir: PathBuf,
+    /// Who may write to storage.
+    pub ownership: Ownership,
 }
 
 impl WorkFactory for Factory {
@@ -34,6 +37,7 @@ impl WorkFactory for Factory {
                 config: document.parse()?,
                 asked: job.backup_type.unwrap_or(BackupType::Full),
                 connect,
+                ownership: self.ownership.clone(),
             }),
             JobKind::Restore => {
                 Box::new(Restore { config: document.parse()?, connect, state_dir: self.state_dir.clone() })
@@ -51,6 +55,7 @@ struct Backup {
     config: JobConfig,
     asked: BackupType,
     connect: Arc<dyn Connect>,
+    ownership: Ownership,
 }
 
 #[async_trait]
@@ -58,7 +63,7 @@ impl Work for Backup {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
         match open_storage(&self.config.storage).await {
             Ok(storage) => {
-                let work = BackupWork::new(self.config, self.asked, self.connect, storage);
+                let work = BackupWork::new(self.config, self.asked, self.connect, storage, self.ownership);
                 Box::new(work).run(context).await
             }
             Err(error) => Ended::Failed(error),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::catalog::OwnerTimes;
 use crate::clock::SharedClock;
 use crate::config::{Config, ServiceConfig};
 use crate::error::Result;
@@ -19,6 +20,8 @@ pub struct ServiceOptions {
     pub clock: SharedClock,
     /// The port; none: as the configuration says. 0 takes a free one.
     pub http_port: Option<u16>,
+    /// How long an owner of routine folders lives without showing it.
+    pub owner_times: OwnerTimes,
 }
 
 /// Where the job store lies when nothing says where.
@@ -26,8 +29,9 @@ const STATE_DIR: &str = "holdfast-state";
 
 impl ServiceOptions {
     /// A service with this configuration, which cannot be read again.
-    pub const fn new(config: Config, clock: SharedClock) -> Self {
-        Self { config, config_path: None, state_dir: None, clock, http_port: None }
+    pub fn new(config: Config, clock: SharedClock) -> Self {
+        let owner_times = OwnerTimes::default();
+        Self { config, config_path: None, state_dir: None, clock, http_port: None, owner_times }
     }
 
     /// A service with the configuration in a file; `config-invalid` names every problem. Blocks.

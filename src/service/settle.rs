@@ -4,20 +4,23 @@ use async_trait::async_trait;
 
 use crate::app::open_storage;
 use crate::catalog::commit::Commit;
-use crate::catalog::{committed, remove_attempt};
+use crate::catalog::{Ownership, committed, remove_attempt};
 use crate::config::JobConfig;
 use crate::error::{Error, Result};
 use crate::jobs::{Settle, Settled};
 use crate::store::{AttemptEnd, AttemptRow, AttemptStatus, JobRow};
 
 /// Asks the storage that the job was configured with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AskStorage;
+#[derive(Debug, Clone)]
+pub(super) struct AskStorage {
+    /// Only an owner prunes (rules.md 5.5).
+    pub ownership: Ownership,
+}
 
 #[async_trait]
 impl Settle for AskStorage {
     async fn settle(&self, job: &JobRow, attempt: &AttemptRow) -> Settled {
-        match ask(job, attempt).await {
+        match self.ask(job, attempt).await {
             Ok(settled) => settled,
             Err(error) => {
                 let (job, folder, reason) = (job.id.0, &attempt.start.folder, error.report());
@@ -33,29 +36,112 @@ impl Settle for AskStorage {
     }
 }
 
-async fn ask(job: &JobRow, attempt: &AttemptRow) -> Result<Settled> {
-    let without = || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
-    let config: JobConfig = job.config.as_ref().ok_or_else(without)?.parse()?;
-    let storage = open_storage(&config.storage).await?;
-    let folder = &attempt.start.folder;
-    match committed(storage.as_ref(), folder).await {
-        Commit::Committed(found) => {
-            let metadata = &found.metadata;
-            Ok(Settled::Committed(Box::new(AttemptEnd {
-                safe_from: found.manifest.as_ref().map(|manifest| manifest.safe_from),
-                records: metadata.record_count,
-                bytes: metadata.byte_count,
-                files: metadata.file_count,
-                indexes: metadata.secondary_index_count,
-                udfs: metadata.udf_count,
-                ..AttemptEnd::plain(AttemptStatus::Committed, metadata.finished.unwrap_or(metadata.created))
-            })))
+impl AskStorage {
+    async fn ask(&self, job: &JobRow, attempt: &AttemptRow) -> Result<Settled> {
+        let without =
+            || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
+        let config: JobConfig = job.config.as_ref().ok_or_else(without)?.parse()?;
+        let storage = open_storage(&config.storage).await?;
+        let folder = &attempt.start.folder;
+        match committed(storage.as_ref(), folder).await {
+            Commit::Committed(found) => {
+                let metadata = &found.metadata;
+                Ok(Settled::Committed(Box::new(AttemptEnd {
+                    safe_from: found.manifest.as_ref().map(|manifest| manifest.safe_from),
+                    records: metadata.record_count,
+                    bytes: metadata.byte_count,
+                    files: metadata.file_count,
+                    indexes: metadata.secondary_index_count,
+                    udfs: metadata.udf_count,
+                    ..AttemptEnd::plain(
+                        AttemptStatus::Committed,
+                        metadata.finished.unwrap_or(metadata.created),
+                    )
+                })))
+            }
+            Commit::Absent => {
+                // Another instance may have adopted the folder since: then it is not ours to remove.
+                self.ownership.check(storage.as_ref(), &config.routine).await?;
+                remove_attempt(storage.as_ref(), folder).await?;
+                Ok(Settled::Absent)
+            }
+            Commit::Broken { reason } => Err(Error::temporary("attempt-broken", reason)),
+            Commit::Unknown(error) => Err(error),
         }
-        Commit::Absent => {
-            remove_attempt(storage.as_ref(), folder).await?;
-            Ok(Settled::Absent)
-        }
-        Commit::Broken { reason } => Err(Error::temporary("attempt-broken", reason)),
-        Commit::Unknown(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::AskStorage;
+    use crate::catalog::{OwnerTimes, Ownership};
+    use crate::clock::{SharedClock, SystemClock};
+    use crate::config::{Config, JobConfig};
+    use crate::jobs::{Jobs, RoutineJob, Settle, Settled};
+    use crate::model::{BackupType, InstanceId, UnixMillis};
+    use crate::storage::{LocalStorage, Storage};
+    use crate::store::{AttemptRow, AttemptStart, Document, JobRow, Store, Trigger};
+
+    const FOLDER: &str = "r/backup/1700000000000/data/ns";
+
+    fn instance(name: &str) -> Ownership {
+        let id = InstanceId::parse(name).unwrap();
+        Ownership::new(id, None, Arc::new(SystemClock), OwnerTimes::default())
+    }
+
+    async fn crashed(dir: &tempfile::TempDir) -> (JobRow, AttemptRow) {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let yaml = format!(
+            "aerospike-clusters: {{c: {{seed-nodes: [{{host-name: h, port: 1}}]}}}}\n\
+             storage: {{s: {{local-storage: {{path: {}}}}}}}\n\
+             backup-routines: {{r: {{source-cluster: c, storage: s, interval-cron: \"@daily\", namespaces: []}}}}\n",
+            dir.path().join("b").display()
+        );
+        let config = Config::parse(&yaml, "test.yaml", clock.now()).unwrap();
+        let config: JobConfig = config.routine("r", clock.now()).unwrap().job;
+        let store = Store::open(&dir.path().join("state"), &clock).await.unwrap();
+        let jobs = Jobs::new(store, clock, Vec::new(), Arc::new(crate::jobs::follow::Nothing));
+        let job = RoutineJob {
+            routine: "r".to_owned(),
+            cluster: "c".to_owned(),
+            storage: "s".to_owned(),
+            namespaces: None,
+            concurrent_incremental: false,
+            config: Some(Document::of(&config).unwrap()),
+        };
+        let id = jobs.admit(job.job(BackupType::Full, Trigger::Api)).await.unwrap().id;
+        let start = AttemptStart {
+            namespace: "ns".to_owned(),
+            folder: FOLDER.to_owned(),
+            storage: "s".to_owned(),
+            created: UnixMillis(1_700_000_000_000),
+            from: None,
+            promoted: None,
+        };
+        let mut tx = jobs.store().write().await.unwrap();
+        let attempt = tx.start_attempt(id, 1, &start, UnixMillis(1_700_000_000_000)).await.unwrap();
+        tx.commit().await.unwrap();
+        (jobs.store().job(id).await.unwrap().unwrap(), attempt)
+    }
+
+    /// rules.md 5.5 and 6.1: what a crash left is removed, but not where another instance writes by now.
+    #[tokio::test]
+    async fn a_folder_that_another_instance_has_adopted_is_not_cleaned_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = LocalStorage::create(dir.path().join("b")).await.unwrap();
+        let (job, attempt) = crashed(&dir).await;
+        let file = format!("{FOLDER}/0_ns_1.asb");
+        storage.put(&file, "half".into()).await.unwrap();
+        let (ours, rival) = (instance("ours"), instance("rival"));
+        ours.ensure(&storage, "r").await.unwrap();
+        rival.adopt(&storage, "r").await.unwrap();
+        let settle = AskStorage { ownership: ours.clone() };
+        assert_eq!(settle.settle(&job, &attempt).await, Settled::Unknown);
+        assert!(storage.head(&file).await.unwrap().is_some());
+        ours.adopt(&storage, "r").await.unwrap();
+        assert_eq!(settle.settle(&job, &attempt).await, Settled::Absent);
+        assert!(storage.head(&file).await.unwrap().is_none());
     }
 }

@@ -1,8 +1,11 @@
 //! Single values: the store's creation time, the last wake-up of the scheduler.
 
-use super::{Store, Tx};
+use super::{Store, Tx, corrupt};
 use crate::error::Result;
-use crate::model::UnixMillis;
+use crate::model::{InstanceId, UnixMillis};
+
+/// The key of the instance id.
+const INSTANCE: &str = "instance-id";
 
 impl Store {
     /// When this store was created.
@@ -11,6 +14,20 @@ impl Store {
             .fetch_optional(self.reader())
             .await?;
         Ok(UnixMillis(value.and_then(|ms| ms.parse().ok()).unwrap_or_default()))
+    }
+
+    /// The instance that this store belongs to (rules.md 5.5); at the first call it becomes `new`.
+    ///
+    /// Errors: `store-corrupt` where the store holds something else.
+    pub async fn instance_id(&self, new: InstanceId) -> Result<InstanceId> {
+        let mut tx = self.write().await?;
+        if let Some(known) = tx.meta(INSTANCE).await? {
+            return InstanceId::parse(&known)
+                .map_err(|problem| corrupt(format!("instance id {known:?} {problem}")));
+        }
+        tx.set_meta(INSTANCE, new.as_str()).await?;
+        tx.commit().await?;
+        Ok(new)
     }
 }
 

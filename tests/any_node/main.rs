@@ -21,6 +21,7 @@ mod damage;
 mod destination;
 mod namespaces;
 mod node;
+mod owner;
 mod promotion;
 mod round_trip;
 mod scope;

@@ -69,14 +69,30 @@ impl Bench {
 
     /// Starts a service on what is in the directory.
     pub async fn start_service(&mut self) {
+        self.service = Some(self.service_in("state").await);
+    }
+
+    /// Starts another service with the same configuration and a state directory of its own, and talks to that one from
+    /// now on; the one before, which goes on.
+    pub async fn start_copy(&mut self, state: &str) -> Service {
+        let copy = self.service_in(state).await;
+        self.talk_to(copy)
+    }
+
+    /// Talks to another service; the one before, which goes on.
+    pub fn talk_to(&mut self, other: Service) -> Service {
+        self.service.replace(other).unwrap()
+    }
+
+    async fn service_in(&self, state: &str) -> Service {
         let clock = Arc::new(SystemClock);
         let config = Config::parse(&self.config.to_string(), "test", clock.now());
         let config = config.unwrap_or_else(|problems| panic!("{problems}"));
         let options = ServiceOptions {
-            state_dir: Some(self.dir.path().join("state")),
+            state_dir: Some(self.dir.path().join(state)),
             ..ServiceOptions::new(config, clock)
         };
-        self.service = Some(Service::start(options).await.unwrap());
+        Service::start(options).await.unwrap()
     }
 
     /// Stops the service in order.

@@ -6,6 +6,7 @@ mod helpers;
 
 mod errors;
 mod jobs;
+mod owners;
 mod parameters;
 mod process;
 mod reload;

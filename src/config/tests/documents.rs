@@ -555,3 +555,16 @@ proptest! {
         let _ = Config::from_json(text.as_bytes(), NOW);
     }
 }
+
+#[test]
+fn no_routine_takes_the_folder_of_the_instances() {
+    let text = "aerospike-clusters: {c: {seed-nodes: [{host-name: h, port: 1}]}}\nstorage: {s: {local-storage: {path: /b}}}\n\
+        backup-routines: {holdfast-instances: {source-cluster: c, storage: s, interval-cron: \"@daily\", namespaces: []}}\n\
+        service: {instance-id: -a}\n";
+    let problems = Config::parse(text, "config.yaml", NOW).unwrap_err().to_string();
+    assert!(problems.contains("config.yaml:3: backup-routines.holdfast-instances: name"), "{problems}");
+    assert!(
+        problems.contains("4: service.instance-id: \"instance-id\" must start with a letter or digit"),
+        "{problems}"
+    );
+}
