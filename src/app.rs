@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 pub use backups::{RoutineState, TimeBounds, open_storage};
 pub use jobs::JobView;
 pub use progress::Progress;
-pub use reload::{ReloadRefusal, schedules};
+pub use reload::{ReloadRefusal, routine_job, schedules};
 pub use trigger::BackupTrigger;
 
 use crate::clock::SharedClock;

@@ -67,6 +67,7 @@ mod tests {
             started: Some(UnixMillis(1000)),
             finished: Some(UnixMillis(91_000)),
             created: Some(UnixMillis(2000)),
+            counters: None,
         }
     }
 
