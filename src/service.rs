@@ -24,6 +24,7 @@ use crate::engine::aerospike::AerospikeConnect;
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
 use crate::metrics::Metrics;
+use crate::retention::resume;
 use crate::scheduler::Scheduler;
 use crate::store::{DigestTable, Store};
 use crate::tasks::Scope;
@@ -65,6 +66,10 @@ impl Service {
         let scheduler = Scheduler::new(jobs.clone(), schedules(&options.config, now)?).await?;
         let recovered = jobs.recover(&AskStorage, &|slot| scheduler.may_catch_up(slot)).await?;
         tracing::info!(?recovered, "what an earlier process left is settled");
+        let resumed = resume(&jobs).await?;
+        if resumed > 0 {
+            tracing::info!(resumed, "deletions that were cut off will be finished");
+        }
         let connect = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
         let factory = Factory { connect, state_dir: options.state_dir() };
         let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
@@ -178,6 +183,9 @@ async fn settle_hourly(jobs: Jobs, stop: CancellationToken) -> Result<()> {
         match jobs.settle_unknown(&AskStorage).await {
             Ok(settled) => tracing::debug!(?settled, "storage asked again"),
             Err(error) => tracing::warn!(reason = error.report(), "storage not asked again"),
+        }
+        if let Err(error) = resume(&jobs).await {
+            tracing::warn!(reason = error.report(), "deletions not resumed");
         }
     }
     Ok(())
