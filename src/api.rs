@@ -12,6 +12,7 @@ mod jobs;
 mod query;
 mod respond;
 mod restores;
+mod retention;
 mod server;
 mod status;
 mod system;

@@ -6,6 +6,7 @@ mod jobs;
 mod metrics;
 mod progress;
 mod reload;
+mod retention;
 mod trigger;
 
 use std::path::PathBuf;

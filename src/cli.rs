@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod rest;
+mod retention;
 mod sandbox;
 mod serve;
 
@@ -48,6 +49,8 @@ enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Shows which backups of a routine stay, which would go, and why; or has the service delete them.
+    Retention(retention::Options),
     /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
     Sandbox {
         /// The port on 127.0.0.1; 0 takes a free one.
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve { config } => serve::run(&config).await,
             Command::Check { config } => check::run(&config),
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
+            Command::Retention(options) => retention::run(&options).await,
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
         }
     });

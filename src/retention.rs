@@ -17,6 +17,3 @@ pub use work::RetentionWork;
 
 /// What a job's result calls the number of backups that would have gone, had nothing pinned them.
 pub const HELD_BACK: &str = "held-back";
-
-/// What a job's counters call the number of backups that went.
-pub const DELETED_BACKUPS: &str = "deleted-backups";

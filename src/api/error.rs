@@ -164,6 +164,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
             "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
+            "retention-not-configured" => StatusCode::CONFLICT,
             "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -77,7 +77,7 @@ impl App {
         self.admit(job).await
     }
 
-    async fn admit(&self, job: NewJob) -> Result<JobRow> {
+    pub(super) async fn admit(&self, job: NewJob) -> Result<JobRow> {
         if !self.takes_jobs() {
             return Err(Error::temporary("stopping", "the service is starting or stopping: no new jobs"));
         }

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::plan::{Decision, Mark, Needed, Seen, decide, look_at};
-use super::{DELETED_BACKUPS, HELD_BACK};
+use super::HELD_BACK;
 use crate::catalog::layout::{CONFIGURATION, DATA};
 use crate::catalog::{RunFolder, remove_attempt};
 use crate::config::JobConfig;
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
+use crate::metrics::DELETED_BACKUPS;
 use crate::storage::{Storage, join};
 use crate::store::{DeletionRow, holds};
 use crate::tasks::unless_canceled;

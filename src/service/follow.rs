@@ -6,7 +6,7 @@ use crate::app::routine_job;
 use crate::config::JobConfig;
 use crate::error::Result;
 use crate::jobs::{Follow, NewJob};
-use crate::model::{BackupType, JobKind};
+use crate::model::{BackupType, JobKind, JobStatus};
 use crate::retention::HELD_BACK;
 use crate::store::{AttemptRow, AttemptStatus, JobRow, Trigger};
 
@@ -46,6 +46,9 @@ fn retention(job: &JobRow, attempts: &[AttemptRow]) -> Result<Option<NewJob>> {
 
 /// The same once more, later, where pins kept something that should go.
 fn come_back(job: &JobRow) -> Option<NewJob> {
+    if job.status != JobStatus::Succeeded {
+        return None;
+    }
     let held_back = job.result.as_ref()?.get(HELD_BACK).and_then(Value::as_u64)?;
     (held_back > 0).then(|| NewJob {
         routine: job.routine.clone(),
