@@ -13,6 +13,7 @@ mod owners;
 mod query;
 mod respond;
 mod restores;
+mod retention;
 mod server;
 mod status;
 mod system;

@@ -7,6 +7,7 @@ mod metrics;
 mod owner;
 mod progress;
 mod reload;
+mod retention;
 mod trigger;
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ pub use backups::{RoutineState, TimeBounds, open_storage};
 pub use jobs::JobView;
 pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
 pub use progress::Progress;
-pub use reload::{ReloadRefusal, schedules};
+pub use reload::{ReloadRefusal, routine_job, schedules};
 pub use trigger::BackupTrigger;
 
 use crate::catalog::Ownership;

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod inspect;
 mod rest;
+mod retention;
 mod sandbox;
 mod serve;
 
@@ -70,6 +71,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows which backups of a routine stay, which would go, and why; or has the service delete them.
+    Retention(retention::Options),
     /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
     Sandbox {
         /// The port on 127.0.0.1; 0 takes a free one.
@@ -105,6 +108,7 @@ pub fn run(cli: Cli) -> ExitCode {
             }
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
             Command::Inspect { path, json } => inspect::run(&path, json),
+            Command::Retention(options) => retention::run(&options).await,
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
         }
     });

@@ -12,6 +12,7 @@ mod problem;
 mod reader;
 mod resolve;
 mod restore;
+mod retention;
 mod routine;
 mod secret_agent;
 mod service;
@@ -42,6 +43,7 @@ pub use restore::{
     Remap, RestoreCare, RestoreEnds, RestorePolicy, RestorePolicyConfig, RestoreRequest,
     RestoreTimestampRequest, VerifyFirst,
 };
+pub use retention::{Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{

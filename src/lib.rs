@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod metrics;
 pub mod model;
 pub mod restore;
+pub mod retention;
 pub mod sample;
 pub mod sandbox;
 pub mod scheduler;

@@ -4,6 +4,7 @@ mod name;
 mod observer;
 
 pub use name::MetricName;
+pub use observer::{DELETED_BACKUPS, outcome};
 
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -71,6 +72,9 @@ pub struct Metrics {
     progress_ratio: GaugeVec,
     restores_running: IntGauge,
     restore_events: IntCounterVec,
+    retention_events: IntCounterVec,
+    retention_last_run: IntGaugeVec,
+    retention_deleted: IntCounterVec,
     jobs_queued: IntGauge,
     next_run: IntGaugeVec,
     routine_owned: IntGaugeVec,
@@ -114,6 +118,18 @@ impl Metrics {
                 &registry,
                 IntCounterVec::new(opts(MetricName::RestoreEvents), &["outcome"]),
             )?,
+            retention_events: register(
+                &registry,
+                IntCounterVec::new(opts(MetricName::RetentionEvents), &["routine", "outcome"]),
+            )?,
+            retention_last_run: register(
+                &registry,
+                IntGaugeVec::new(opts(MetricName::RetentionLastRun), &["routine", "outcome"]),
+            )?,
+            retention_deleted: register(
+                &registry,
+                IntCounterVec::new(opts(MetricName::RetentionDeleted), &["routine"]),
+            )?,
             jobs_queued: register(&registry, IntGauge::with_opts(opts(MetricName::JobQueueDepth)))?,
             next_run: gauge_by_routine(&registry, MetricName::NextRun)?,
             routine_owned: register(
@@ -153,6 +169,9 @@ impl Metrics {
             // An error only says that there was no such series.
             let _ = gauge.remove_label_values(&labels);
         }
+        for outcome in Outcome::ALL {
+            let _ = self.retention_last_run.remove_label_values(&[routine, outcome.as_str()]);
+        }
     }
 
     /// Counts the end, or a retry, of a backup.
@@ -179,6 +198,26 @@ impl Metrics {
     /// Counts the end of a restore.
     pub fn restore_event(&self, outcome: Outcome) {
         self.restore_events.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Makes the series of a routine with retention visible with 0.
+    pub fn add_retention(&self, routine: &str) {
+        for outcome in [Outcome::Success, Outcome::Failure] {
+            self.retention_events.with_label_values(&[routine, outcome.as_str()]);
+        }
+        self.retention_deleted.with_label_values(&[routine]);
+    }
+
+    /// Counts the end of a retention job, and what it has deleted whatever its end.
+    pub fn retention_event(&self, routine: &str, outcome: Outcome, deleted: u64) {
+        self.retention_events.with_label_values(&[routine, outcome.as_str()]).inc();
+        self.retention_deleted.with_label_values(&[routine]).inc_by(deleted);
+    }
+
+    /// Notes when a retention job ended so; the latest counts.
+    pub fn retention_ended(&self, routine: &str, outcome: Outcome, at: UnixMillis) {
+        let gauge = self.retention_last_run.with_label_values(&[routine, outcome.as_str()]);
+        gauge.set(gauge.get().max(at.secs()));
     }
 
     /// Notes whether the last reload of the configuration was taken.

@@ -26,6 +26,7 @@ use crate::engine::aerospike::AerospikeConnect;
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
 use crate::metrics::Metrics;
+use crate::retention::resume;
 use crate::scheduler::Scheduler;
 use crate::store::{DigestTable, Store};
 use crate::tasks::Scope;
@@ -70,6 +71,10 @@ impl Service {
         let settle = AskStorage { ownership: ownership.clone() };
         let recovered = jobs.recover(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
         tracing::info!(?recovered, "what an earlier process left is settled");
+        let resumed = resume(&jobs).await?;
+        if resumed > 0 {
+            tracing::info!(resumed, "deletions that were cut off will be finished");
+        }
         let connect = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
         let factory = Factory { connect, state_dir: options.state_dir(), ownership: ownership.clone() };
         let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
@@ -185,6 +190,9 @@ async fn settle_hourly(jobs: Jobs, settle: AskStorage, stop: CancellationToken) 
         match jobs.settle_unknown(&settle).await {
             Ok(settled) => tracing::debug!(?settled, "storage asked again"),
             Err(error) => tracing::warn!(reason = error.report(), "storage not asked again"),
+        }
+        if let Err(error) = resume(&jobs).await {
+            tracing::warn!(reason = error.report(), "deletions not resumed");
         }
     }
     Ok(())

@@ -78,8 +78,16 @@ pub trait Storage: Send + Sync + Debug {
         true
     }
 
-    /// The place in words, for logs and errors; never a secret.
+    /// The place in words, for logs and errors; never a secret. The same place says the same, whatever name it is
+    /// configured under: pins and deletions go by it ([`address`]).
     fn describe(&self) -> String;
+}
+
+/// The address of a key: the place of its storage, and the key. Of two storages of which one lies in the other, both
+/// give the same address to one object.
+pub fn address(place: &str, key: &str) -> String {
+    let (place, key) = (place.trim_end_matches('/'), key.trim_matches('/'));
+    if key.is_empty() { place.to_owned() } else { format!("{place}/{key}") }
 }
 
 /// An object being written; dropped before its end, it leaves nothing visible.

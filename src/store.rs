@@ -6,11 +6,13 @@
 
 pub mod attempts;
 pub mod claims;
+pub mod deletions;
 pub mod digests;
 pub mod document;
 pub mod jobs;
 pub mod meta;
 mod open;
+pub mod pins;
 pub mod progress;
 pub mod query;
 pub mod schedules;
@@ -28,9 +30,11 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
+pub use deletions::DeletionRow;
 pub use digests::DigestTable;
 pub use document::{Document, WithoutSecrets};
 pub use jobs::{JobEnd, JobId, JobInsert, JobRow, Trigger, Warning};
+pub use pins::{BuildingOn, PinRow, holds};
 pub use progress::ProgressRow;
 pub use query::{Active, JobFilter, JobPage};
 pub use schedules::ScheduleRow;

@@ -119,7 +119,7 @@ async fn configuration(app: web::Data<App>, path: web::Path<(String, String)>) -
     ))
 }
 
-fn known_routine(app: &App, name: &str) -> Result<(), ApiError> {
+pub(super) fn known_routine(app: &App, name: &str) -> Result<(), ApiError> {
     if app.config().backup_routines.contains_key(name) {
         Ok(())
     } else {

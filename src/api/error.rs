@@ -165,6 +165,7 @@ impl From<Error> for ApiError {
         let status = match error.code() {
             "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
             "routine-owned" => StatusCode::CONFLICT,
+            "retention-not-configured" => StatusCode::CONFLICT,
             "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -11,7 +11,7 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{App, HttpServer, http::header, web};
 
 use super::error::{ApiError, wants_problem};
-use super::{backups, config, endpoint, jobs, owners, restores, system};
+use super::{backups, config, endpoint, jobs, owners, restores, retention, system};
 use crate::app::App as Holdfast;
 use crate::error::{Error, Result};
 
@@ -65,6 +65,7 @@ fn routes(scope: &mut web::ServiceConfig) {
     restores::routes(scope);
     jobs::routes(scope);
     owners::routes(scope);
+    retention::routes(scope);
 }
 
 /// Gives an error as RFC 9457 where the request accepts it, and logs those that are ours.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{App, JobView};
 use crate::catalog::details::BackupDetails;
-use crate::catalog::{ListQuery, Listing, ProblemKind, list_backups};
+use crate::catalog::{ListQuery, Listing, ProblemKind, State, list_backups};
 use crate::config::{StorageConfig, StoragePlace};
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
@@ -79,8 +79,8 @@ impl App {
         let shown = named.name.as_ref().and_then(|name| config.storage.get(name));
         let shown = serde_json::to_value(shown).unwrap_or_default();
         let level = config.service().compatibility;
-        let listing = list(&named, routine, backup_type, bounds).await?;
-        Ok(listing.counted().map(|entry| BackupDetails::new(entry, shown.clone(), level)).collect())
+        let listing = self.list(&named, routine, backup_type, bounds).await?;
+        Ok(listing.counted().filter(|entry| entry.state != State::Marked).map(|entry| BackupDetails::new(entry, shown.clone(), level)).collect())
     }
 
     /// What runs of a routine, what ran last, what comes next.
@@ -113,25 +113,29 @@ impl App {
             return Ok(Some(created));
         }
         let storage = self.config().routine(routine, self.now())?.job.storage;
-        let listing = list(&storage, routine, backup_type, TimeBounds::default()).await?;
-        Ok(listing.counted().map(|entry| entry.created).max())
+        let listing = self.list(&storage, routine, backup_type, TimeBounds::default()).await?;
+        Ok(listing.counted().filter(|entry| entry.state != State::Marked).map(|entry| entry.created).max())
     }
-}
 
-async fn list(
-    storage: &StorageConfig,
-    routine: &str,
-    backup_type: BackupType,
-    bounds: TimeBounds,
-) -> Result<Listing> {
-    let storage = open_storage(storage).await?;
-    let query = ListQuery { routine, backup_type, from: bounds.from, to: bounds.to, manifests: false };
-    let listing = list_backups(storage.as_ref(), &query).await?;
-    for problem in &listing.problems {
-        // A run under way looks like what a crash left: only the rest is worth a line.
-        if problem.kind != ProblemKind::Incomplete {
-            tracing::warn!(routine, folder = problem.key, reason = problem.reason, "not a readable backup");
+    /// What storage has; what is being deleted is marked.
+    async fn list(
+        &self,
+        storage: &StorageConfig,
+        routine: &str,
+        backup_type: BackupType,
+        bounds: TimeBounds,
+    ) -> Result<Listing> {
+        let storage = open_storage(storage).await?;
+        let marked = self.jobs.store().marked(&storage.describe()).await?;
+        let query = ListQuery { routine, backup_type, from: bounds.from, to: bounds.to, manifests: false };
+        let mut listing = list_backups(storage.as_ref(), &query).await?;
+        listing.mark(&marked);
+        for problem in &listing.problems {
+            // A run under way looks like what a crash left: only the rest is worth a line.
+            if problem.kind != ProblemKind::Incomplete {
+                tracing::warn!(routine, folder = problem.key, reason = problem.reason, "not a readable backup");
+            }
         }
+        Ok(listing)
     }
-    Ok(listing)
 }

@@ -3,8 +3,9 @@
 use super::App;
 use crate::catalog::owner::Seen;
 use crate::error::Result;
-use crate::metrics::RunningBackup;
+use crate::metrics::{RunningBackup, outcome};
 use crate::model::{BackupType, JobKind, JobStatus};
+use crate::store::JobRow;
 
 const BACKUP_TYPES: [BackupType; 2] = [BackupType::Full, BackupType::Incremental];
 
@@ -60,11 +61,30 @@ impl App {
             if routine.incr_interval_cron.is_some() {
                 self.metrics.add_routine(name, BackupType::Incremental);
             }
+            let policy = self.config().policy(routine.backup_policy.as_deref());
+            if policy.is_ok_and(|policy| policy.retention.is_some()) {
+                self.metrics.add_retention(name);
+            }
         }
     }
 
-    /// Looks for the newest success of each routine, in the store, else in storage; storage may be slow or away.
+    fn note_retentions(&self, ended: &[JobRow]) {
+        for job in ended {
+            if let (Some(routine), Some(outcome), Some(at)) = (&job.routine, outcome(job.status), job.finished)
+                && self.config().backup_routines.contains_key(routine)
+            {
+                self.metrics.retention_ended(routine, outcome, at);
+            }
+        }
+    }
+
+    /// Looks for the newest success of each routine, in the store, else in storage; storage may be slow or away. And for
+    /// the newest ends of retention, in the store.
     pub async fn note_last_successes(&self) {
+        match self.jobs.store().last_of_kind(JobKind::Retention).await {
+            Ok(ended) => self.note_retentions(&ended),
+            Err(error) => tracing::warn!(reason = error.report(), "newest retentions not known"),
+        }
         for name in self.config().backup_routines.keys() {
             for backup_type in BACKUP_TYPES {
                 match self.last(name, backup_type).await {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::jobs::RoutineJob;
 use crate::model::{JobKind, JobStatus, UnixMillis};
 use crate::scheduler::RoutineSchedule;
+use crate::storage::address;
 use crate::store::Document;
 use crate::tasks::blocking;
 
@@ -89,7 +90,8 @@ impl App {
     /// Ends the delayed triggers of a routine that is gone or rests (abs.md 7.3); what waits or runs goes on.
     async fn drop_delayed(&self, routine: &str) -> Result<()> {
         for job in self.jobs.store().open_jobs(routine).await? {
-            if job.kind == JobKind::Backup && job.status == JobStatus::Scheduled {
+            let is_ours = matches!(job.kind, JobKind::Backup | JobKind::Retention);
+            if is_ours && job.status == JobStatus::Scheduled {
                 self.cancel_job(job.id).await?;
             }
         }
@@ -116,7 +118,7 @@ fn schedule(routine: RoutineConfig) -> Result<RoutineSchedule> {
 }
 
 /// What the jobs of a routine have in common, with the configuration they run with (rules.md 7.4).
-pub(super) fn routine_job(config: &JobConfig) -> Result<RoutineJob> {
+pub fn routine_job(config: &JobConfig) -> Result<RoutineJob> {
     Ok(RoutineJob {
         routine: config.routine.clone(),
         cluster: config.cluster.name.clone().unwrap_or_default(),
@@ -124,5 +126,6 @@ pub(super) fn routine_job(config: &JobConfig) -> Result<RoutineJob> {
         namespaces: (!config.scope.namespaces.is_empty()).then(|| config.scope.namespaces.clone()),
         concurrent_incremental: config.policy.concurrent_incremental,
         config: Some(Document::of(config)?),
+        address: address(&config.storage.place(), &config.routine),
     })
 }

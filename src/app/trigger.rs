@@ -6,6 +6,7 @@ use crate::config::{JobConfig, RestoreConfig, RestoreTarget};
 use crate::error::{Error, Result};
 use crate::jobs::NewJob;
 use crate::model::{BackupType, JobKind};
+use crate::storage::address;
 use crate::store::{Document, JobId, JobRow, Trigger, WithoutSecrets};
 
 // Both hold resolved values and references only: see their definitions.
@@ -58,19 +59,25 @@ impl App {
             RestoreTarget::Time { routine, namespaces, .. } => (Some(routine.clone()), namespaces.clone()),
             RestoreTarget::Path { .. } => (None, Vec::new()),
         };
+        let pinned = match &config.target {
+            RestoreTarget::Time { routine, .. } => routine,
+            RestoreTarget::Path { path, .. } => path,
+        };
+        let pins = vec![address(&config.source.place(), pinned)];
         let written = config.policy.remap.as_ref().map_or(named, |remap| vec![remap.destination.clone()]);
         let job = NewJob {
             routine,
             storage: config.source.name.clone(),
             config: Some(Document::of(&config)?),
             requested_by,
+            pins,
             // Without names the plan finds out and claims what it has found (rules.md 2.4).
             ..NewJob::restore(config.destination.name.clone(), (!written.is_empty()).then_some(written))
         };
         self.admit(job).await
     }
 
-    async fn admit(&self, job: NewJob) -> Result<JobRow> {
+    pub(super) async fn admit(&self, job: NewJob) -> Result<JobRow> {
         if !self.takes_jobs() {
             return Err(Error::temporary("stopping", "the service is starting or stopping: no new jobs"));
         }

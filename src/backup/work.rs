@@ -19,7 +19,7 @@ use crate::engine::{ClusterFacts, Connect, Source};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::model::{BackupType, JobStatus, UnixMillis};
-use crate::storage::{Storage, join};
+use crate::storage::{Storage, address, join};
 use crate::tasks::unless_canceled;
 
 /// The work of a backup job.
@@ -65,6 +65,10 @@ impl BackupWork {
         pause(context, margin_ms.max(0) as u64).await?;
         wait_for_margin(context, created, margin_ms).await?;
         // Storage is asked again once the scan may start: another run may have committed meanwhile (rules.md 3.5).
+        if self.asked == BackupType::Incremental {
+            // Until the plan knows what it builds on, retention leaves all of it alone (rules.md 5.4).
+            context.pin([address(&self.storage.describe(), &self.config.routine)]).await?;
+        }
         let mut known = unless_canceled(&context.cancel, self.load(context)).await?;
         if self.asked == BackupType::Incremental {
             unless_canceled(&context.cancel, self.look_for_damage(context, &mut known)).await?;
@@ -72,6 +76,7 @@ impl BackupWork {
         let scope = scope_of(&self.config);
         let skew_excess_ms = created.since(skew.safe_from);
         let plan = self.plan(context, &facts, created, skew_excess_ms, &known, &scope.hash()).await?;
+        context.pin(self.built_on(&plan, &known)).await?;
         let planned: Vec<String> = plan.namespaces.iter().map(|one| one.namespace.clone()).collect();
         match context.claim(&facts.keys(self.config.cluster.name.as_deref()), &planned).await {
             // Exclusion refuses: as at admission, the backup is skipped (rules.md 2.2, 2.4).
@@ -122,7 +127,8 @@ impl BackupWork {
 
     /// What storage has of the routine; backups from the future are marked as void for good (rules.md 3.1).
     async fn load(&self, context: &JobContext) -> Result<History> {
-        let mut history = History::read(self.storage.as_ref(), &self.config.routine).await?;
+        let marked = context.store.marked(&self.storage.describe()).await?;
+        let mut history = History::read(self.storage.as_ref(), &self.config.routine, &marked).await?;
         let now = context.clock.now();
         for key in history.void_future(now) {
             context.warn("void", format!("backup {key} was created in the future, and is void"));
@@ -130,6 +136,18 @@ impl BackupWork {
             self.storage.put(&join(&key, VOID), mark).await?;
         }
         Ok(history)
+    }
+
+    /// The backups that the incrementals of a plan build on; what those need stays with them (rules.md 5.1).
+    fn built_on(&self, plan: &RunPlan, known: &History) -> Vec<String> {
+        let mut addresses = Vec::new();
+        for one in &plan.namespaces {
+            let Action::Incremental { builds_on, .. } = one.action else { continue };
+            let (entries, _) = known.members(&one.namespace);
+            let on = entries.into_iter().filter(|entry| entry.created == builds_on);
+            addresses.extend(on.map(|entry| address(&self.storage.describe(), &entry.key)));
+        }
+        addresses
     }
 
     /// What is damaged is nothing to build on: the incremental bridges it (rules.md 3.5).

@@ -58,14 +58,18 @@ pub fn member(entry: &BackupEntry) -> Member {
 }
 
 impl History {
-    /// Asks storage for all backups of a routine.
-    pub async fn read(storage: &dyn Storage, routine: &str) -> Result<Self> {
+    /// Asks storage for all backups of a routine. `marked`: the folders that are being deleted, by key, as they were
+    /// known before storage is asked; they are in no chain (rules.md 5.3).
+    pub async fn read(storage: &dyn Storage, routine: &str, marked: &BTreeSet<String>) -> Result<Self> {
         let query = |backup_type| ListQuery { routine, backup_type, from: None, to: None, manifests: true };
         let (full, incremental) = (query(BackupType::Full), query(BackupType::Incremental));
         let (full, incremental) =
             futures_util::future::try_join(list_backups(storage, &full), list_backups(storage, &incremental))
                 .await?;
-        Ok(Self { full, incremental })
+        let mut history = Self { full, incremental };
+        history.full.mark(marked);
+        history.incremental.mark(marked);
+        Ok(history)
     }
 
     /// Takes the backups that were created in the future for void from here on, and returns their keys; the writer

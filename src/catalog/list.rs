@@ -1,5 +1,7 @@
 //! The backups of a routine, as storage shows them now.
 
+use std::collections::BTreeSet;
+
 use futures_util::stream::{self, StreamExt};
 
 use super::entry::{BackupEntry, Place, State};
@@ -88,6 +90,13 @@ impl Listing {
     /// [`Listing::counted`], owned.
     pub fn into_counted(self) -> Vec<BackupEntry> {
         self.counted().cloned().collect()
+    }
+
+    /// Takes the folders with these keys for marked for deletion (rules.md 5.3).
+    pub fn mark(&mut self, marked: &BTreeSet<String>) {
+        for entry in self.entries.iter_mut().filter(|entry| marked.contains(&entry.key)) {
+            entry.state = State::Marked;
+        }
     }
 
     /// Whether storage left something unanswered.

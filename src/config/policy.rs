@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
 use super::reader::{Idle, Kind, Read, Section};
+use super::retention::{Retention, RetentionConfig};
 
 /// More threads than this do nothing but cost memory: there are 4096 partitions.
 pub(crate) const PARALLEL_MAX: i64 = 4096;
@@ -62,6 +63,9 @@ pub struct Policy {
     /// What a record that the format cannot hold does (rules.md 3.13).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsupported_records: Option<UnsupportedRecords>,
+    /// How much is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -160,6 +164,9 @@ pub struct PolicyConfig {
     pub when_no_chain: WhenNoChain,
     /// What a record that the format cannot hold does; default fail.
     pub unsupported_records: UnsupportedRecords,
+    /// How much is kept; none = everything.
+    #[serde(default)]
+    pub retention: Option<RetentionConfig>,
 }
 
 /// When something is tried again.
@@ -210,6 +217,7 @@ impl Policy {
             clock_skew_margin_ms: self.clock_skew_margin.unwrap_or(1_000),
             when_no_chain: self.when_no_chain.unwrap_or_default(),
             unsupported_records: self.unsupported_records.unwrap_or_default(),
+            retention: self.retention.and_then(|retention| retention.resolve()),
         }
     }
 }
@@ -275,6 +283,7 @@ impl Read for Policy {
                 "unsupported-records",
                 &[("fail", UnsupportedRecords::Fail), ("skip-and-count", UnsupportedRecords::SkipAndCount)],
             ),
+            retention: section.child("retention"),
             idle: section.idle(),
         }
     }

@@ -60,6 +60,16 @@ pub enum StoragePlace {
 /// The size of one part of a file when `min-part-size` does not say (rules.md 8.1).
 pub const PART_BYTES: u64 = 8 << 20;
 
+impl StorageConfig {
+    /// The place as an opened storage describes it, as far as that is known without asking it: a symbolic link on the way
+    /// is not followed.
+    pub fn place(&self) -> String {
+        let StoragePlace::Local { path, .. } = &self.place;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        format!("local storage {}", path.display())
+    }
+}
+
 impl Storage {
     /// A directory of this machine.
     pub fn local(path: impl Into<String>) -> Self {

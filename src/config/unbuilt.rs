@@ -93,7 +93,6 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Storage, "s3-storage", Neutral::Nothing, "storage in S3"),
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
-    row(Kind::Policy, "retention", Neutral::Nothing, "deleting old backups"),
     row(Kind::Policy, "encryption", Neutral::ModeNone, "encrypted backups"),
     row(Kind::Policy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
     row(Kind::Policy, "records-per-second", Neutral::Nothing, "the limit of records per second"),

@@ -6,7 +6,8 @@ use super::Transition;
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::store::{
-    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, SlotId, Trigger, Tx,
+    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, PinRow, SlotId,
+    Trigger, Tx,
 };
 
 /// Why a trigger is refused.
@@ -33,6 +34,8 @@ pub struct RoutineJob {
     pub concurrent_incremental: bool,
     /// The configuration to run with.
     pub config: Option<Document>,
+    /// Where its backups lie: the address of its folder.
+    pub address: String,
 }
 
 impl RoutineJob {
@@ -50,14 +53,15 @@ impl RoutineJob {
         }
     }
 
-    /// A trigger of work on the routine's backups that touches no cluster: retention, verification. `namespaces`: none =
-    /// all that storage has.
+    /// A trigger of work on the routine's backups that touches no cluster: retention, verification, which pins them.
+    /// `namespaces`: none = all that storage has.
     pub fn on_backups(&self, kind: JobKind, trigger: Trigger, namespaces: Option<Vec<String>>) -> NewJob {
         NewJob {
             routine: Some(self.routine.clone()),
             storage: Some(self.storage.clone()),
             namespaces,
             config: self.config.clone(),
+            pins: if kind == JobKind::Verify { vec![self.address.clone()] } else { Vec::new() },
             ..NewJob::of(kind, trigger)
         }
     }
@@ -96,6 +100,8 @@ pub struct NewJob {
     pub requested_by: Option<String>,
     /// What the ledger has decided already: `skipped: full-due` or `missed`.
     pub decided: Option<(JobStatus, Refusal)>,
+    /// Addresses of folders that retention leaves alone until the job ends (rules.md 5.4).
+    pub pins: Vec<String>,
 }
 
 impl NewJob {
@@ -117,6 +123,7 @@ impl NewJob {
             request: None,
             requested_by: None,
             decided: None,
+            pins: Vec::new(),
         }
     }
 
@@ -163,7 +170,7 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
     let mut board = Board::read(tx, jobs).await?;
     let JobId(first) = tx.next_job_id().await?;
     let mut rows = Vec::with_capacity(jobs.len());
-    let mut claims = Vec::new();
+    let (mut claims, mut pins) = (Vec::new(), Vec::new());
     let mut admission = Admission { admitted: Vec::new(), transitions: Vec::new() };
     for (job, id) in jobs.iter().zip((first..).map(JobId)) {
         let wish = Wish { kind: job.kind, backup_type: job.backup_type, concurrent: job.concurrent };
@@ -192,6 +199,7 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
         }
         if !status.is_terminal() {
             claims.extend(own);
+            pins.extend(job.pins.iter().map(|address| PinRow { job_id: id, address: address.clone() }));
         }
         let row = insert(job, status, refusal.as_ref(), now);
         admission.transitions.push(transition(id, &row, now));
@@ -200,6 +208,7 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
     }
     tx.insert_jobs(&rows, now).await?;
     tx.insert_claims(&claims).await?;
+    tx.insert_pins(&pins).await?;
     Ok(admission)
 }
 
@@ -256,6 +265,7 @@ fn transition(job: JobId, row: &JobInsert, now: UnixMillis) -> Transition {
         started: None,
         finished: row.status.is_terminal().then_some(now),
         created: row.created,
+        counters: None,
     }
 }
 

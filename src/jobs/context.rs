@@ -9,7 +9,7 @@ use super::{Jobs, NamespaceRetry, Progress};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
-use crate::store::{AttemptEnd, AttemptRow, AttemptStart, ClaimRow, JobRow, Store, Warning};
+use crate::store::{AttemptEnd, AttemptRow, AttemptStart, ClaimRow, JobRow, PinRow, Store, Warning};
 
 /// `created` may run at most this far ahead of the clock (rules.md 3.1).
 const CREATED_AHEAD_MAX_MS: i64 = 1000;
@@ -153,8 +153,31 @@ impl JobContext {
         self.jobs.announce_retry(&NamespaceRetry::of(&self.job, namespace, error));
     }
 
+    /// Pins the folders at `addresses` (see [`crate::storage::address`]) in place of what the job pinned before: from here
+    /// on retention leaves them alone until the job ends (rules.md 5.4).
+    ///
+    /// First pin what is wide, then ask the store what is marked, then list storage, then narrow the pin to what the plan
+    /// has found: so nothing of it can go in between. Errors: `backup-marked` for what is being deleted already.
+    pub async fn pin(&self, addresses: impl IntoIterator<Item = String> + Send) -> Result<()> {
+        let pins: Vec<PinRow> =
+            addresses.into_iter().map(|address| PinRow { job_id: self.job.id, address }).collect();
+        let mut tx = self.hold().await?;
+        for pin in &pins {
+            if let Some(marked) = tx.deletion_of(&pin.address).await? {
+                let text =
+                    format!("backup {} is being deleted by retention: job {}", marked.folder, marked.job_id);
+                return Err(Error::permanent("backup-marked", text).hint("Use another backup."));
+            }
+        }
+        tx.drop_pins(self.job.id).await?;
+        tx.insert_pins(&pins).await?;
+        tx.commit().await
+    }
+
     /// A transaction in which the job is known to be ours.
-    async fn hold(&self) -> Result<crate::store::Tx> {
+    ///
+    /// Errors: `stale-generation` once it is not.
+    pub async fn hold(&self) -> Result<crate::store::Tx> {
         let mut tx = self.store.write().await?;
         tx.hold(self.job.id, self.job.generation).await?;
         Ok(tx)

@@ -43,6 +43,8 @@ pub struct Transition {
     pub finished: Option<UnixMillis>,
     /// `created` of the backup run.
     pub created: Option<UnixMillis>,
+    /// What was counted, per kind; once it has ended.
+    pub counters: Option<serde_json::Value>,
 }
 
 impl Transition {
@@ -60,6 +62,7 @@ impl Transition {
             started: row.started,
             finished: row.finished,
             created: row.created,
+            counters: row.counters.clone(),
         }
     }
 

@@ -6,7 +6,8 @@ use crate::store::{AttemptRow, JobEnd, JobRow, Tx};
 
 /// Knows what follows a job that has ended: retention after a full, `verify-after`.
 pub trait Follow: Send + Sync {
-    /// The triggers that `job`, as it has ended, makes; `attempts` are its tries of namespaces.
+    /// The triggers that `job`, as it has ended, makes; `attempts` are its tries of namespaces. Asked again, with that one
+    /// alone, for an attempt of which storage says later that it had committed (rules.md 6.1).
     ///
     /// Decides from rows alone. An error is logged and nothing follows: it must not keep the job from ending.
     fn follow(&self, job: &JobRow, attempts: &[AttemptRow]) -> Result<Vec<NewJob>>;
@@ -35,11 +36,24 @@ impl Jobs {
         let ended = tx.end_job(row, end, now).await?;
         let mut transitions = vec![Transition::of(Some(row.status), &ended)];
         let attempts = tx.attempts(ended.id).await?;
-        match self.0.follow.follow(&ended, &attempts) {
-            Ok(next) if next.is_empty() => {}
-            Ok(next) => transitions.extend(admit::admit(tx, &next, now).await?.transitions),
-            Err(error) => tracing::error!(job = ended.id.0, "nothing follows the job: {}", error.report()),
-        }
+        transitions.extend(self.follow_in(tx, &ended, &attempts).await?);
         Ok((ended, transitions))
+    }
+
+    /// Admits what follows a job that has ended, or an attempt of it that turned out to have committed since.
+    pub(super) async fn follow_in(
+        &self,
+        tx: &mut Tx,
+        job: &JobRow,
+        attempts: &[AttemptRow],
+    ) -> Result<Vec<Transition>> {
+        match self.0.follow.follow(job, attempts) {
+            Ok(next) if next.is_empty() => Ok(Vec::new()),
+            Ok(next) => Ok(admit::admit(tx, &next, self.now()).await?.transitions),
+            Err(error) => {
+                tracing::error!(job = job.id.0, "nothing follows the job: {}", error.report());
+                Ok(Vec::new())
+            }
+        }
     }
 }

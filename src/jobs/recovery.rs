@@ -147,7 +147,14 @@ impl Jobs {
         };
         let mut tx = self.store().write().await?;
         tx.end_attempt(attempt, &end).await?;
-        tx.commit().await
+        // What follows the end of the job has been decided without it.
+        let transitions = if job.status.is_terminal() && end.status == AttemptStatus::Committed {
+            let committed = AttemptRow { status: end.status, end: Some(end), ..attempt.clone() };
+            self.follow_in(&mut tx, job, &[committed]).await?
+        } else {
+            Vec::new()
+        };
+        self.commit(tx, &transitions).await
     }
 
     /// Ends a job that an earlier process ran, by what its attempts have become.
@@ -258,5 +265,6 @@ fn again(job: &JobRow, namespaces: Option<Vec<String>>, latest: Option<UnixMilli
         request: job.request.clone(),
         requested_by: job.requested_by.clone(),
         decided: None,
+        pins: Vec::new(),
     }
 }

@@ -149,6 +149,7 @@ fn routine(name: &str) -> RoutineJob {
         namespaces: Some(vec!["n".to_owned()]),
         concurrent_incremental: false,
         config: None,
+        address: format!("local storage /s/{name}"),
     }
 }
 

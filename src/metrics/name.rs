@@ -36,6 +36,9 @@ metric_names! {
     BackupProgressRatio = "backup_progress_ratio", "How far a running backup is, 0 to 1.";
     RestoreInProgress = "restore_in_progress", "Restores that run now.";
     RestoreEvents = "restore_events_total", "Ends of restores, by outcome: success, failure, canceled.";
+    RetentionEvents = "retention_events_total", "Ends of retention jobs, by outcome: success, failure, canceled, skip.";
+    RetentionLastRun = "retention_last_run_timestamp_seconds", "End of the newest retention job with that outcome, unix seconds.";
+    RetentionDeleted = "retention_deleted_backups_total", "Backups that retention jobs have deleted.";
     JobQueueDepth = "job_queue_depth", "Jobs that wait for capacity.";
     NextRun = "schedule_next_run_timestamp_seconds", "When a routine fires next, unix seconds.";
     RoutineOwned = "routine_owned", "1 if the routine's folder in storage belongs to this instance, 0 if to another.";

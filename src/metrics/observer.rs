@@ -4,6 +4,9 @@ use super::{Metrics, Outcome};
 use crate::jobs::{NamespaceRetry, Observer, Transition};
 use crate::model::{JobKind, JobStatus};
 
+/// What the counters of a retention job call the number of backups that went.
+pub const DELETED_BACKUPS: &str = "deleted-backups";
+
 impl Observer for Metrics {
     fn on_transition(&self, transition: &Transition) {
         let Some(outcome) = outcome(transition.to) else { return };
@@ -14,7 +17,11 @@ impl Observer for Metrics {
                 self.restore_event(if outcome == Outcome::Skip { Outcome::Failure } else { outcome });
                 return;
             }
-            JobKind::Retention | JobKind::Verify => return,
+            JobKind::Retention => {
+                self.retention(transition, outcome);
+                return;
+            }
+            JobKind::Verify => return,
         }
         let (Some(routine), Some(backup_type)) = (&transition.routine, transition.backup_type) else {
             return;
@@ -35,8 +42,19 @@ impl Observer for Metrics {
     }
 }
 
+impl Metrics {
+    fn retention(&self, transition: &Transition, outcome: Outcome) {
+        let Some(routine) = &transition.routine else { return };
+        let deleted = transition.counters.as_ref().and_then(|counters| counters.get(DELETED_BACKUPS)?.as_u64());
+        self.retention_event(routine, outcome, deleted.unwrap_or(0));
+        if let Some(finished) = transition.finished {
+            self.retention_ended(routine, outcome, finished);
+        }
+    }
+}
+
 /// ABS's word for an end; none for what is no end.
-const fn outcome(status: JobStatus) -> Option<Outcome> {
+pub const fn outcome(status: JobStatus) -> Option<Outcome> {
     match status {
         JobStatus::Scheduled | JobStatus::Queued | JobStatus::Running => None,
         JobStatus::Succeeded => Some(Outcome::Success),
@@ -67,6 +85,7 @@ mod tests {
             started: Some(UnixMillis(1000)),
             finished: Some(UnixMillis(91_000)),
             created: Some(UnixMillis(2000)),
+            counters: None,
         }
     }
 
@@ -90,6 +109,25 @@ mod tests {
         assert!(
             text.contains("backup_duration_seconds_bucket{routine=\"daily\",type=\"full\",le=\"90\"} 6\n")
         );
+    }
+
+    #[test]
+    fn what_retention_deletes_is_counted_whatever_its_end() {
+        let metrics = Metrics::new().unwrap();
+        for (status, deleted) in [(JobStatus::Succeeded, 3), (JobStatus::Failed, 2), (JobStatus::Running, 9)] {
+            let counters = Some(serde_json::json!({ super::DELETED_BACKUPS: deleted }));
+            let routine = Some("daily".to_owned());
+            metrics.on_transition(&Transition { counters, routine, ..ended(JobKind::Retention, status) });
+        }
+        let text = metrics.render(&[], 0, 0).unwrap();
+        for line in [
+            "retention_deleted_backups_total{routine=\"daily\"} 5\n",
+            "retention_events_total{outcome=\"success\",routine=\"daily\"} 1\n",
+            "retention_last_run_timestamp_seconds{outcome=\"failure\",routine=\"daily\"} 91\n",
+        ] {
+            assert!(text.contains(line), "{line} {text}");
+        }
+        assert!(!text.contains("backup_events_total{outcome"), "{text}");
     }
 
     #[test]

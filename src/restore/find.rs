@@ -1,5 +1,6 @@
 //! What is to be restored: the chain of each namespace at an instant, or what lies at a path.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -17,10 +18,11 @@ use crate::model::chain::Chain;
 use crate::model::{BackupType, UnixMillis};
 use crate::storage::{ObjectInfo, Storage, join};
 
-/// Finds what a request asks for.
+/// Finds what a request asks for. `marked`: the folders that are being deleted, as known before.
 pub async fn find(
     storage: &Arc<dyn Storage>,
     config: &RestoreConfig,
+    marked: &BTreeSet<String>,
     now: UnixMillis,
     cancel: &CancellationToken,
 ) -> Result<RestorePlan> {
@@ -29,7 +31,9 @@ pub async fn find(
             by_path(storage, config, path, *allow_incomplete, cancel).await?
         }
         RestoreTarget::Time { routine, time, namespaces, allow_gap, .. } => {
-            by_time(storage.as_ref(), routine, *time, namespaces, *allow_gap, now).await?
+            let mut history = History::read(storage.as_ref(), routine, marked).await?;
+            history.void_future(now);
+            by_time(storage.as_ref(), history, routine, *time, namespaces, *allow_gap).await?
         }
     };
     remap(&mut plan, config)?;
@@ -39,14 +43,12 @@ pub async fn find(
 
 async fn by_time(
     storage: &dyn Storage,
+    mut history: History,
     routine: &str,
     at: UnixMillis,
     named: &[String],
     allow_gap: bool,
-    now: UnixMillis,
 ) -> Result<RestorePlan> {
-    let mut history = History::read(storage, routine).await?;
-    history.void_future(now);
     let mut plan = RestorePlan::default();
     let wanted: Vec<String> = if named.is_empty() {
         let listed = history.namespaces_at(at);

@@ -10,11 +10,11 @@ use serde_json::json;
 use super::execute::{Done, Restore};
 use super::find::{damaged, find};
 use super::plan::RestorePlan;
-use crate::config::RestoreConfig;
+use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
-use crate::storage::Storage;
+use crate::storage::{Storage, address};
 use crate::tasks::unless_canceled;
 
 /// The work of a restore job.
@@ -70,9 +70,24 @@ impl RestoreWork {
         report(context, &plan, done)
     }
 
+    /// Finds what is asked for, and holds it against retention (rules.md 5.4).
+    async fn find_and_pin(&self, context: &JobContext) -> Result<RestorePlan> {
+        let place = self.storage.describe();
+        let wide = match &self.config.target {
+            RestoreTarget::Path { path, .. } => path,
+            RestoreTarget::Time { routine, .. } => routine,
+        };
+        context.pin([address(&place, wide)]).await?;
+        let marked = context.store.marked(&place).await?;
+        let plan = find(&self.storage, &self.config, &marked, context.clock.now(), &context.cancel).await?;
+        let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
+        context.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
+        Ok(plan)
+    }
+
     /// Everything before the destination is looked at for records: nothing is written here.
     async fn prepare(&self, context: &JobContext) -> Result<(RestorePlan, Arc<dyn Destination>)> {
-        let plan = find(&self.storage, &self.config, context.clock.now(), &context.cancel).await?;
+        let plan = self.find_and_pin(context).await?;
         self.known_manifests(context, &plan).await?;
         let destination = self.connect.destination(&self.config.destination).await?;
         let facts = destination.facts().await?;

@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work, WorkFactory};
 use crate::model::{BackupType, JobKind};
 use crate::restore::RestoreWork;
+use crate::retention::RetentionWork;
 use crate::store::JobRow;
 
-/// Knows the work of backups and restores.
+/// Knows the work of each kind.
 pub(super) struct Factory {
     /// How clusters are reached.
     pub connect: Arc<dyn Connect>,
@@ -42,7 +43,8 @@ impl WorkFactory for Factory {
             JobKind::Restore => {
                 Box::new(Restore { config: document.parse()?, connect, state_dir: self.state_dir.clone() })
             }
-            kind @ (JobKind::Retention | JobKind::Verify) => {
+            JobKind::Retention => Box::new(Retention { config: document.parse()? }),
+            kind @ JobKind::Verify => {
                 let text = format!("this version does no {} jobs", kind.as_str());
                 return Err(Error::permanent("job-kind-unbuilt", text));
             }
@@ -66,6 +68,21 @@ impl Work for Backup {
                 let work = BackupWork::new(self.config, self.asked, self.connect, storage, self.ownership);
                 Box::new(work).run(context).await
             }
+            Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// A retention that has yet to open its storage.
+struct Retention {
+    config: JobConfig,
+}
+
+#[async_trait]
+impl Work for Retention {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        match open_storage(&self.config.storage).await {
+            Ok(storage) => Box::new(RetentionWork::new(self.config, storage)).run(context).await,
             Err(error) => Ended::Failed(error),
         }
     }

@@ -366,6 +366,7 @@ impl Tx {
         .await?
         .ok_or_else(|| stale(row.id))?;
         sqlx::query("DELETE FROM claims WHERE job_id = ?").bind(row.id).execute(&mut *self.0).await?;
+        self.drop_pins(row.id).await?;
         Ok(ended)
     }
 

@@ -133,6 +133,17 @@ impl Store {
         .await?)
     }
 
+    /// The newest job of a kind of each routine and status that has ended.
+    pub async fn last_of_kind(&self, kind: JobKind) -> Result<Vec<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs WHERE id IN (SELECT max(id) FROM jobs WHERE kind = ? AND finished_ms IS NOT NULL \
+             GROUP BY routine, status) ORDER BY id",
+        )
+        .bind(kind.as_str())
+        .fetch_all(self.reader())
+        .await?)
+    }
+
     /// The jobs of a routine that are delayed, wait or run, oldest first.
     pub async fn open_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
         Ok(sqlx::query_as("SELECT * FROM jobs WHERE routine = ? AND finished_ms IS NULL ORDER BY id")

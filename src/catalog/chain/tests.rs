@@ -16,7 +16,7 @@ async fn three(storage: &Faulty) {
 }
 
 async fn chain(storage: &Faulty, at: UnixMillis) -> Result<Vec<i64>> {
-    let mut history = History::read(storage, "r").await?;
+    let mut history = History::read(storage, "r", &BTreeSet::new()).await?;
     let chain = history.whole_chain(storage, "ns", at, false).await?;
     Ok(chain.entries().map(|entry| entry.created.0 - T).collect())
 }
@@ -45,11 +45,11 @@ async fn the_next_lower_bound_is_of_the_manifest_or_ten_seconds_back() {
         let (_, members) = history.members("ns");
         lower_bound(&members, END, END, Mode::Differential).unwrap()
     };
-    let found = bound(&History::read(&storage, "r").await.unwrap());
+    let found = bound(&History::read(&storage, "r", &BTreeSet::new()).await.unwrap());
     assert_eq!((found.builds_on, found.safe_from), (UnixMillis(T + 20_000), UnixMillis(T + 20_000 - 7)));
     // rules.md 3.2
     Backup::full(T + 30_000, "ns").foreign().write(&storage).await;
-    let found = bound(&History::read(&storage, "r").await.unwrap());
+    let found = bound(&History::read(&storage, "r", &BTreeSet::new()).await.unwrap());
     assert_eq!((found.builds_on, found.safe_from), (UnixMillis(T + 30_000), UnixMillis(T + 20_000)));
 }
 
@@ -67,7 +67,7 @@ async fn a_broken_member_is_found_out_and_named() {
     assert!(error.report().contains("data/ns: 0_ns_1.asb is missing"), "{}", error.report());
     assert!(error.report().contains(&format!("(time {})", T + 21_500)), "{}", error.report());
     assert_eq!(chain(&storage, UnixMillis(T + 21_500)).await.unwrap(), [0, 10_000, 20_000]);
-    let mut history = History::read(&storage, "r").await.unwrap();
+    let mut history = History::read(&storage, "r", &BTreeSet::new()).await.unwrap();
     let older = history.whole_chain(&storage, "ns", END, true).await.unwrap();
     assert_eq!((older.entries().count(), older.damaged[0].0.as_str()), (3, newest.as_str()));
 
@@ -76,7 +76,7 @@ async fn a_broken_member_is_found_out_and_named() {
     let error = chain(&storage, UnixMillis(T + 25_000)).await.unwrap_err();
     assert_eq!(error.code(), "backup-damaged");
     assert!(error.to_string().contains(&middle), "{error}");
-    let mut history = History::read(&storage, "r").await.unwrap();
+    let mut history = History::read(&storage, "r", &BTreeSet::new()).await.unwrap();
     let gap = history.whole_chain(&storage, "ns", END, true).await.unwrap();
     assert_eq!((gap.entries().count(), gap.chain.gaps.len()), (2, 1));
     let states: Vec<bool> =
@@ -93,7 +93,7 @@ async fn a_broken_attempt_gives_way_to_a_whole_one() {
     second.write(&storage).await;
     let keys =
         |chain: &RestoreChain| -> Vec<String> { chain.entries().map(|entry| entry.key.clone()).collect() };
-    let mut history = History::read(&storage, "r").await.unwrap();
+    let mut history = History::read(&storage, "r", &BTreeSet::new()).await.unwrap();
     let found = history.whole_chain(&storage, "ns", END, false).await.unwrap();
     assert_eq!(keys(&found), [second.folder()]);
     storage.delete(&join(&second.folder(), "blocks.b3")).await.unwrap();
@@ -127,7 +127,7 @@ async fn void_and_marked_backups_are_no_members() {
         .await
         .unwrap();
     assert_eq!(chain(&storage, END).await.unwrap(), [0, 10_000]);
-    let mut history = History::read(&storage, "r").await.unwrap();
+    let mut history = History::read(&storage, "r", &BTreeSet::new()).await.unwrap();
     history.incremental.all_mut()[0].state = State::Marked;
     let found = history.whole_chain(&storage, "ns", END, false).await.unwrap();
     assert_eq!(found.entries().count(), 1);
@@ -138,11 +138,11 @@ async fn void_and_marked_backups_are_no_members() {
 async fn the_newest_run_decides_which_namespaces() {
     let (_dir, storage) = storage().await;
     let names = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(" ");
-    assert!(History::read(&storage, "r").await.unwrap().namespaces_at(END).is_empty());
+    assert!(History::read(&storage, "r", &BTreeSet::new()).await.unwrap().namespaces_at(END).is_empty());
     Backup::full(T, "old").foreign().write(&storage).await;
     Backup::full(T + 5_000, "ns").foreign().write(&storage).await;
     Backup::incremental(T + 10_000, T + 5_000, "ns").write(&storage).await;
-    let history = History::read(&storage, "r").await.unwrap();
+    let history = History::read(&storage, "r", &BTreeSet::new()).await.unwrap();
     assert_eq!(
         names(history.namespaces_at(END)),
         "gone ns",

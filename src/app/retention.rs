@@ -1,0 +1,35 @@
+//! What retention would do, and doing it now.
+
+use super::{App, open_storage, routine_job};
+use crate::error::{Error, Result};
+use crate::model::JobKind;
+use crate::retention::{View, view};
+use crate::store::{JobRow, Trigger};
+
+impl App {
+    /// What retention would do with a routine's backups now.
+    ///
+    /// Errors: `routine-unknown`, and those of storage.
+    pub async fn retention(&self, routine: &str) -> Result<View> {
+        let job = self.config().routine(routine, self.now())?.job;
+        let storage = open_storage(&job.storage).await?;
+        view(self.jobs.store(), storage.as_ref(), &job, self.now()).await
+    }
+
+    /// Admits a retention of all namespaces of a routine.
+    ///
+    /// Errors: `routine-unknown`, `retention-not-configured`.
+    pub async fn trigger_retention(&self, routine: &str, requested_by: Option<String>) -> Result<JobRow> {
+        let job = self.config().routine(routine, self.now())?.job;
+        if job.policy.retention.is_none() {
+            return Err(Error::permanent(
+                "retention-not-configured",
+                format!("routine \"{routine}\" keeps everything"),
+            )
+            .hint("Give its backup policy a retention."));
+        }
+        let mut new = routine_job(&job)?.on_backups(JobKind::Retention, Trigger::Api, None);
+        new.requested_by = requested_by;
+        self.admit(new).await
+    }
+}

@@ -1,0 +1,19 @@
+//! Retention: which backups go, and their deletion (rules.md 5.1 to 5.4).
+//!
+//! - [`plan`]: what storage shows, what jobs hold, the verdicts of [`crate::model::retention`], as a value to print.
+//! - [`work`]: the job: marks in one transaction, then deletes in order.
+//! - [`resume`]: deletions that were cut off get a job of their own.
+
+pub mod plan;
+pub mod resume;
+pub mod work;
+
+#[cfg(test)]
+mod tests;
+
+pub use plan::{View, view};
+pub use resume::resume;
+pub use work::RetentionWork;
+
+/// What a job's result calls the number of backups that would have gone, had nothing pinned them.
+pub const HELD_BACK: &str = "held-back";
