@@ -25,3 +25,4 @@ pub mod service;
 pub mod storage;
 pub mod store;
 pub mod tasks;
+pub mod verify;

@@ -1,14 +1,16 @@
 //! What storage holds of a routine, and what runs of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{App, JobView};
-use crate::catalog::details::BackupDetails;
+use crate::catalog::details::{BackupDetails, Verification};
 use crate::catalog::{ListQuery, Listing, ProblemKind, list_backups};
 use crate::config::{StorageConfig, StoragePlace};
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::storage::{LocalStorage, Storage};
+use crate::store::VerificationRow;
 
 /// A stretch of time, both ends inclusive; a missing end is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +82,17 @@ impl App {
         let shown = serde_json::to_value(shown).unwrap_or_default();
         let level = config.service().compatibility;
         let listing = list(&named, routine, backup_type, bounds).await?;
-        Ok(listing.counted().map(|entry| BackupDetails::new(entry, shown.clone(), level)).collect())
+        let verified = match &named.name {
+            Some(storage) => self.jobs.store().verifications(storage, routine).await?,
+            None => Vec::new(),
+        };
+        let mut verified: HashMap<String, VerificationRow> =
+            verified.into_iter().map(|row| (row.folder.clone(), row)).collect();
+        let details = listing.counted().map(|entry| BackupDetails {
+            verification: verified.remove(&entry.key).map(verification),
+            ..BackupDetails::new(entry, shown.clone(), level)
+        });
+        Ok(details.collect())
     }
 
     /// What runs of a routine, what ran last, what comes next.
@@ -115,6 +127,15 @@ impl App {
         let storage = self.config().routine(routine, self.now())?.job.storage;
         let listing = list(&storage, routine, backup_type, TimeBounds::default()).await?;
         Ok(listing.counted().map(|entry| entry.created).max())
+    }
+}
+
+fn verification(row: VerificationRow) -> Verification {
+    Verification {
+        outcome: row.outcome.as_str(),
+        reason: row.reason,
+        at: row.at.to_rfc3339(),
+        job: row.job_id.0,
     }
 }
 
