@@ -3,13 +3,12 @@
 //!
 //! [`contents`] is what a restore does before its first write, too: both read backups the same way.
 
-pub mod contents;
 mod chains;
+pub mod contents;
 mod execute;
 mod plan;
 mod report;
 mod work;
-
 
 pub use contents::{Contents, Expected};
 pub use plan::{VerifyPlan, VerifyRequest};

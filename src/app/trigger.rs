@@ -1,7 +1,7 @@
 //! Triggers: each becomes a row, with the configuration it runs with (rules.md 2.3, 7.4).
 
-use super::{App, TimeBounds};
 use super::reload::routine_job;
+use super::{App, TimeBounds};
 use crate::config::{JobConfig, RestoreConfig, RestoreTarget};
 use crate::error::{Error, Result};
 use crate::jobs::NewJob;

@@ -62,6 +62,9 @@ pub struct Policy {
     /// What a record that the format cannot hold does (rules.md 3.13).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsupported_records: Option<UnsupportedRecords>,
+    /// Whether each backup is verified after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_after: Option<bool>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -160,6 +163,8 @@ pub struct PolicyConfig {
     pub when_no_chain: WhenNoChain,
     /// What a record that the format cannot hold does; default fail.
     pub unsupported_records: UnsupportedRecords,
+    /// Whether each backup is verified after it; default false.
+    pub verify_after: bool,
 }
 
 /// When something is tried again.
@@ -210,6 +215,7 @@ impl Policy {
             clock_skew_margin_ms: self.clock_skew_margin.unwrap_or(1_000),
             when_no_chain: self.when_no_chain.unwrap_or_default(),
             unsupported_records: self.unsupported_records.unwrap_or_default(),
+            verify_after: self.verify_after.unwrap_or(false),
         }
     }
 }
@@ -275,6 +281,7 @@ impl Read for Policy {
                 "unsupported-records",
                 &[("fail", UnsupportedRecords::Fail), ("skip-and-count", UnsupportedRecords::SkipAndCount)],
             ),
+            verify_after: section.flag("verify-after"),
             idle: section.idle(),
         }
     }

@@ -38,6 +38,9 @@ metric_names! {
     RestoreEvents = "restore_events_total", "Ends of restores, by outcome: success, failure, canceled.";
     JobQueueDepth = "job_queue_depth", "Jobs that wait for capacity.";
     NextRun = "schedule_next_run_timestamp_seconds", "When a routine fires next, unix seconds.";
+    VerifyLastSuccess = "verify_last_success_timestamp_seconds", "End of the newest verification of a routine that found nothing wrong, unix seconds.";
+    VerifyLastSuccessful = "verify_last_successful", "1 if the newest verification of a routine found nothing wrong, 0 if it failed.";
+    VerifyDamagedBackups = "verify_damaged_backups", "Backups of a routine that were found damaged, or that cannot be restored because of another one.";
     ConfigReloadSuccessful = "config_last_reload_successful", "1 if the last reload of the configuration was taken.";
     BuildInfo = "build_info", "1, with the version as a label.";
 }

@@ -9,11 +9,11 @@ use super::{RoutineSchedule, Scheduler, WakeReport, one_slot};
 use crate::clock::{ManualClock, SharedClock};
 use crate::jobs::{Jobs, RoutineJob};
 use crate::model::ledger::{CatchUp, SlotKey};
-use crate::model::{BackupType, JobStatus, Schedule, UnixMillis};
+use crate::model::{JobStatus, Schedule, SlotType, UnixMillis};
 use crate::store::{JobEnd, JobFilter, JobRow, SlotState, Store, Trigger};
 
-use BackupType::{Full, Incremental};
 use JobStatus::{Missed, Queued, Scheduled, Skipped, Succeeded};
+use SlotType::{Full, Incremental, Verify};
 
 /// 2024-03-01T00:00:00Z.
 const START: UnixMillis = UnixMillis(1_709_251_200_000);
@@ -74,9 +74,9 @@ impl Bench {
     }
 
     /// Each fire time (seconds after the start) and how many jobs that ran it has.
-    async fn fired(&self, routine: &str, backup_type: BackupType) -> BTreeMap<i64, usize> {
+    async fn fired(&self, routine: &str, slot_type: SlotType) -> BTreeMap<i64, usize> {
         let mut fired = BTreeMap::new();
-        let slots = self.jobs.store().slots(routine, backup_type, 100_000).await.unwrap();
+        let slots = self.jobs.store().slots(routine, slot_type, 100_000).await.unwrap();
         let rows = self.rows().await;
         for slot in slots.iter().filter(|slot| slot.state == SlotState::Fired) {
             let ran = rows.iter().filter(|row| row.slot_id == Some(slot.id) && row.status != Skipped).count();
@@ -140,9 +140,9 @@ async fn a_long_downtime_is_one_catch_up_and_one_missed_row() {
     let bench = bench.restarted().await;
     bench.wake_at(30 * DAY + 250 * MINUTE).await;
     let rows = bench.rows().await;
-    let of = |name: &str| -> Vec<(Option<BackupType>, JobStatus, Trigger)> {
+    let of = |name: &str| -> Vec<(Option<SlotType>, JobStatus, Trigger)> {
         let rows = rows.iter().filter(|row| row.routine.as_deref() == Some(name));
-        rows.map(|row| (row.backup_type, row.status, row.trigger)).collect()
+        rows.map(|row| (row.backup_type.map(SlotType::from), row.status, row.trigger)).collect()
     };
     assert_eq!(
         of("both"),
@@ -154,8 +154,8 @@ async fn a_long_downtime_is_one_catch_up_and_one_missed_row() {
     );
     assert_eq!(of("skips"), [(Some(Full), Missed, Trigger::Schedule)]);
     assert_eq!(of("disabled"), []);
-    let missed = async |name, backup_type| {
-        let slots = bench.jobs.store().slots(name, backup_type, 9).await.unwrap();
+    let missed = async |name, slot_type| {
+        let slots = bench.jobs.store().slots(name, slot_type, 9).await.unwrap();
         slots
             .iter()
             .find(|slot| slot.state == SlotState::Missed)
@@ -217,7 +217,7 @@ async fn a_slot_whose_key_is_taken_makes_no_job() {
     let bench = Bench::new(vec![routine("r", EVERY_MINUTE)]).await;
     bench.wake().await;
     let mut tx = bench.jobs.store().write().await.unwrap();
-    let key = SlotKey { routine: "r".to_owned(), backup_type: Full, slot: START.plus_ms(MINUTE) };
+    let key = SlotKey { routine: "r".to_owned(), slot_type: Full, slot: START.plus_ms(MINUTE) };
     assert!(tx.insert_slots(&[one_slot(key)]).await.unwrap()[0].is_some());
     tx.commit().await.unwrap();
     assert!(bench.wake_at(MINUTE).await.admitted.is_empty());

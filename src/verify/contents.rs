@@ -88,9 +88,7 @@ impl Contents {
             return Err(damaged(&folder.key, &reason));
         }
         match manifest {
-            Some(manifest) => {
-                Self::of_manifest(storage, &folder.key, metadata.record_count, manifest).await
-            }
+            Some(manifest) => Self::of_manifest(storage, &folder.key, metadata.record_count, manifest).await,
             None => Ok(Self::plain(folder.files.iter().cloned(), metadata.record_count)),
         }
     }

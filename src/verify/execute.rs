@@ -87,8 +87,7 @@ impl Verify {
                     ["backup-damaged", "file-damaged", "storage-not-found", "storage-object-too-large"]
                         .contains(&error.code());
                 let reason = reason_of(entry, &error);
-                checked.outcome =
-                    if is_damage { VerifyOutcome::Damaged } else { VerifyOutcome::Unreadable };
+                checked.outcome = if is_damage { VerifyOutcome::Damaged } else { VerifyOutcome::Unreadable };
                 checked.reason = Some(reason.clone());
                 if is_damage { Look::Broken(reason) } else { Look::Doubt(reason) }
             }
@@ -109,7 +108,10 @@ impl Verify {
         }
         if entry.encryption != Encryption::None {
             let mode = entry.encryption.abs_word();
-            return Err(Error::permanent("not-built", format!("it is encrypted ({mode}), which cannot be read yet")));
+            return Err(Error::permanent(
+                "not-built",
+                format!("it is encrypted ({mode}), which cannot be read yet"),
+            ));
         }
         let contents = Contents::of_entry(self.storage.as_ref(), entry).await?;
         self.check_manifest(entry, &contents).await?;

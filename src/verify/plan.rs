@@ -69,7 +69,8 @@ impl VerifyPlan {
             if !named || !request.covers(entry.created) {
                 plan.others.push(entry.clone());
             } else if entry.state == State::Void {
-                plan.notes.push(format!("backup {} is void: it counts for nothing, and is not read", entry.key));
+                plan.notes
+                    .push(format!("backup {} is void: it counts for nothing, and is not read", entry.key));
             } else {
                 plan.backups.push(entry.clone());
             }
