@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn a_routine_that_was_never_verified_shows_nothing_of_it() {
         let metrics = Metrics::new().unwrap();
-        let known = |damaged, last_successful| RoutineVerification {
+        let known = |damaged, last_successful: Option<bool>| RoutineVerification {
             routine: "daily".to_owned(),
             last_success: last_successful.map(|_| UnixMillis(3_000_000)),
             last_successful,

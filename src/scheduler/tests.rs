@@ -9,7 +9,7 @@ use super::{RoutineSchedule, Scheduler, WakeReport, one_slot};
 use crate::clock::{ManualClock, SharedClock};
 use crate::jobs::{Jobs, RoutineJob};
 use crate::model::ledger::{CatchUp, SlotKey};
-use crate::model::{JobStatus, Schedule, SlotType, UnixMillis};
+use crate::model::{JobKind, JobStatus, Schedule, SlotType, UnixMillis};
 use crate::store::{JobEnd, JobFilter, JobRow, SlotState, Store, Trigger};
 
 use JobStatus::{Missed, Queued, Scheduled, Skipped, Succeeded};
@@ -95,6 +95,7 @@ fn routine(name: &str, full: &str) -> RoutineSchedule {
         job: RoutineJob { routine: name.to_owned(), cluster: "c".to_owned(), ..RoutineJob::default() },
         full: Some(schedule(full)),
         incremental: None,
+        verify: None,
         catch_up: CatchUp::Once,
         catch_up_window_ms: None,
         jitter_ms: 0,
@@ -122,6 +123,33 @@ async fn each_slot_fires_once_over_wakes_and_restarts() {
     assert!(bench.rows().await.iter().all(|row| row.status == Succeeded));
     let schedules = bench.jobs.store().schedules().await.unwrap();
     assert_eq!(schedules[0].mark, Some(START.plus_ms(10 * MINUTE)), "the mark is in the store");
+}
+
+/// Verifications have slots like backups: unique, marked, caught up, missed (rules.md 1.1 to 1.3).
+#[tokio::test]
+async fn a_verification_fires_once_for_each_slot_and_makes_a_verify_job() {
+    let both = RoutineSchedule { verify: Some(schedule(EVERY_MINUTE)), ..routine("r", DAILY) };
+    let mut bench = Bench::new(vec![both]).await;
+    for step in 1..=6 {
+        bench.wake_at(step * 30_000).await;
+        bench.wake().await;
+        if step == 3 {
+            bench = bench.restarted().await;
+            bench.wake().await;
+        }
+    }
+    let expected: BTreeMap<i64, usize> = (1..=3).map(|minute| (minute * 60, 1)).collect();
+    assert_eq!(bench.fired("r", Verify).await, expected);
+    assert!(bench.rows().await.iter().all(|row| row.kind == JobKind::Verify && row.slot_id.is_some()));
+    assert_eq!(bench.scheduler.next_fire("r", Verify), Some(START.plus_ms(4 * MINUTE)));
+    let bench = bench.restarted().await;
+    bench.wake_at(10 * MINUTE + 10_000).await;
+    let last: Vec<_> = bench.rows().await.into_iter().skip(3).map(|row| (row.status, row.trigger)).collect();
+    assert_eq!(last, [(Succeeded, Trigger::CatchUp), (Missed, Trigger::Schedule)]);
+    // Without the schedule its mark is gone.
+    bench.scheduler.reload(vec![routine("r", DAILY)]).await.unwrap();
+    let marks = bench.jobs.store().schedules().await.unwrap();
+    assert_eq!(marks.iter().map(|row| row.slot_type).collect::<Vec<_>>(), [Full]);
 }
 
 /// rules.md 1.3: thirty days without a process.
@@ -283,7 +311,7 @@ async fn a_full_and_an_incremental_of_one_instant() {
         .map(|row| {
             (
                 row.routine.as_deref().unwrap(),
-                row.backup_type.unwrap(),
+                SlotType::from(row.backup_type.unwrap()),
                 row.status,
                 row.reason_code.as_deref(),
             )

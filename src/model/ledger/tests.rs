@@ -19,6 +19,7 @@ fn routine<'a>(full: Option<Timetable<'a>>, incremental: Option<Timetable<'a>>) 
         routine: "r",
         full,
         incremental,
+        verify: None,
         catch_up: CatchUp::Once,
         catch_up_window_ms: None,
         jitter_ms: 0,
@@ -253,6 +254,30 @@ fn a_clock_set_back_further_frees_the_slots_that_are_over_five_minutes_ahead() {
     assert_eq!(missed(&plan, SlotType::Full), Some((1, "10:01:00".into(), "10:01:00".into())));
     let plan = wake("10:02:10", None, &routine);
     assert_eq!(fired(&plan), [""; 0], "10:01 is out of its window and 10:02 has a row");
+}
+
+#[test]
+fn a_verification_has_nothing_to_do_with_when_backups_are_due() {
+    let (six_hourly, hourly) = (schedule("0 0 0/6 * * ?"), schedule("0 0 * * * ?"));
+    let mut routine = routine(Some(table(&six_hourly, "00:00:00")), Some(table(&hourly, "05:00:00")));
+    routine.verify = Some(table(&hourly, "05:00:00"));
+    let plan = wake("06:00:00", Some("05:59:50"), &routine);
+    assert_eq!(fired(&plan), ["F 06:00:00", "V 06:00:00"]);
+    assert_eq!((plan.full_due.len(), plan.marks.len()), (1, 3), "only the incremental is full-due");
+    // After a downtime the full is caught up instead of the incremental, and the verification beside it.
+    let plan = wake("06:00:10", None, &routine);
+    assert_eq!(fired(&plan), ["F! 06:00:00", "V! 06:00:00"]);
+    assert_eq!(missed(&plan, SlotType::Incremental), Some((1, "06:00:00".into(), "06:00:00".into())));
+    // What is out of its window is missed, and counted on its own.
+    let plan = wake("09:40:00", None, &routine);
+    assert_eq!(missed(&plan, SlotType::Verify), Some((4, "06:00:00".into(), "09:00:00".into())));
+    // The clock set back voids its rows as those of backups.
+    let plan = wake(
+        "05:10:00",
+        Some("06:00:00"),
+        &RoutineSlots { verify: Some(table(&hourly, "06:00:00")), full: None, incremental: None, ..routine },
+    );
+    assert_eq!(plan.voided.first().map(|voided| voided.slot_type), Some(SlotType::Verify));
 }
 
 #[test]

@@ -168,6 +168,7 @@ proptest! {
                 routine: "r",
                 full: Some(full.view()),
                 incremental: Some(incremental.view()),
+                verify: None,
                 catch_up: if skip { CatchUp::Skip } else { CatchUp::Once },
                 catch_up_window_ms: None,
                 jitter_ms,
