@@ -9,7 +9,7 @@ CREATE TABLE meta (
 -- The schedule version in force per routine and type (rules.md 1.1), and the mark at or below which nothing fires (1.2).
 CREATE TABLE schedules (
     routine           TEXT    NOT NULL,
-    type              TEXT    NOT NULL CHECK (type IN ('full', 'incremental')),
+    type              TEXT    NOT NULL CHECK (type IN ('full', 'incremental', 'verify')),
     cron              TEXT    NOT NULL,
     zone              TEXT    NOT NULL,
     effective_from_ms INTEGER NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE schedules (
 CREATE TABLE slots (
     id      INTEGER NOT NULL PRIMARY KEY,
     routine TEXT    NOT NULL,
-    type    TEXT    NOT NULL CHECK (type IN ('full', 'incremental')),
+    type    TEXT    NOT NULL CHECK (type IN ('full', 'incremental', 'verify')),
     fire_s  INTEGER NOT NULL,
     state   TEXT    NOT NULL CHECK (state IN ('fired', 'missed', 'void')),
     count   INTEGER NOT NULL CHECK (count >= 1),

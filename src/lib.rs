@@ -27,3 +27,4 @@ pub mod service;
 pub mod storage;
 pub mod store;
 pub mod tasks;
+pub mod verify;

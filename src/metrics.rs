@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 use crate::error::{Error, Result};
-use crate::model::{BackupType, UnixMillis};
+use crate::model::{BackupType, SlotType, UnixMillis};
 
 /// Buckets of ABS: 60 s × 1.5^k, k = 0..15 (abs.md 5.1).
 fn duration_buckets() -> Vec<f64> {
@@ -58,6 +58,19 @@ pub struct RunningBackup {
     pub progress_ratio: f64,
 }
 
+/// What is known of the backups of one routine, as the gauges show it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoutineVerification {
+    /// The routine.
+    pub routine: String,
+    /// The end of the newest verification that found nothing wrong.
+    pub last_success: Option<UnixMillis>,
+    /// Whether the newest verification found nothing wrong; none: there was none.
+    pub last_successful: Option<bool>,
+    /// Backups that were found damaged, or that cannot be restored because of another one.
+    pub damaged: u64,
+}
+
 /// The series of this service.
 #[derive(Debug)]
 pub struct Metrics {
@@ -78,6 +91,9 @@ pub struct Metrics {
     jobs_queued: IntGauge,
     next_run: IntGaugeVec,
     routine_owned: IntGaugeVec,
+    verify_last_success: IntGaugeVec,
+    verify_last_successful: IntGaugeVec,
+    verify_damaged: IntGaugeVec,
     reload_successful: IntGauge,
 }
 
@@ -136,6 +152,9 @@ impl Metrics {
                 &registry,
                 IntGaugeVec::new(opts(MetricName::RoutineOwned), &["routine"]),
             )?,
+            verify_last_success: verify_gauge(&registry, MetricName::VerifyLastSuccess)?,
+            verify_last_successful: verify_gauge(&registry, MetricName::VerifyLastSuccessful)?,
+            verify_damaged: verify_gauge(&registry, MetricName::VerifyDamagedBackups)?,
             reload_successful: register(
                 &registry,
                 IntGauge::with_opts(opts(MetricName::ConfigReloadSuccessful)),
@@ -172,6 +191,7 @@ impl Metrics {
         for outcome in Outcome::ALL {
             let _ = self.retention_last_run.remove_label_values(&[routine, outcome.as_str()]);
         }
+        self.next_run(routine, SlotType::Verify, None);
     }
 
     /// Counts the end, or a retry, of a backup.
@@ -226,8 +246,8 @@ impl Metrics {
     }
 
     /// Notes when a routine fires next.
-    pub fn next_run(&self, routine: &str, backup_type: BackupType, at: Option<UnixMillis>) {
-        let labels = [routine, backup_type.as_str()];
+    pub fn next_run(&self, routine: &str, slot_type: SlotType, at: Option<UnixMillis>) {
+        let labels = [routine, slot_type.as_str()];
         match at {
             Some(at) => self.next_run.with_label_values(&labels).set(at.secs()),
             None => {
@@ -242,6 +262,26 @@ impl Metrics {
             Some(ours) => self.routine_owned.with_label_values(&[routine]).set(i64::from(ours)),
             None => {
                 let _ = self.routine_owned.remove_label_values(&[routine]);
+            }
+        }
+    }
+
+    /// Notes what is known of the backups of every routine, in place of what was noted before.
+    pub fn verifications(&self, routines: &[RoutineVerification]) {
+        for gauge in [&self.verify_last_success, &self.verify_last_successful, &self.verify_damaged] {
+            gauge.reset();
+        }
+        for known in routines {
+            let labels = [known.routine.as_str()];
+            if let Some(at) = known.last_success {
+                self.verify_last_success.with_label_values(&labels).set(at.secs());
+            }
+            if let Some(successful) = known.last_successful {
+                self.verify_last_successful.with_label_values(&labels).set(i64::from(successful));
+            }
+            if known.last_successful.is_some() || known.damaged > 0 {
+                let damaged = i64::try_from(known.damaged).unwrap_or(i64::MAX);
+                self.verify_damaged.with_label_values(&labels).set(damaged);
             }
         }
     }
@@ -282,13 +322,17 @@ where
     Ok(collector)
 }
 
+fn verify_gauge(registry: &Registry, name: MetricName) -> Result<IntGaugeVec> {
+    register(registry, IntGaugeVec::new(opts(name), &["routine"]))
+}
+
 fn gauge_by_routine(registry: &Registry, name: MetricName) -> Result<IntGaugeVec> {
     register(registry, IntGaugeVec::new(opts(name), BY_ROUTINE))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MetricName, Metrics, Outcome, RunningBackup};
+    use super::{MetricName, Metrics, Outcome, RoutineVerification, RunningBackup};
     use crate::model::{BackupType, UnixMillis};
 
     #[test]
@@ -322,6 +366,30 @@ mod tests {
         ));
         let text = metrics.render(&[], 0, 0).unwrap();
         assert!(!text.contains("backup_progress_pct{"), "{text}");
+    }
+
+    #[test]
+    fn a_routine_that_was_never_verified_shows_nothing_of_it() {
+        let metrics = Metrics::new().unwrap();
+        let known = |damaged, last_successful: Option<bool>| RoutineVerification {
+            routine: "daily".to_owned(),
+            last_success: last_successful.map(|_| UnixMillis(3_000_000)),
+            last_successful,
+            damaged,
+        };
+        metrics.verifications(&[known(0, None)]);
+        assert!(!metrics.render(&[], 0, 0).unwrap().contains("verify_"));
+        metrics.verifications(&[known(2, Some(false))]);
+        let text = metrics.render(&[], 0, 0).unwrap();
+        for line in [
+            "verify_last_success_timestamp_seconds{routine=\"daily\"} 3000",
+            "verify_last_successful{routine=\"daily\"} 0",
+            "verify_damaged_backups{routine=\"daily\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        metrics.verifications(&[]);
+        assert!(!metrics.render(&[], 0, 0).unwrap().contains("verify_"), "the routine is gone");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use instance::InstanceId;
 pub use name::check_name;
 pub use partitions::{PartitionSet, parse_partition_list, partition_of};
 pub use schedule::Schedule;
-pub use status::{BackupType, JobKind, JobStatus};
+pub use status::{BackupType, JobKind, JobStatus, SlotType};
 pub use time::UnixMillis;
 
 /// Bytes as lower-case hexadecimal digits.

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::jobs::admit::admit;
 use crate::jobs::{Admitted, Jobs, NewJob, Refusal};
 use crate::model::ledger::{CatchUp, Missed, SLEEP_MAX_MS, SlotKey, Wake, WakePlan, plan_wake};
-use crate::model::{BackupType, JobStatus, UnixMillis};
+use crate::model::{JobKind, JobStatus, SlotType, UnixMillis};
 use crate::store::{SlotInsert, SlotRow, SlotState, Trigger};
 
 /// Fires the slots of every routine; cheap to clone.
@@ -123,10 +123,10 @@ impl Scheduler {
     }
 
     /// When the routine fires next; none for an unknown or disabled one, or a type without a schedule.
-    pub fn next_fire(&self, routine: &str, backup_type: BackupType) -> Option<UnixMillis> {
+    pub fn next_fire(&self, routine: &str, slot_type: impl Into<SlotType>) -> Option<UnixMillis> {
         let table = self.0.table.load();
         let routine = table.get(routine).filter(|routine| !routine.disabled)?;
-        routine.schedule(backup_type)?.next_after(self.0.jobs.now())
+        routine.schedule(slot_type.into())?.next_after(self.0.jobs.now())
     }
 
     /// Whether a slot may still be caught up (rules.md 1.3); also asked for another attempt after a crash (2.5).
@@ -135,7 +135,7 @@ impl Scheduler {
         let Some(routine) = table.get(&slot.routine).filter(|routine| !routine.disabled) else {
             return false;
         };
-        let Some(schedule) = routine.schedule(slot.backup_type) else { return false };
+        let Some(schedule) = routine.schedule(slot.slot_type) else { return false };
         let fire = UnixMillis::from_secs(slot.fire_s);
         let window_ms = routine
             .catch_up_window_ms
@@ -191,25 +191,25 @@ fn rows_of(table: &Table, plan: WakePlan, now: UnixMillis) -> Result<(Vec<SlotIn
     let mut triggers = Vec::new();
     for fire in plan.fires {
         let trigger = if fire.catch_up { Trigger::CatchUp } else { Trigger::Schedule };
-        let mut job = job(table, &fire.key.routine, fire.key.backup_type, trigger)?;
+        let mut job = job(table, &fire.key.routine, fire.key.slot_type, trigger)?;
         job.due = Some(fire.start_at).filter(|start_at| *start_at > now);
         triggers.push(job);
         slots.push(one_slot(fire.key));
     }
     for key in plan.full_due {
-        let mut job = job(table, &key.routine, key.backup_type, Trigger::Schedule)?;
+        let mut job = job(table, &key.routine, key.slot_type, Trigger::Schedule)?;
         let reason = "A full backup of the routine is due at the same instant.".to_owned();
         job.decided = Some((JobStatus::Skipped, Refusal { code: "full-due", reason }));
         triggers.push(job);
         slots.push(one_slot(key));
     }
     for missed in plan.missed {
-        let mut job = job(table, &missed.routine, missed.backup_type, Trigger::Schedule)?;
+        let mut job = job(table, &missed.routine, missed.slot_type, Trigger::Schedule)?;
         job.decided = Some((JobStatus::Missed, Refusal { code: "downtime", reason: sentence(&missed) }));
         triggers.push(job);
         slots.push(SlotInsert {
             routine: missed.routine,
-            backup_type: missed.backup_type,
+            slot_type: missed.slot_type,
             state: SlotState::Missed,
             count: u64::from(missed.slots.count),
             first_s: missed.slots.first.secs(),
@@ -219,21 +219,24 @@ fn rows_of(table: &Table, plan: WakePlan, now: UnixMillis) -> Result<(Vec<SlotIn
     Ok((slots, triggers))
 }
 
-fn job(table: &Table, routine: &str, backup_type: BackupType, trigger: Trigger) -> Result<NewJob> {
+fn job(table: &Table, routine: &str, slot_type: SlotType, trigger: Trigger) -> Result<NewJob> {
     let routine = table.get(routine).ok_or_else(|| {
         Error::permanent(
             "routine-not-found",
             format!("the plan of a wake-up names routine {routine}, which is gone"),
         )
     })?;
-    Ok(routine.job.job(backup_type, trigger))
+    Ok(match slot_type.backup_type() {
+        Some(backup_type) => routine.job.job(backup_type, trigger),
+        None => routine.job.on_backups(JobKind::Verify, trigger, None),
+    })
 }
 
 fn one_slot(key: SlotKey) -> SlotInsert {
     let fire_s = key.slot.secs();
     SlotInsert {
         routine: key.routine,
-        backup_type: key.backup_type,
+        slot_type: key.slot_type,
         state: SlotState::Fired,
         count: 1,
         first_s: fire_s,

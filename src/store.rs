@@ -17,6 +17,7 @@ pub mod progress;
 pub mod query;
 pub mod schedules;
 pub mod slots;
+pub mod verifications;
 mod words;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use progress::ProgressRow;
 pub use query::{Active, JobFilter, JobPage};
 pub use schedules::ScheduleRow;
 pub use slots::{SlotId, SlotInsert, SlotRow, SlotState};
+pub use verifications::{VerificationRow, VerifyOutcome};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};

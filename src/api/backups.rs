@@ -12,6 +12,7 @@ use super::{abs, job, respond};
 use crate::app::{App, BackupTrigger};
 use crate::catalog::details::BackupDetails;
 use crate::model::{BackupType, JobStatus};
+use crate::store::JobRow;
 
 /// A longer delay is a mistake of unit: ten years, in milliseconds.
 const DELAY_MS_MAX: i64 = 10 * 365 * 86_400_000;
@@ -24,6 +25,7 @@ pub(super) fn routes(scope: &mut web::ServiceConfig) {
         .service(at("/v1/backups/incremental/{name}").get(incrementals).post(trigger_incremental).resource())
         // The old name of the full trigger.
         .service(at("/v1/backups/schedule/{name}").post(trigger_full).resource())
+        .service(at("/v1/backups/verify/{name}").post(verify).resource())
         .service(at("/v1/backups/currentBackup/{name}").get(current).resource())
         .service(at("/v1/backups/cancel/{name}").post(cancel).resource())
         .service(at("/v1/retrieve/configuration/{name}/{timestamp}").get(configuration).resource());
@@ -50,15 +52,30 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
     let row = app
         .trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, requested_by })
         .await?;
+    triggered(app, request, &row, strict)
+}
+
+/// The answer to a trigger that has left its row.
+fn triggered(app: &App, request: &HttpRequest, row: &JobRow, strict: bool) -> Answer {
     if strict && row.status == JobStatus::Skipped {
-        return Err(ApiError::skipped(&row));
+        return Err(ApiError::skipped(row));
     }
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
     if !accepts(request, "application/json") {
         return Ok(answer.finish());
     }
-    respond::body(&mut answer, &job::Summary::of(&row))
+    respond::body(&mut answer, &job::Summary::of(row))
+}
+
+/// Ours: reads backups again; a disabled routine's, too.
+async fn verify(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
+    let query = Query::of(&request)?.only(&["from", "to", "strict"])?;
+    let (bounds, strict) = (query.time_bounds()?, query.flag("strict")?);
+    known_routine(&app, &name)?;
+    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let row = app.trigger_verify(&name, bounds, requested_by).await?;
+    triggered(&app, &request, &row, strict)
 }
 
 /// 202 also when nothing runs (abs.md 1.2).

@@ -1,14 +1,16 @@
 //! What storage holds of a routine, and what runs of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{App, JobView};
-use crate::catalog::details::BackupDetails;
+use crate::catalog::details::{BackupDetails, Verification};
 use crate::catalog::{ListQuery, Listing, ProblemKind, State, list_backups};
 use crate::config::{StorageConfig, StoragePlace};
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::storage::{LocalStorage, Storage};
+use crate::store::VerificationRow;
 
 /// A stretch of time, both ends inclusive; a missing end is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +82,18 @@ impl App {
         let shown = serde_json::to_value(shown).unwrap_or_default();
         let level = config.service().compatibility;
         let listing = self.list(&named, routine, backup_type, bounds).await?;
-        Ok(listing.counted().filter(|entry| entry.state != State::Marked).map(|entry| BackupDetails::new(entry, shown.clone(), level)).collect())
+        let verified = match &named.name {
+            Some(storage) => self.jobs.store().verifications(storage, routine).await?,
+            None => Vec::new(),
+        };
+        let mut verified: HashMap<String, VerificationRow> =
+            verified.into_iter().map(|row| (row.folder.clone(), row)).collect();
+        let shown_entries = listing.counted().filter(|entry| entry.state != State::Marked);
+        let details = shown_entries.map(|entry| BackupDetails {
+            verification: verified.remove(&entry.key).map(verification),
+            ..BackupDetails::new(entry, shown.clone(), level)
+        });
+        Ok(details.collect())
     }
 
     /// What runs of a routine, what ran last, what comes next.
@@ -137,5 +150,14 @@ impl App {
             }
         }
         Ok(listing)
+    }
+}
+
+fn verification(row: VerificationRow) -> Verification {
+    Verification {
+        outcome: row.outcome.as_str(),
+        reason: row.reason,
+        at: row.at.to_rfc3339(),
+        job: row.job_id.0,
     }
 }

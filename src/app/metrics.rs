@@ -3,8 +3,8 @@
 use super::App;
 use crate::catalog::owner::Seen;
 use crate::error::Result;
-use crate::metrics::{RunningBackup, outcome};
-use crate::model::{BackupType, JobKind, JobStatus};
+use crate::metrics::{RoutineVerification, RunningBackup, outcome};
+use crate::model::{BackupType, JobKind, JobStatus, SlotType};
 use crate::store::JobRow;
 
 const BACKUP_TYPES: [BackupType; 2] = [BackupType::Full, BackupType::Incremental];
@@ -40,11 +40,30 @@ impl App {
                     Some(Seen::Nobody | Seen::Unknown) | None => None,
                 },
             );
-            for backup_type in BACKUP_TYPES {
-                self.metrics.next_run(name, backup_type, self.scheduler.next_fire(name, backup_type));
+            for slot_type in SlotType::ALL {
+                self.metrics.next_run(name, slot_type, self.scheduler.next_fire(name, slot_type));
             }
         }
+        self.metrics.verifications(&self.routine_verifications().await?);
         self.metrics.render(&running, restores as i64, i64::try_from(queued).unwrap_or(i64::MAX))
+    }
+
+    /// What is known of the backups of every configured routine.
+    async fn routine_verifications(&self) -> Result<Vec<RoutineVerification>> {
+        let (config, store) = (self.config(), self.jobs.store());
+        let mut known = Vec::new();
+        for (name, routine) in &config.backup_routines {
+            let last = async |status| store.last_care_job(JobKind::Verify, name, status).await;
+            let (good, bad) = (last(JobStatus::Succeeded).await?, last(JobStatus::Failed).await?);
+            let (good_id, bad_id) = (good.as_ref().map(|job| job.id), bad.as_ref().map(|job| job.id));
+            known.push(RoutineVerification {
+                routine: name.clone(),
+                last_successful: (good_id.is_some() || bad_id.is_some()).then_some(good_id > bad_id),
+                last_success: good.and_then(|job| job.finished),
+                damaged: store.damaged_backups(&routine.storage, name).await?,
+            });
+        }
+        Ok(known)
     }
 
     /// Makes the series of every routine visible, with the newest success that is known, and forgets the gauges of

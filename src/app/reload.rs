@@ -110,6 +110,7 @@ fn schedule(routine: RoutineConfig) -> Result<RoutineSchedule> {
         job: routine_job(&routine.job)?,
         full: Some(schedule.full),
         incremental: schedule.incremental,
+        verify: schedule.verify,
         catch_up: schedule.catch_up,
         catch_up_window_ms: schedule.catch_up_window_ms,
         jitter_ms: schedule.jitter_ms,

@@ -1,13 +1,14 @@
 //! Triggers: each becomes a row, with the configuration it runs with (rules.md 2.3, 7.4).
 
-use super::App;
 use super::reload::routine_job;
+use super::{App, TimeBounds};
 use crate::config::{JobConfig, RestoreConfig, RestoreTarget};
 use crate::error::{Error, Result};
 use crate::jobs::NewJob;
 use crate::model::{BackupType, JobKind};
 use crate::storage::address;
 use crate::store::{Document, JobId, JobRow, Trigger, WithoutSecrets};
+use crate::verify::VerifyRequest;
 
 // Both hold resolved values and references only: see their definitions.
 impl WithoutSecrets for JobConfig {}
@@ -45,6 +46,26 @@ impl App {
             due: (trigger.delay_ms > 0).then(|| now.plus_ms(trigger.delay_ms)),
             requested_by: trigger.requested_by,
             ..routine_job(&routine.job)?.job(trigger.backup_type, Trigger::Api)
+        };
+        self.admit(job).await
+    }
+
+    /// Admits a verification of the backups of a routine whose run was created within `bounds`, also of a disabled
+    /// routine; the row says whether it was refused.
+    ///
+    /// Errors: `routine-unknown`.
+    pub async fn trigger_verify(
+        &self,
+        routine: &str,
+        bounds: TimeBounds,
+        requested_by: Option<String>,
+    ) -> Result<JobRow> {
+        let routine = self.config().routine(routine, self.now())?;
+        let request = VerifyRequest { from: bounds.from, to: bounds.to };
+        let job = NewJob {
+            request: Some(Document::of(&request)?),
+            requested_by,
+            ..routine_job(&routine.job)?.on_backups(JobKind::Verify, Trigger::Api, None)
         };
         self.admit(job).await
     }

@@ -244,7 +244,7 @@ fn damaged_member((key, reason): &(String, String), whole_at: Option<UnixMillis>
 }
 
 /// Whether an unread folder may hold a backup of the namespace that was created by `at`.
-fn may_hide(problem: &Problem, namespace: &str, at: UnixMillis) -> bool {
+pub(crate) fn may_hide(problem: &Problem, namespace: &str, at: UnixMillis) -> bool {
     if problem.kind != ProblemKind::Unreadable {
         return false;
     }

@@ -46,6 +46,24 @@ pub struct BackupDetails {
     pub compression: &'static str,
     /// `NONE`, `AES128` or `AES256`.
     pub encryption: &'static str,
+    /// What reading it again has shown last; none if nobody did. Ours: ABS's clients ignore it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+}
+
+/// What reading a backup again has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verification {
+    /// `verified`, `damaged`, `unreadable` or `chain-broken`.
+    pub outcome: &'static str,
+    /// Why it is not verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it was read, RFC 3339.
+    pub at: String,
+    /// The job that read it.
+    pub job: i64,
 }
 
 impl BackupDetails {
@@ -73,6 +91,7 @@ impl BackupDetails {
             storage,
             compression: entry.compression.as_str(),
             encryption: entry.encryption.abs_word(),
+            verification: None,
         }
     }
 }

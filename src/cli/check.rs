@@ -85,6 +85,10 @@ fn describe_routine(
                 Some(incremental) => fire_times(text, "incremental", incremental, now),
                 None => line(text, format_args!("  incremental: only on demand")),
             }
+            match &schedule.verify {
+                Some(verify) => fire_times(text, "verify", verify, now),
+                None => line(text, format_args!("  verify: only on demand")),
+            }
         }
         Err(error) => line(text, format_args!("  no schedule: {error}")),
     }

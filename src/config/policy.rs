@@ -66,6 +66,9 @@ pub struct Policy {
     /// How much is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+    /// Whether each backup is verified after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_after: Option<bool>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -167,6 +170,8 @@ pub struct PolicyConfig {
     /// How much is kept; none = everything.
     #[serde(default)]
     pub retention: Option<RetentionConfig>,
+    /// Whether each backup is verified after it; default false.
+    pub verify_after: bool,
 }
 
 /// When something is tried again.
@@ -218,6 +223,7 @@ impl Policy {
             when_no_chain: self.when_no_chain.unwrap_or_default(),
             unsupported_records: self.unsupported_records.unwrap_or_default(),
             retention: self.retention.and_then(|retention| retention.resolve()),
+            verify_after: self.verify_after.unwrap_or(false),
         }
     }
 }
@@ -284,6 +290,7 @@ impl Read for Policy {
                 &[("fail", UnsupportedRecords::Fail), ("skip-and-count", UnsupportedRecords::SkipAndCount)],
             ),
             retention: section.child("retention"),
+            verify_after: section.flag("verify-after"),
             idle: section.idle(),
         }
     }

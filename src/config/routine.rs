@@ -28,6 +28,9 @@ pub struct Routine {
     /// When an incremental runs; none: never by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incr_interval_cron: Option<String>,
+    /// When its backups are verified; none: never by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_cron: Option<String>,
     /// Which namespaces; empty: all that the cluster has when a run starts.
     pub namespaces: Vec<String>,
     /// Which sets; empty: all.
@@ -66,7 +69,9 @@ pub struct RoutineSchedule {
     pub full: Schedule,
     /// When an incremental runs; none: never by itself.
     pub incremental: Option<Schedule>,
-    /// The zone of both.
+    /// When its backups are verified; none: never by itself.
+    pub verify: Option<Schedule>,
+    /// The zone of all.
     pub zone: Tz,
     /// What happens to slots that passed while no process ran; default once.
     pub catch_up: CatchUp,
@@ -105,13 +110,12 @@ impl Routine {
     /// When it runs, by the zone of the service where it names none.
     pub fn schedule(&self, service_zone: &str, now: UnixMillis) -> Result<RoutineSchedule, String> {
         let zone = zone::parse(self.schedule_timezone.as_deref().unwrap_or(service_zone))?;
+        let optional =
+            |cron: &Option<String>| cron.as_deref().map(|cron| schedule(cron, zone, now)).transpose();
         Ok(RoutineSchedule {
             full: schedule(&self.interval_cron, zone, now)?,
-            incremental: self
-                .incr_interval_cron
-                .as_deref()
-                .map(|cron| schedule(cron, zone, now))
-                .transpose()?,
+            incremental: optional(&self.incr_interval_cron)?,
+            verify: optional(&self.verify_cron)?,
             zone,
             catch_up: self.catch_up.unwrap_or_default(),
             catch_up_window_ms: self.catch_up_window,
@@ -143,6 +147,7 @@ impl Read for Routine {
             backup_policy: section.optional("backup-policy"),
             interval_cron,
             incr_interval_cron: section.optional("incr-interval-cron"),
+            verify_cron: section.optional("verify-cron"),
             namespaces: namespaces(section),
             set_list: section.texts("set-list"),
             partition_list: section.optional("partition-list"),
@@ -173,6 +178,7 @@ impl Routine {
         let crons = [
             ("interval-cron", Some(&self.interval_cron)),
             ("incr-interval-cron", self.incr_interval_cron.as_ref()),
+            ("verify-cron", self.verify_cron.as_ref()),
         ];
         for (key, cron) in crons {
             if let Some(Err(error)) =

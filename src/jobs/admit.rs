@@ -173,7 +173,12 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
     let (mut claims, mut pins) = (Vec::new(), Vec::new());
     let mut admission = Admission { admitted: Vec::new(), transitions: Vec::new() };
     for (job, id) in jobs.iter().zip((first..).map(JobId)) {
-        let wish = Wish { kind: job.kind, backup_type: job.backup_type, concurrent: job.concurrent };
+        let wish = Wish {
+            kind: job.kind,
+            backup_type: job.backup_type,
+            concurrent: job.concurrent,
+            trigger: job.trigger,
+        };
         let own = job.claims(id);
         let (status, refusal) = if let Some((status, refusal)) = &job.decided {
             (*status, Some(refusal.clone()))
@@ -192,6 +197,7 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
                     kind: job.kind,
                     backup_type: job.backup_type,
                     routine: job.routine.clone(),
+                    trigger: job.trigger,
                     status,
                 },
                 &own,
@@ -278,7 +284,12 @@ pub(super) async fn refuse_again(tx: &mut Tx, job: &JobRow) -> Result<Option<Ref
     let routines: Vec<&str> = job.routine.as_deref().into_iter().collect();
     let mut active = tx.active(&routines).await?;
     active.retain(|other| other.id != job.id && (joining || other.status == JobStatus::Running));
-    let wish = Wish { kind: job.kind, backup_type: job.backup_type, concurrent: job.concurrent };
+    let wish = Wish {
+        kind: job.kind,
+        backup_type: job.backup_type,
+        concurrent: job.concurrent,
+        trigger: job.trigger,
+    };
     Ok(overlap(&wish, &active).or_else(|| exclusion(&own, &claims)))
 }
 
@@ -287,6 +298,7 @@ struct Wish {
     kind: JobKind,
     backup_type: Option<BackupType>,
     concurrent: bool,
+    trigger: Trigger,
 }
 
 /// The rows that decide, kept up to date while one transaction admits many.
@@ -328,7 +340,8 @@ impl Board {
 fn overlap(wish: &Wish, active: &[Active]) -> Option<Refusal> {
     match wish.kind {
         JobKind::Backup => {}
-        JobKind::Restore | JobKind::Retention | JobKind::Verify => return None,
+        JobKind::Verify => return verify_overlap(wish, active),
+        JobKind::Restore | JobKind::Retention => return None,
     }
     let find = |backup_type, status| {
         active.iter().find(|other| {
@@ -356,6 +369,21 @@ fn overlap(wish: &Wish, active: &[Active]) -> Option<Refusal> {
     }
     let full = find(BackupType::Full, JobStatus::Queued).filter(|_| full_counts)?;
     Some(refusal("full-running", format!("A full backup of the routine waits to run: job {}.", full.id)))
+}
+
+/// One verification of a routine waits, which reads whatever is there when it starts; that of one run, after its backup,
+/// always gets in and is in nobody's way.
+fn verify_overlap(wish: &Wish, active: &[Active]) -> Option<Refusal> {
+    if wish.trigger == Trigger::AfterBackup {
+        return None;
+    }
+    let waits = active.iter().find(|other| {
+        other.kind == JobKind::Verify
+            && other.status == JobStatus::Queued
+            && other.trigger != Trigger::AfterBackup
+    })?;
+    let reason = format!("A verification of this routine waits already: job {}.", waits.id);
+    Some(refusal("already-queued", reason))
 }
 
 /// A restore excludes backups of its namespaces and other restores into them, both ways (rules.md 2.4).

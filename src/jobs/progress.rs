@@ -15,6 +15,7 @@ struct Counts {
     done: AtomicU64,
     total: AtomicU64,
     bytes: AtomicU64,
+    bytes_total: AtomicU64,
     in_pipeline: AtomicI64,
     percent: AtomicU8,
 }
@@ -40,6 +41,11 @@ impl Progress {
         self.0.total.fetch_add(records, Ordering::Relaxed);
     }
 
+    /// How many bytes will be read in all, where that is known: then they say how far the job is, not the records.
+    pub fn set_bytes_total(&self, bytes: u64) {
+        self.0.bytes_total.fetch_max(bytes, Ordering::Relaxed);
+    }
+
     /// Records were read and not written yet (positive), or have been written (negative).
     pub fn add_pipeline(&self, records: i64) {
         self.0.in_pipeline.fetch_add(records, Ordering::Relaxed);
@@ -60,13 +66,15 @@ impl Progress {
         let row = self.row(job, now);
         let elapsed_ms = now.since(started).max(1) as u64;
         let per_second = |count: u64| (u128::from(count) * 1000 / u128::from(elapsed_ms)) as u64;
-        let percent =
-            (u128::from(row.done) * 100).checked_div(u128::from(row.total)).unwrap_or(0).min(100) as u8;
+        let (done, total) = match self.0.bytes_total.load(Ordering::Relaxed) {
+            0 => (row.done, row.total),
+            bytes_total => (row.bytes, bytes_total),
+        };
+        let percent = (u128::from(done) * 100).checked_div(u128::from(total)).unwrap_or(0).min(100) as u8;
         let percent = percent.max(self.0.percent.fetch_max(percent, Ordering::Relaxed));
         // abs.md 1.3: an estimate needs at least 1 %.
-        let estimated_end = (percent >= 1 && row.done > 0).then(|| {
-            let whole_ms =
-                u128::from(elapsed_ms) * u128::from(row.total.max(row.done)) / u128::from(row.done);
+        let estimated_end = (percent >= 1 && done > 0).then(|| {
+            let whole_ms = u128::from(elapsed_ms) * u128::from(total.max(done)) / u128::from(done);
             started.plus_ms(i64::try_from(whole_ms).unwrap_or(i64::MAX)).max(now)
         });
         Live {
@@ -111,6 +119,17 @@ mod tests {
     use super::Progress;
     use crate::model::UnixMillis;
     use crate::store::JobId;
+
+    #[test]
+    fn where_the_bytes_are_known_they_say_how_far_it_is() {
+        let progress = Progress::default();
+        progress.set_total(10);
+        progress.add_done(10);
+        progress.set_bytes_total(1000);
+        progress.add_bytes(250);
+        let live = progress.live(JobId(1), UnixMillis(0), UnixMillis::from_secs(10));
+        assert_eq!((live.percent, live.estimated_end), (25, Some(UnixMillis::from_secs(40))));
+    }
 
     #[test]
     fn estimates_from_one_percent_on_and_never_falls() {

@@ -42,6 +42,9 @@ metric_names! {
     JobQueueDepth = "job_queue_depth", "Jobs that wait for capacity.";
     NextRun = "schedule_next_run_timestamp_seconds", "When a routine fires next, unix seconds.";
     RoutineOwned = "routine_owned", "1 if the routine's folder in storage belongs to this instance, 0 if to another.";
+    VerifyLastSuccess = "verify_last_success_timestamp_seconds", "End of the newest verification of a routine that found nothing wrong, unix seconds.";
+    VerifyLastSuccessful = "verify_last_successful", "1 if the newest verification of a routine found nothing wrong, 0 if it failed.";
+    VerifyDamagedBackups = "verify_damaged_backups", "Backups of a routine that were found damaged, or that cannot be restored because of another one.";
     ConfigReloadSuccessful = "config_last_reload_successful", "1 if the last reload of the configuration was taken.";
     BuildInfo = "build_info", "1, with the version as a label.";
 }

@@ -9,7 +9,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use super::schedule::{COUNT_MAX, Schedule, SlotCount};
-use super::status::BackupType;
+use super::status::SlotType;
 use super::time::UnixMillis;
 
 /// More wall time than this between two wake-ups is downtime (rules.md 1.3).
@@ -54,6 +54,8 @@ pub struct RoutineSlots<'a> {
     pub full: Option<Timetable<'a>>,
     /// Incrementals.
     pub incremental: Option<Timetable<'a>>,
+    /// Verifications, which have nothing to do with when backups are due.
+    pub verify: Option<Timetable<'a>>,
     /// `catch-up`.
     pub catch_up: CatchUp,
     /// `catch-up-window`; by default half the distance to the following slot.
@@ -84,8 +86,8 @@ pub struct Wake<'a> {
 pub struct SlotKey {
     /// The routine's name.
     pub routine: String,
-    /// Full or incremental.
-    pub backup_type: BackupType,
+    /// What it makes.
+    pub slot_type: SlotType,
     /// The fire time, in whole seconds.
     pub slot: UnixMillis,
 }
@@ -106,8 +108,8 @@ pub struct Fire {
 pub struct Missed {
     /// The routine's name.
     pub routine: String,
-    /// Full or incremental.
-    pub backup_type: BackupType,
+    /// What it makes.
+    pub slot_type: SlotType,
     /// How many, the first and the last.
     pub slots: SlotCount,
 }
@@ -117,8 +119,8 @@ pub struct Missed {
 pub struct Voided {
     /// The routine's name.
     pub routine: String,
-    /// Full or incremental.
-    pub backup_type: BackupType,
+    /// What it makes.
+    pub slot_type: SlotType,
     /// Every row with a later slot is void, and its key free again.
     pub later_than: UnixMillis,
 }
@@ -128,8 +130,8 @@ pub struct Voided {
 pub struct NewMark {
     /// The routine's name.
     pub routine: String,
-    /// Full or incremental.
-    pub backup_type: BackupType,
+    /// What it makes.
+    pub slot_type: SlotType,
     /// The new mark; none leaves it.
     pub mark: Option<UnixMillis>,
     /// The version's new beginning, when it was loaded under a clock that has since been set back.
@@ -139,7 +141,7 @@ pub struct NewMark {
 /// What one wake-up does; taken over in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WakePlan {
-    /// Slots to fire, oldest first, a full before the incremental of its instant.
+    /// Slots to fire, oldest first, a full before the incremental of its instant, a verification last.
     pub fires: Vec<Fire>,
     /// Incrementals that are `skipped: full-due`.
     pub full_due: Vec<SlotKey>,
@@ -158,10 +160,14 @@ pub fn plan_wake(wake: &Wake<'_>) -> WakePlan {
     let mut plan = WakePlan { next_wake: wake.now.plus_ms(SLEEP_MAX_MS), ..WakePlan::default() };
     let downtime = wake.store_failed || wake.last_wake.is_none_or(|last| wake.now.since(last) > DOWNTIME_MS);
     for routine in wake.routines {
-        let tables = [(BackupType::Full, &routine.full), (BackupType::Incremental, &routine.incremental)];
+        let tables = [
+            (SlotType::Full, &routine.full),
+            (SlotType::Incremental, &routine.incremental),
+            (SlotType::Verify, &routine.verify),
+        ];
         let mut dues: Vec<Due<'_>> = tables
             .into_iter()
-            .filter_map(|(backup_type, table)| Some(Due::of(routine, backup_type, table.as_ref()?, wake.now)))
+            .filter_map(|(slot_type, table)| Some(Due::of(routine, slot_type, table.as_ref()?, wake.now)))
             .collect();
         if !routine.disabled {
             if downtime {
@@ -175,14 +181,14 @@ pub fn plan_wake(wake: &Wake<'_>) -> WakePlan {
         }
     }
     plan.fires.sort_by(|a, b| {
-        (a.key.slot, a.key.backup_type, &a.key.routine).cmp(&(b.key.slot, b.key.backup_type, &b.key.routine))
+        (a.key.slot, a.key.slot_type, &a.key.routine).cmp(&(b.key.slot, b.key.slot_type, &b.key.routine))
     });
     plan
 }
 
 /// The due slots of one routine and type.
 struct Due<'a> {
-    backup_type: BackupType,
+    slot_type: SlotType,
     table: &'a Timetable<'a>,
     /// Rows with a later slot are void.
     void_after: Option<UnixMillis>,
@@ -196,7 +202,7 @@ struct Due<'a> {
 impl<'a> Due<'a> {
     fn of(
         routine: &RoutineSlots<'_>,
-        backup_type: BackupType,
+        slot_type: SlotType,
         table: &'a Timetable<'a>,
         now: UnixMillis,
     ) -> Self {
@@ -209,7 +215,7 @@ impl<'a> Due<'a> {
         let before_version = effective_from.plus_ms(-1);
         let after = mark.map_or(before_version, |mark| mark.max(before_version));
         let newest = table.schedule.prev_at_or_before(now).filter(|slot| *slot > after);
-        Self { backup_type, table, void_after: set_back.then_some(horizon), effective_from, after, newest }
+        Self { slot_type, table, void_after: set_back.then_some(horizon), effective_from, after, newest }
     }
 
     fn is_free(&self, slot: UnixMillis) -> bool {
@@ -255,13 +261,13 @@ impl<'a> Due<'a> {
     fn finish(self, routine: &RoutineSlots<'_>, now: UnixMillis, plan: &mut WakePlan) {
         let name = || routine.routine.to_owned();
         if let Some(later_than) = self.void_after {
-            plan.voided.push(Voided { routine: name(), backup_type: self.backup_type, later_than });
+            plan.voided.push(Voided { routine: name(), slot_type: self.slot_type, later_than });
         }
         let mark = self.newest.or(self.void_after.is_some().then_some(now));
         let effective_from =
             (self.effective_from != self.table.effective_from).then_some(self.effective_from);
         if mark.is_some() || effective_from.is_some() {
-            plan.marks.push(NewMark { routine: name(), backup_type: self.backup_type, mark, effective_from });
+            plan.marks.push(NewMark { routine: name(), slot_type: self.slot_type, mark, effective_from });
         }
         if !routine.disabled
             && let Some(next) = self.table.schedule.next_after(self.newest.unwrap_or(self.after))
@@ -271,32 +277,33 @@ impl<'a> Due<'a> {
     }
 }
 
-/// After a downtime (rules.md 1.3): at most one slot of the routine fires, the others are missed.
+/// After a downtime (rules.md 1.3): at most one backup of the routine and one verification fire, the others are missed.
 fn catch_up(routine: &RoutineSlots<'_>, dues: &[Due<'_>], now: UnixMillis, plan: &mut WakePlan) {
     let mut fired = false;
     for due in dues {
         // The full comes first: if both could be caught up, only the full is.
-        let caught = if fired { None } else { due.to_catch_up(routine, now) };
+        let is_backup = due.slot_type.backup_type().is_some();
+        let caught = if fired && is_backup { None } else { due.to_catch_up(routine, now) };
         if let Some(slot) = caught {
-            fired = true;
-            plan.fires.push(fire(routine, due.backup_type, slot, now, true));
+            fired |= is_backup;
+            plan.fires.push(fire(routine, due.slot_type, slot, now, true));
         }
         if let Some(slots) = due.count_missed(caught) {
-            let (routine, backup_type) = (routine.routine.to_owned(), due.backup_type);
-            plan.missed.push(Missed { routine, backup_type, slots });
+            let (routine, slot_type) = (routine.routine.to_owned(), due.slot_type);
+            plan.missed.push(Missed { routine, slot_type, slots });
         }
     }
 }
 
 /// While the process runs, every due slot fires, however late (rules.md 1.2).
 fn fire_all(routine: &RoutineSlots<'_>, dues: &mut [Due<'_>], now: UnixMillis, plan: &mut WakePlan) {
-    let full = dues.iter().find(|due| due.backup_type == BackupType::Full);
+    let full = dues.iter().find(|due| due.slot_type == SlotType::Full);
     let full = full.map(|full| (full.table.schedule, full.effective_from));
     let full_fires_at =
         |slot: UnixMillis| full.is_some_and(|(schedule, from)| slot >= from && schedule.fires_at(slot));
     for due in dues {
         let Some(newest) = due.newest else { continue };
-        let backup_type = due.backup_type;
+        let slot_type = due.slot_type;
         let slots = due.table.schedule.slots_after(due.after).take_while(|slot| *slot <= newest);
         for slot in slots.take(COUNT_MAX as usize) {
             // What the cap leaves over stays due for the next wake-up.
@@ -305,13 +312,10 @@ fn fire_all(routine: &RoutineSlots<'_>, dues: &mut [Due<'_>], now: UnixMillis, p
                 continue;
             }
             // rules.md 1.7
-            if backup_type == BackupType::Incremental
-                && !routine.concurrent_incremental
-                && full_fires_at(slot)
-            {
-                plan.full_due.push(SlotKey { routine: routine.routine.to_owned(), backup_type, slot });
+            if slot_type == SlotType::Incremental && !routine.concurrent_incremental && full_fires_at(slot) {
+                plan.full_due.push(SlotKey { routine: routine.routine.to_owned(), slot_type, slot });
             } else {
-                plan.fires.push(fire(routine, backup_type, slot, now, false));
+                plan.fires.push(fire(routine, slot_type, slot, now, false));
             }
         }
     }
@@ -319,12 +323,12 @@ fn fire_all(routine: &RoutineSlots<'_>, dues: &mut [Due<'_>], now: UnixMillis, p
 
 fn fire(
     routine: &RoutineSlots<'_>,
-    backup_type: BackupType,
+    slot_type: SlotType,
     slot: UnixMillis,
     now: UnixMillis,
     catch_up: bool,
 ) -> Fire {
-    let key = SlotKey { routine: routine.routine.to_owned(), backup_type, slot };
+    let key = SlotKey { routine: routine.routine.to_owned(), slot_type, slot };
     let start_at = slot.plus_ms(jitter_of(&key, routine.jitter_ms)).max(now);
     Fire { key, start_at, catch_up }
 }
@@ -333,7 +337,7 @@ fn fire(
 pub fn jitter_of(key: &SlotKey, jitter_ms: i64) -> i64 {
     // FNV-1a over the key, then the finalizer of splitmix64 so that neighbouring seconds spread.
     let seconds = key.slot.secs().to_le_bytes();
-    let bytes = key.routine.bytes().chain([0]).chain(key.backup_type.as_str().bytes()).chain(seconds);
+    let bytes = key.routine.bytes().chain([0]).chain(key.slot_type.as_str().bytes()).chain(seconds);
     let mut hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     });

@@ -175,6 +175,55 @@ impl BackupType {
     }
 }
 
+/// What a schedule makes, and so what a slot is of (rules.md 1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlotType {
+    /// A full backup.
+    Full,
+    /// An incremental backup.
+    Incremental,
+    /// A verification of the routine's backups.
+    Verify,
+}
+
+impl SlotType {
+    /// Every type, in the order in which slots of one instant fire.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Incremental, Self::Verify];
+
+    /// The word stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Incremental => "incremental",
+            Self::Verify => "verify",
+        }
+    }
+
+    /// The type of a stored or given word; none for an unknown one.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// The type of the backup that it makes; none if it makes none.
+    pub const fn backup_type(self) -> Option<BackupType> {
+        match self {
+            Self::Full => Some(BackupType::Full),
+            Self::Incremental => Some(BackupType::Incremental),
+            Self::Verify => None,
+        }
+    }
+}
+
+impl From<BackupType> for SlotType {
+    fn from(backup_type: BackupType) -> Self {
+        match backup_type {
+            BackupType::Full => Self::Full,
+            BackupType::Incremental => Self::Incremental,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{AbsLevel, JobStatus};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::plan::{MemberPlan, NamespaceRestore, Way};
 use crate::asb::IndexDef;
 use crate::config::{RestoreConfig, RestoreTarget};
-use crate::engine::aerospike::inspect;
+use crate::engine::aerospike::inspect::Held;
 use crate::engine::{Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
@@ -15,6 +15,7 @@ use crate::model::restore_order::Remembered;
 use crate::storage::Storage;
 use crate::store::DigestTable;
 use crate::tasks::unless_canceled;
+use crate::verify::contents::{Contents, Expected, check};
 
 /// What every namespace of a restore shares.
 pub(super) struct Restore {
@@ -117,11 +118,9 @@ impl Restore {
     /// Reads everything before the first write (rules.md 4.2).
     async fn verify(&self, plan: &NamespaceRestore) -> Result<()> {
         for member in &plan.members {
-            let mut records = 0;
-            for file in &member.files {
-                records += inspect::check(&self.storage, file, &self.context.cancel).await?;
-            }
-            check_count(member, records)?;
+            let Contents { files, expected, .. } = &member.contents;
+            let cancel = &self.context.cancel;
+            check(&self.storage, &member.key, files, expected, self.parallel, None, cancel).await?;
         }
         Ok(())
     }
@@ -145,7 +144,7 @@ impl Restore {
     ) -> MemberWrite {
         let policy = &self.config.policy;
         MemberWrite {
-            files: plan.members.get(place).map(|member| member.files.clone()).unwrap_or_default(),
+            files: plan.members.get(place).map(|member| member.contents.files.clone()).unwrap_or_default(),
             position: u32::try_from(place).unwrap_or(u32::MAX),
             source_namespace: plan.source.clone(),
             namespace: plan.destination.clone(),
@@ -169,13 +168,7 @@ impl Restore {
 }
 
 /// Without a manifest, the number of records is all that tells whether a backup is complete (rules.md 4.2).
-fn check_count(member: &MemberPlan, read: u64) -> Result<()> {
-    match member.records {
-        Some(expected) if expected != read => Err(Error::permanent(
-            "backup-damaged",
-            format!("backup {}: {read} records were read, its metadata counts {expected}", member.key),
-        )
-        .hint("Restore to an earlier time, or from another copy.")),
-        _ => Ok(()),
-    }
+fn check_count(member: &MemberPlan, records: u64) -> Result<()> {
+    let expected = Expected { records: member.contents.expected.records, ..Expected::default() };
+    expected.check(&member.key, &Held { records, ..Held::default() })
 }

@@ -6,17 +6,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{MemberPlan, NamespaceRestore, RestorePlan};
-use crate::catalog::layout::DATA_SUFFIX;
-use crate::catalog::manifest::BlocksReader;
-use crate::catalog::wholeness::{Wholeness, wholeness, wrong_folder};
-use crate::catalog::{AtPath, BackupEntry, Encryption, History, Manifest, PathFolder, at_path};
+use crate::catalog::{AtPath, BackupEntry, Encryption, History, PathFolder, at_path};
 use crate::config::{RestoreConfig, RestoreTarget};
-use crate::engine::FileToRead;
 use crate::engine::aerospike::inspect;
 use crate::error::{Error, Result};
 use crate::model::chain::Chain;
 use crate::model::{BackupType, UnixMillis};
-use crate::storage::{ObjectInfo, Storage, join};
+use crate::storage::{ObjectInfo, Storage};
+use crate::verify::contents::{Contents, plain_file};
 
 /// Finds what a request asks for. `marked`: the folders that are being deleted, as known before.
 pub async fn find(
@@ -108,52 +105,14 @@ fn chain_warnings(namespace: &str, chain: &Chain) -> Vec<String> {
 
 /// A listed backup with its files: manifest and sizes are always looked at (rules.md 4.2).
 async fn entry_member(storage: &dyn Storage, entry: &BackupEntry) -> Result<MemberPlan> {
-    let (files, has_manifest) = match wholeness(storage, entry).await? {
-        Wholeness::Broken { reason } => return Err(damaged(&entry.key, &reason)),
-        Wholeness::Whole { manifest: Some(manifest) } => {
-            (manifest_files(storage, &entry.key, &manifest).await?, true)
-        }
-        Wholeness::Whole { manifest: None } => {
-            let listed = storage.list(&entry.key).await?;
-            (
-                listed
-                    .into_iter()
-                    .filter(|object| object.key.ends_with(DATA_SUFFIX))
-                    .map(plain_file)
-                    .collect(),
-                false,
-            )
-        }
-    };
     Ok(MemberPlan {
         key: entry.key.clone(),
         backup_type: entry.backup_type,
         created: Some(entry.created),
-        files,
-        has_manifest,
-        records: Some(entry.counts.records),
+        contents: Contents::of_entry(storage, entry).await?,
         compression: Some(entry.compression),
         encryption: entry.encryption,
     })
-}
-
-/// The files that a manifest names, and nothing else in the folder (rules.md 3.10).
-async fn manifest_files(storage: &dyn Storage, key: &str, manifest: &Manifest) -> Result<Vec<FileToRead>> {
-    let mut blocks = BlocksReader::open(storage, key, manifest).await?;
-    let mut files = Vec::with_capacity(manifest.files.len());
-    for file in &manifest.files {
-        files.push(FileToRead {
-            key: join(key, &file.name),
-            size: file.size_bytes,
-            root: file.root(),
-            blocks: Arc::new(blocks.next_file(file).await?),
-        });
-    }
-    Ok(files)
-}
-
-fn plain_file(object: ObjectInfo) -> FileToRead {
-    FileToRead { key: object.key, size: object.size_bytes, root: None, blocks: Arc::default() }
 }
 
 async fn by_path(
@@ -177,9 +136,10 @@ async fn by_path(
                 key: path.to_owned(),
                 backup_type: BackupType::Full,
                 created: None,
-                files: files.into_iter().map(plain_file).collect(),
-                has_manifest: false,
-                records: None,
+                contents: Contents {
+                    files: files.into_iter().map(plain_file).collect(),
+                    ..Contents::default()
+                },
                 compression: None,
                 encryption: Encryption::None,
             };
@@ -197,22 +157,11 @@ async fn by_path(
 
 async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<NamespaceRestore> {
     let metadata = &folder.metadata;
-    // Before the first write, as for a backup that was found by its time (rules.md 4.2).
-    let problem = wrong_folder(storage, &folder.key, folder.manifest.as_ref(), metadata.file_count).await?;
-    if let Some(reason) = problem {
-        return Err(damaged(&folder.key, &reason));
-    }
-    let files = match &folder.manifest {
-        Some(manifest) => manifest_files(storage, &folder.key, manifest).await?,
-        None => folder.files.iter().cloned().map(plain_file).collect(),
-    };
     let member = MemberPlan {
         key: folder.key.clone(),
         backup_type: metadata.backup_type(),
         created: Some(metadata.created),
-        files,
-        has_manifest: folder.manifest.is_some(),
-        records: Some(metadata.record_count),
+        contents: Contents::of_folder(storage, &folder).await?,
         compression: Some(metadata.compression),
         encryption: folder.manifest.as_ref().map_or(metadata.encryption, |manifest| manifest.encryption),
     };
@@ -281,11 +230,6 @@ fn refuse_encrypted(plan: &RestorePlan) -> Result<()> {
     }
 }
 
-pub(super) fn damaged(key: &str, reason: &str) -> Error {
-    Error::permanent("backup-damaged", format!("backup {key}: {reason}"))
-        .hint("Restore to an earlier time, or from another copy.")
-}
-
 #[cfg(test)]
 mod tests {
     use super::{AtPath, Storage, at_path, folder_restore};
@@ -306,7 +250,7 @@ mod tests {
                 }
             };
             let whole = folder_restore(&storage, folder().await).await.unwrap();
-            assert_eq!(whole.members[0].files.len(), 2);
+            assert_eq!(whole.members[0].contents.files.len(), 2);
             storage.delete(&format!("{}/1_ns_2.asb", backup.folder())).await.unwrap();
             let error = folder_restore(&storage, folder().await).await.unwrap_err();
             assert_eq!(error.code(), "backup-damaged", "{foreign}");

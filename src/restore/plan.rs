@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::catalog::{Compression, Encryption};
 use crate::config::{RestorePolicyConfig, VerifyFirst};
-use crate::engine::FileToRead;
 use crate::error::Result;
 use crate::model::restore_order::{self, Exists, Order, Remembered, Request};
 use crate::model::{BackupType, UnixMillis};
+use crate::verify::Contents;
 
 /// What a restore will do.
 #[derive(Debug, Clone, Default)]
@@ -42,12 +42,8 @@ pub struct MemberPlan {
     pub backup_type: BackupType,
     /// The start of its run; none for a plain directory.
     pub created: Option<UnixMillis>,
-    /// Its files.
-    pub files: Vec<FileToRead>,
-    /// Whether a manifest vouches for the files.
-    pub has_manifest: bool,
-    /// Records that must be found in it; none where nobody counted.
-    pub records: Option<u64>,
+    /// Its files, and what must be found in them.
+    pub contents: Contents,
     /// How its files are compressed, for the reader of the plan: the files say it themselves.
     pub compression: Option<Compression>,
     /// How its files are encrypted.
@@ -105,7 +101,7 @@ impl Way {
 impl NamespaceRestore {
     /// Records in all members, as far as they were counted.
     pub fn records(&self) -> u64 {
-        self.members.iter().filter_map(|member| member.records).sum()
+        self.members.iter().filter_map(|member| member.contents.expected.records).sum()
     }
 
     /// For the job's result.
@@ -143,7 +139,7 @@ impl NamespaceRestore {
             complete_before: render(self.complete_before),
             finished: render(self.finished),
             chain: self.members.iter().map(|member| member.key.clone()).collect(),
-            bytes: self.members.iter().flat_map(|member| &member.files).map(|file| file.size).sum(),
+            bytes: self.members.iter().flat_map(|member| &member.contents.files).map(|file| file.size).sum(),
             records: self.records(),
         }
     }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::execute::{Done, Restore};
-use super::find::{damaged, find};
+use super::find::find;
 use super::plan::RestorePlan;
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::{Storage, address};
 use crate::tasks::unless_canceled;
+use crate::verify::contents::damaged;
 
 /// The work of a restore job.
 pub struct RestoreWork {
@@ -41,7 +42,7 @@ impl RestoreWork {
         let Some(storage) = &self.config.source.name else { return Ok(()) };
         let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
         // Of a plain directory nothing is promised, and somebody has accepted that.
-        for member in members.filter(|member| !member.has_manifest && member.created.is_some()) {
+        for member in members.filter(|member| !member.contents.has_manifest && member.created.is_some()) {
             if context.store.had_manifest(storage, &member.key).await? {
                 return Err(damaged(&member.key, "manifest.json is gone"));
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::Result;
 use crate::jobs::RoutineJob;
 use crate::model::ledger::{CatchUp, NewMark, RoutineSlots, Timetable};
-use crate::model::{BackupType, Schedule, UnixMillis};
+use crate::model::{Schedule, SlotType, UnixMillis};
 use crate::store::{ScheduleRow, Tx};
 
 /// What the scheduler must know of one routine; plain values, made from the configuration.
@@ -17,6 +17,8 @@ pub struct RoutineSchedule {
     pub full: Option<Schedule>,
     /// When incrementals are due.
     pub incremental: Option<Schedule>,
+    /// When verifications are due.
+    pub verify: Option<Schedule>,
     /// `catch-up`.
     pub catch_up: CatchUp,
     /// `catch-up-window`; by default half the distance to the following slot.
@@ -29,10 +31,11 @@ pub struct RoutineSchedule {
 
 impl RoutineSchedule {
     /// The schedule of one type.
-    pub fn schedule(&self, backup_type: BackupType) -> Option<&Schedule> {
-        match backup_type {
-            BackupType::Full => self.full.as_ref(),
-            BackupType::Incremental => self.incremental.as_ref(),
+    pub fn schedule(&self, slot_type: SlotType) -> Option<&Schedule> {
+        match slot_type {
+            SlotType::Full => self.full.as_ref(),
+            SlotType::Incremental => self.incremental.as_ref(),
+            SlotType::Verify => self.verify.as_ref(),
         }
     }
 }
@@ -52,21 +55,21 @@ impl Table {
 
     /// Writes the versions that are new and takes away those that are gone or disabled (rules.md 1.1).
     pub(super) async fn put_in_force(&self, tx: &mut Tx, now: UnixMillis) -> Result<()> {
-        let mut old: HashMap<(String, BackupType), ScheduleRow> = HashMap::new();
+        let mut old: HashMap<(String, SlotType), ScheduleRow> = HashMap::new();
         for row in tx.schedules().await? {
-            old.insert((row.routine.clone(), row.backup_type), row);
+            old.insert((row.routine.clone(), row.slot_type), row);
         }
         for (name, routine) in self.0.iter().filter(|(_, routine)| !routine.disabled) {
-            for backup_type in [BackupType::Full, BackupType::Incremental] {
-                let Some(schedule) = routine.schedule(backup_type) else { continue };
+            for slot_type in SlotType::ALL {
+                let Some(schedule) = routine.schedule(slot_type) else { continue };
                 let (cron, zone) = (schedule.cron().text(), schedule.zone().name());
-                let before = old.remove(&(name.clone(), backup_type));
+                let before = old.remove(&(name.clone(), slot_type));
                 if before.as_ref().is_some_and(|row| row.cron == cron && row.zone == zone) {
                     continue;
                 }
                 tx.set_schedule(&ScheduleRow {
                     routine: name.clone(),
-                    backup_type,
+                    slot_type,
                     cron: cron.to_owned(),
                     zone: zone.to_owned(),
                     effective_from: now,
@@ -75,8 +78,8 @@ impl Table {
                 .await?;
             }
         }
-        for (routine, backup_type) in old.into_keys() {
-            tx.drop_schedule(&routine, backup_type).await?;
+        for (routine, slot_type) in old.into_keys() {
+            tx.drop_schedule(&routine, slot_type).await?;
         }
         Ok(())
     }
@@ -86,14 +89,15 @@ impl Table {
         self.0
             .iter()
             .map(|(name, routine)| {
-                let timetable = |backup_type| {
-                    let schedule = routine.schedule(backup_type)?;
-                    versions.timetable(name, backup_type, schedule)
+                let timetable = |slot_type| {
+                    let schedule = routine.schedule(slot_type)?;
+                    versions.timetable(name, slot_type, schedule)
                 };
                 RoutineSlots {
                     routine: name,
-                    full: timetable(BackupType::Full),
-                    incremental: timetable(BackupType::Incremental),
+                    full: timetable(SlotType::Full),
+                    incremental: timetable(SlotType::Incremental),
+                    verify: timetable(SlotType::Verify),
                     catch_up: routine.catch_up,
                     catch_up_window_ms: routine.catch_up_window_ms,
                     jitter_ms: routine.jitter_ms,
@@ -115,6 +119,7 @@ pub(super) struct Versions {
 struct Types {
     full: Option<Version>,
     incremental: Option<Version>,
+    verify: Option<Version>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -130,13 +135,14 @@ impl Versions {
         for row in tx.schedules().await? {
             let version = Version { effective_from: row.effective_from, mark: row.mark, taken: Vec::new() };
             let types = versions.by_routine.entry(row.routine).or_default();
-            match row.backup_type {
-                BackupType::Full => types.full = Some(version),
-                BackupType::Incremental => types.incremental = Some(version),
+            match row.slot_type {
+                SlotType::Full => types.full = Some(version),
+                SlotType::Incremental => types.incremental = Some(version),
+                SlotType::Verify => types.verify = Some(version),
             }
         }
         for slot in tx.slots_above_marks().await? {
-            if let Some(version) = versions.get_mut(&slot.routine, slot.backup_type) {
+            if let Some(version) = versions.get_mut(&slot.routine, slot.slot_type) {
                 version.taken.push(UnixMillis::from_secs(slot.fire_s));
             }
         }
@@ -146,7 +152,7 @@ impl Versions {
     /// Follows marks that were written.
     pub(super) fn moved(&mut self, marks: &[NewMark]) {
         for new in marks {
-            if let Some(version) = self.get_mut(&new.routine, new.backup_type) {
+            if let Some(version) = self.get_mut(&new.routine, new.slot_type) {
                 version.mark = new.mark.or(version.mark);
                 version.effective_from = new.effective_from.unwrap_or(version.effective_from);
                 let mark = version.mark;
@@ -158,13 +164,14 @@ impl Versions {
     fn timetable<'a>(
         &self,
         routine: &str,
-        backup_type: BackupType,
+        slot_type: SlotType,
         schedule: &'a Schedule,
     ) -> Option<Timetable<'a>> {
         let types = self.by_routine.get(routine)?;
-        let version = match backup_type {
-            BackupType::Full => types.full.as_ref()?,
-            BackupType::Incremental => types.incremental.as_ref()?,
+        let version = match slot_type {
+            SlotType::Full => types.full.as_ref()?,
+            SlotType::Incremental => types.incremental.as_ref()?,
+            SlotType::Verify => types.verify.as_ref()?,
         };
         Some(Timetable {
             schedule,
@@ -174,11 +181,12 @@ impl Versions {
         })
     }
 
-    fn get_mut(&mut self, routine: &str, backup_type: BackupType) -> Option<&mut Version> {
+    fn get_mut(&mut self, routine: &str, slot_type: SlotType) -> Option<&mut Version> {
         let types = self.by_routine.get_mut(routine)?;
-        match backup_type {
-            BackupType::Full => types.full.as_mut(),
-            BackupType::Incremental => types.incremental.as_mut(),
+        match slot_type {
+            SlotType::Full => types.full.as_mut(),
+            SlotType::Incremental => types.incremental.as_mut(),
+            SlotType::Verify => types.verify.as_mut(),
         }
     }
 }

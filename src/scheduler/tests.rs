@@ -9,11 +9,11 @@ use super::{RoutineSchedule, Scheduler, WakeReport, one_slot};
 use crate::clock::{ManualClock, SharedClock};
 use crate::jobs::{Jobs, RoutineJob};
 use crate::model::ledger::{CatchUp, SlotKey};
-use crate::model::{BackupType, JobStatus, Schedule, UnixMillis};
+use crate::model::{JobKind, JobStatus, Schedule, SlotType, UnixMillis};
 use crate::store::{JobEnd, JobFilter, JobRow, SlotState, Store, Trigger};
 
-use BackupType::{Full, Incremental};
 use JobStatus::{Missed, Queued, Scheduled, Skipped, Succeeded};
+use SlotType::{Full, Incremental, Verify};
 
 /// 2024-03-01T00:00:00Z.
 const START: UnixMillis = UnixMillis(1_709_251_200_000);
@@ -74,9 +74,9 @@ impl Bench {
     }
 
     /// Each fire time (seconds after the start) and how many jobs that ran it has.
-    async fn fired(&self, routine: &str, backup_type: BackupType) -> BTreeMap<i64, usize> {
+    async fn fired(&self, routine: &str, slot_type: SlotType) -> BTreeMap<i64, usize> {
         let mut fired = BTreeMap::new();
-        let slots = self.jobs.store().slots(routine, backup_type, 100_000).await.unwrap();
+        let slots = self.jobs.store().slots(routine, slot_type, 100_000).await.unwrap();
         let rows = self.rows().await;
         for slot in slots.iter().filter(|slot| slot.state == SlotState::Fired) {
             let ran = rows.iter().filter(|row| row.slot_id == Some(slot.id) && row.status != Skipped).count();
@@ -95,6 +95,7 @@ fn routine(name: &str, full: &str) -> RoutineSchedule {
         job: RoutineJob { routine: name.to_owned(), cluster: "c".to_owned(), ..RoutineJob::default() },
         full: Some(schedule(full)),
         incremental: None,
+        verify: None,
         catch_up: CatchUp::Once,
         catch_up_window_ms: None,
         jitter_ms: 0,
@@ -124,6 +125,33 @@ async fn each_slot_fires_once_over_wakes_and_restarts() {
     assert_eq!(schedules[0].mark, Some(START.plus_ms(10 * MINUTE)), "the mark is in the store");
 }
 
+/// Verifications have slots like backups: unique, marked, caught up, missed (rules.md 1.1 to 1.3).
+#[tokio::test]
+async fn a_verification_fires_once_for_each_slot_and_makes_a_verify_job() {
+    let both = RoutineSchedule { verify: Some(schedule(EVERY_MINUTE)), ..routine("r", DAILY) };
+    let mut bench = Bench::new(vec![both]).await;
+    for step in 1..=6 {
+        bench.wake_at(step * 30_000).await;
+        bench.wake().await;
+        if step == 3 {
+            bench = bench.restarted().await;
+            bench.wake().await;
+        }
+    }
+    let expected: BTreeMap<i64, usize> = (1..=3).map(|minute| (minute * 60, 1)).collect();
+    assert_eq!(bench.fired("r", Verify).await, expected);
+    assert!(bench.rows().await.iter().all(|row| row.kind == JobKind::Verify && row.slot_id.is_some()));
+    assert_eq!(bench.scheduler.next_fire("r", Verify), Some(START.plus_ms(4 * MINUTE)));
+    let bench = bench.restarted().await;
+    bench.wake_at(10 * MINUTE + 10_000).await;
+    let last: Vec<_> = bench.rows().await.into_iter().skip(3).map(|row| (row.status, row.trigger)).collect();
+    assert_eq!(last, [(Succeeded, Trigger::CatchUp), (Missed, Trigger::Schedule)]);
+    // Without the schedule its mark is gone.
+    bench.scheduler.reload(vec![routine("r", DAILY)]).await.unwrap();
+    let marks = bench.jobs.store().schedules().await.unwrap();
+    assert_eq!(marks.iter().map(|row| row.slot_type).collect::<Vec<_>>(), [Full]);
+}
+
 /// rules.md 1.3: thirty days without a process.
 #[tokio::test]
 async fn a_long_downtime_is_one_catch_up_and_one_missed_row() {
@@ -140,9 +168,9 @@ async fn a_long_downtime_is_one_catch_up_and_one_missed_row() {
     let bench = bench.restarted().await;
     bench.wake_at(30 * DAY + 250 * MINUTE).await;
     let rows = bench.rows().await;
-    let of = |name: &str| -> Vec<(Option<BackupType>, JobStatus, Trigger)> {
+    let of = |name: &str| -> Vec<(Option<SlotType>, JobStatus, Trigger)> {
         let rows = rows.iter().filter(|row| row.routine.as_deref() == Some(name));
-        rows.map(|row| (row.backup_type, row.status, row.trigger)).collect()
+        rows.map(|row| (row.backup_type.map(SlotType::from), row.status, row.trigger)).collect()
     };
     assert_eq!(
         of("both"),
@@ -154,8 +182,8 @@ async fn a_long_downtime_is_one_catch_up_and_one_missed_row() {
     );
     assert_eq!(of("skips"), [(Some(Full), Missed, Trigger::Schedule)]);
     assert_eq!(of("disabled"), []);
-    let missed = async |name, backup_type| {
-        let slots = bench.jobs.store().slots(name, backup_type, 9).await.unwrap();
+    let missed = async |name, slot_type| {
+        let slots = bench.jobs.store().slots(name, slot_type, 9).await.unwrap();
         slots
             .iter()
             .find(|slot| slot.state == SlotState::Missed)
@@ -217,7 +245,7 @@ async fn a_slot_whose_key_is_taken_makes_no_job() {
     let bench = Bench::new(vec![routine("r", EVERY_MINUTE)]).await;
     bench.wake().await;
     let mut tx = bench.jobs.store().write().await.unwrap();
-    let key = SlotKey { routine: "r".to_owned(), backup_type: Full, slot: START.plus_ms(MINUTE) };
+    let key = SlotKey { routine: "r".to_owned(), slot_type: Full, slot: START.plus_ms(MINUTE) };
     assert!(tx.insert_slots(&[one_slot(key)]).await.unwrap()[0].is_some());
     tx.commit().await.unwrap();
     assert!(bench.wake_at(MINUTE).await.admitted.is_empty());
@@ -283,7 +311,7 @@ async fn a_full_and_an_incremental_of_one_instant() {
         .map(|row| {
             (
                 row.routine.as_deref().unwrap(),
-                row.backup_type.unwrap(),
+                SlotType::from(row.backup_type.unwrap()),
                 row.status,
                 row.reason_code.as_deref(),
             )

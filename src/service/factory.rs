@@ -15,9 +15,10 @@ use crate::jobs::{Ended, JobContext, Work, WorkFactory};
 use crate::model::{BackupType, JobKind};
 use crate::restore::RestoreWork;
 use crate::retention::RetentionWork;
-use crate::store::JobRow;
+use crate::store::{Document, JobRow};
+use crate::verify::{VerifyRequest, VerifyWork};
 
-/// Knows the work of each kind.
+/// Knows the work of each kind of job.
 pub(super) struct Factory {
     /// How clusters are reached.
     pub connect: Arc<dyn Connect>,
@@ -44,9 +45,9 @@ impl WorkFactory for Factory {
                 Box::new(Restore { config: document.parse()?, connect, state_dir: self.state_dir.clone() })
             }
             JobKind::Retention => Box::new(Retention { config: document.parse()? }),
-            kind @ JobKind::Verify => {
-                let text = format!("this version does no {} jobs", kind.as_str());
-                return Err(Error::permanent("job-kind-unbuilt", text));
+            JobKind::Verify => {
+                let request = job.request.as_ref().map(Document::parse).transpose()?.unwrap_or_default();
+                Box::new(Verify { config: document.parse()?, request })
             }
         })
     }
@@ -103,6 +104,22 @@ impl Work for Restore {
                 let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
                 Box::new(work).run(context).await
             }
+            Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// A verification that has yet to open its storage.
+struct Verify {
+    config: JobConfig,
+    request: VerifyRequest,
+}
+
+#[async_trait]
+impl Work for Verify {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        match open_storage(&self.config.storage).await {
+            Ok(storage) => Box::new(VerifyWork::new(self.config, self.request, storage)).run(context).await,
             Err(error) => Ended::Failed(error),
         }
     }

@@ -1,4 +1,4 @@
-//! What follows a job: retention after a full (rules.md 5.2), and again after what held it back.
+//! What follows a job: retention after a full (rules.md 5.2), and again after what held it back; `verify-after`.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::jobs::{Follow, NewJob};
 use crate::model::{BackupType, JobKind, JobStatus};
 use crate::retention::HELD_BACK;
-use crate::store::{AttemptRow, AttemptStatus, JobRow, Trigger};
+use crate::store::{AttemptRow, AttemptStatus, Document, JobRow, Trigger};
+use crate::verify::VerifyRequest;
 
 /// Retention comes back to what was pinned after this long (rules.md 5.4).
 const COME_BACK_MS: i64 = 15 * 60 * 1000;
@@ -20,28 +21,30 @@ pub(super) struct AfterBackup;
 impl Follow for AfterBackup {
     fn follow(&self, job: &JobRow, attempts: &[AttemptRow]) -> Result<Vec<NewJob>> {
         Ok(match job.kind {
-            JobKind::Backup => retention(job, attempts)?.into_iter().collect(),
+            JobKind::Backup => after_backup(job, attempts)?,
             JobKind::Retention => come_back(job).into_iter().collect(),
             JobKind::Restore | JobKind::Verify => Vec::new(),
         })
     }
 }
 
+fn after_backup(job: &JobRow, attempts: &[AttemptRow]) -> Result<Vec<NewJob>> {
+    let Some(document) = &job.config else { return Ok(Vec::new()) };
+    let config: JobConfig = document.parse()?;
+    let retention = retention(job, attempts, &config)?;
+    Ok(retention.into_iter().chain(verify_after(job, attempts, &config)?).collect())
+}
+
 /// Retention for the namespaces of which a full has committed, also one in the place of an incremental.
-fn retention(job: &JobRow, attempts: &[AttemptRow]) -> Result<Option<NewJob>> {
-    let is_full = |attempt: &&AttemptRow| {
+fn retention(job: &JobRow, attempts: &[AttemptRow], config: &JobConfig) -> Result<Option<NewJob>> {
+    let is_full = |attempt: &AttemptRow| {
         job.backup_type == Some(BackupType::Full) || attempt.start.promoted.is_some()
     };
-    let committed = attempts.iter().filter(|attempt| attempt.status == AttemptStatus::Committed);
-    let mut namespaces: Vec<String> =
-        committed.filter(is_full).map(|attempt| attempt.start.namespace.clone()).collect();
-    namespaces.dedup();
-    let Some(document) = job.config.as_ref().filter(|_| !namespaces.is_empty()) else { return Ok(None) };
-    let config: JobConfig = document.parse()?;
-    if config.policy.retention.is_none() {
+    let namespaces = committed(attempts, is_full);
+    if namespaces.is_empty() || config.policy.retention.is_none() {
         return Ok(None);
     }
-    Ok(Some(routine_job(&config)?.on_backups(JobKind::Retention, Trigger::AfterBackup, Some(namespaces))))
+    Ok(Some(routine_job(config)?.on_backups(JobKind::Retention, Trigger::AfterBackup, Some(namespaces))))
 }
 
 /// The same once more, later, where pins kept something that should go.
@@ -58,4 +61,29 @@ fn come_back(job: &JobRow) -> Option<NewJob> {
         config: job.config.clone(),
         ..NewJob::of(JobKind::Retention, Trigger::Retry)
     })
+}
+
+/// The namespaces of which such an attempt has committed.
+fn committed(attempts: &[AttemptRow], such: impl Fn(&AttemptRow) -> bool) -> Vec<String> {
+    let committed = attempts.iter().filter(|attempt| attempt.status == AttemptStatus::Committed);
+    let mut namespaces: Vec<String> =
+        committed.filter(|attempt| such(attempt)).map(|attempt| attempt.start.namespace.clone()).collect();
+    namespaces.dedup();
+    namespaces
+}
+
+/// With `verify-after`: the verification of what the run has committed, if it has committed anything.
+fn verify_after(job: &JobRow, attempts: &[AttemptRow], config: &JobConfig) -> Result<Option<NewJob>> {
+    let namespaces = committed(attempts, |_| true);
+    let Some(created) = job.created.filter(|_| config.policy.verify_after && !namespaces.is_empty()) else {
+        return Ok(None);
+    };
+    Ok(Some(NewJob {
+        routine: job.routine.clone(),
+        storage: job.storage.clone(),
+        namespaces: Some(namespaces),
+        config: job.config.clone(),
+        request: Some(Document::of(&VerifyRequest::of_run(created))?),
+        ..NewJob::of(JobKind::Verify, Trigger::AfterBackup)
+    }))
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 
 use super::words::{count, word, word_or_none};
-use super::{JobId, JobRow, SlotId, SlotRow, Store, Tx};
+use super::{JobId, JobRow, SlotId, SlotRow, Store, Trigger, Tx};
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
@@ -49,6 +49,8 @@ pub struct Active {
     pub backup_type: Option<BackupType>,
     /// Its routine.
     pub routine: Option<String>,
+    /// What made it.
+    pub trigger: Trigger,
     /// `queued` or `running`.
     pub status: JobStatus,
 }
@@ -60,6 +62,7 @@ impl FromRow<'_, SqliteRow> for Active {
             kind: word(row, "kind", JobKind::parse)?,
             backup_type: word_or_none(row, "type", BackupType::parse)?,
             routine: row.try_get("routine")?,
+            trigger: word(row, "trigger", Trigger::parse)?,
             status: word(row, "status", JobStatus::parse)?,
         })
     }
@@ -118,6 +121,24 @@ impl Store {
         .bind(routine)
         .bind(backup_type.as_str())
         .bind(status.as_str())
+        .fetch_optional(self.reader())
+        .await?)
+    }
+
+    /// The newest job of a kind that makes no backups, of a routine, that ended as `status`.
+    pub async fn last_care_job(
+        &self,
+        kind: JobKind,
+        routine: &str,
+        status: JobStatus,
+    ) -> Result<Option<JobRow>> {
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs WHERE routine = ? AND type IS NULL AND status = ? AND kind = ? \
+             ORDER BY id DESC LIMIT 1",
+        )
+        .bind(routine)
+        .bind(status.as_str())
+        .bind(kind.as_str())
         .fetch_optional(self.reader())
         .await?)
     }
@@ -198,7 +219,7 @@ impl Tx {
     /// The jobs of `routines` that wait or run, oldest first.
     pub async fn active(&mut self, routines: &[&str]) -> Result<Vec<Active>> {
         Ok(sqlx::query_as(
-            "SELECT id, kind, type, routine, status FROM jobs WHERE finished_ms IS NULL \
+            "SELECT id, kind, type, routine, trigger, status FROM jobs WHERE finished_ms IS NULL \
              AND status IN ('queued', 'running') AND routine IN (SELECT value FROM json_each(?)) ORDER BY id",
         )
         .bind(serde_json::json!(routines).to_string())

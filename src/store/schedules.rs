@@ -7,7 +7,7 @@ use super::words::{at, at_or_none, word};
 use super::{Store, Tx};
 use crate::error::Result;
 use crate::model::ledger::NewMark;
-use crate::model::{BackupType, UnixMillis};
+use crate::model::{SlotType, UnixMillis};
 
 /// One schedule version and its mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct ScheduleRow {
     /// The routine.
     pub routine: String,
     /// The type of its backups.
-    pub backup_type: BackupType,
+    pub slot_type: SlotType,
     /// The cron text, as configured.
     pub cron: String,
     /// The zone, as configured.
@@ -30,7 +30,7 @@ impl FromRow<'_, SqliteRow> for ScheduleRow {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         Ok(Self {
             routine: row.try_get("routine")?,
-            backup_type: word(row, "type", BackupType::parse)?,
+            slot_type: word(row, "type", SlotType::parse)?,
             cron: row.try_get("cron")?,
             zone: row.try_get("zone")?,
             effective_from: at(row, "effective_from_ms")?,
@@ -61,7 +61,7 @@ impl Tx {
              VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(&row.routine)
-        .bind(row.backup_type.as_str())
+        .bind(row.slot_type.as_str())
         .bind(&row.cron)
         .bind(&row.zone)
         .bind(row.effective_from.0)
@@ -72,10 +72,10 @@ impl Tx {
     }
 
     /// Takes a schedule out of force: its routine is gone or disabled, or has no such schedule any more.
-    pub async fn drop_schedule(&mut self, routine: &str, backup_type: BackupType) -> Result<()> {
+    pub async fn drop_schedule(&mut self, routine: &str, slot_type: SlotType) -> Result<()> {
         sqlx::query("DELETE FROM schedules WHERE routine = ? AND type = ?")
             .bind(routine)
-            .bind(backup_type.as_str())
+            .bind(slot_type.as_str())
             .execute(&mut *self.0)
             .await?;
         Ok(())
@@ -85,7 +85,7 @@ impl Tx {
     pub async fn move_marks(&mut self, marks: &[NewMark]) -> Result<()> {
         let marks: Vec<_> = marks
             .iter()
-            .map(|new| (&new.routine, new.backup_type.as_str(), new.mark, new.effective_from))
+            .map(|new| (&new.routine, new.slot_type.as_str(), new.mark, new.effective_from))
             .collect();
         sqlx::query(
             "UPDATE schedules SET mark_ms = coalesce(new.mark_ms, schedules.mark_ms), \

@@ -9,7 +9,7 @@ use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 use super::words::{stored, word};
 use super::{Store, Tx};
 use crate::error::Result;
-use crate::model::BackupType;
+use crate::model::SlotType;
 
 /// The number of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
@@ -49,7 +49,7 @@ pub struct SlotInsert {
     /// The routine.
     pub routine: String,
     /// The type.
-    pub backup_type: BackupType,
+    pub slot_type: SlotType,
     /// `Fired` or `Missed`.
     pub state: SlotState,
     /// How many fire times the row stands for; 1 for a fired one.
@@ -68,7 +68,7 @@ pub struct SlotRow {
     /// The routine.
     pub routine: String,
     /// The type.
-    pub backup_type: BackupType,
+    pub slot_type: SlotType,
     /// The fire time, unix seconds; of a missed row the last.
     pub fire_s: i64,
     /// What became of it.
@@ -84,7 +84,7 @@ impl FromRow<'_, SqliteRow> for SlotRow {
         Ok(Self {
             id: row.try_get("id")?,
             routine: row.try_get("routine")?,
-            backup_type: word(row, "type", BackupType::parse)?,
+            slot_type: word(row, "type", SlotType::parse)?,
             fire_s: row.try_get("fire_s")?,
             state: word(row, "state", SlotState::parse)?,
             count: row.try_get("count")?,
@@ -103,12 +103,12 @@ impl Store {
     }
 
     /// The slots of a routine and type, newest first, at most `limit`.
-    pub async fn slots(&self, routine: &str, backup_type: BackupType, limit: u32) -> Result<Vec<SlotRow>> {
+    pub async fn slots(&self, routine: &str, slot_type: SlotType, limit: u32) -> Result<Vec<SlotRow>> {
         Ok(sqlx::query_as(
             "SELECT * FROM slots WHERE routine = ? AND type = ? ORDER BY fire_s DESC, id DESC LIMIT ?",
         )
         .bind(routine)
-        .bind(backup_type.as_str())
+        .bind(slot_type.as_str())
         .bind(limit)
         .fetch_all(self.reader())
         .await?)
@@ -129,7 +129,7 @@ impl Tx {
             insert.push_values(slots.iter().zip(ids), |mut row, (slot, id)| {
                 row.push_bind(id)
                     .push_bind(&slot.routine)
-                    .push_bind(slot.backup_type.as_str())
+                    .push_bind(slot.slot_type.as_str())
                     .push_bind(slot.last_s)
                     .push_bind(slot.state.as_str())
                     .push_bind(stored(slot.count))

@@ -9,7 +9,7 @@ use super::{
     SlotInsert, SlotState, Store, Trigger, WithoutSecrets,
 };
 use crate::clock::{ManualClock, SharedClock};
-use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
+use crate::model::{BackupType, JobKind, JobStatus, SlotType, UnixMillis};
 
 /// 2023-11-14T22:13:20Z.
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -334,7 +334,7 @@ async fn a_slot_key_is_taken_once_until_it_is_void() {
     let store = open(dir.path()).await;
     let slot = |at| SlotInsert {
         routine: "r".to_owned(),
-        backup_type: BackupType::Full,
+        slot_type: SlotType::Full,
         state: SlotState::Fired,
         count: 1,
         first_s: at,
@@ -348,7 +348,7 @@ async fn a_slot_key_is_taken_once_until_it_is_void() {
     assert!(tx.insert_slots(&[slot(20)]).await.unwrap()[0].is_some());
     tx.commit().await.unwrap();
     let states: Vec<_> = store
-        .slots("r", BackupType::Full, 9)
+        .slots("r", SlotType::Full, 9)
         .await
         .unwrap()
         .iter()

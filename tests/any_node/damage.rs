@@ -55,6 +55,20 @@ async fn is_refused(damage: impl FnOnce(&Bench, &[PathBuf]), says: &[&str]) {
             }
         }
     }
+    // Verify says the same, and keeps it.
+    let job = bench.run("verify", ROUTINE).await;
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("backup-damaged")),
+        "{job:#}"
+    );
+    let error = job["error"]["message"].as_str().unwrap();
+    for says in says {
+        assert!(error.contains(says), "verify: {says} is not in: {error}");
+    }
+    let fulls = bench.list("full", ROUTINE).await;
+    let kept = [&fulls[0], &fulls[1]].map(|full| &full["verification"]["outcome"]);
+    assert_eq!(kept, [&json!("verified"), &json!("damaged")]);
     // The older full is as good as ever.
     bench.node.empty(TARGET).await;
     bench.restore_of(older, json!({})).await.ok();

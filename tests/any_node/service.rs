@@ -142,10 +142,19 @@ impl Bench {
         format!("http://{}{path}", self.service.as_ref().unwrap().http_address())
     }
 
-    /// Triggers a backup: the id of its job.
+    /// A body that is no JSON.
+    pub async fn text(&self, path: &str) -> String {
+        self.client.get(self.url(path)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Triggers a backup, or a verification (`verify`): the id of its job.
     pub async fn trigger(&self, backup_type: &str, routine: &str) -> i64 {
-        let path = format!("/v1/backups/{backup_type}/{routine}");
-        let answer = self.client.post(self.url(&path)).send().await.unwrap();
+        self.trigger_path(&format!("/v1/backups/{backup_type}/{routine}")).await
+    }
+
+    /// Posts to a trigger: the id of its job.
+    pub async fn trigger_path(&self, path: &str) -> i64 {
+        let answer = self.client.post(self.url(path)).send().await.unwrap();
         assert_eq!(answer.status(), 202, "{path}");
         let location = answer.headers()["location"].to_str().unwrap();
         location.strip_prefix("/v1/jobs/").unwrap().parse().unwrap()

@@ -8,25 +8,72 @@ use tokio_util::sync::CancellationToken;
 use super::decode::FileSource;
 use super::threads;
 use crate::asb::Item;
-use crate::engine::FileToRead;
+use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 use crate::tasks;
 
-/// Reads a file to its end: sizes, checksums and every item; gives the number of records.
-pub async fn check(storage: &Arc<dyn Storage>, file: &FileToRead, cancel: &CancellationToken) -> Result<u64> {
-    let source = source(storage, cancel);
+/// What a file turned out to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Records.
+    pub records: u64,
+    /// Secondary indexes.
+    pub indexes: u64,
+    /// UDF modules.
+    pub udfs: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+}
+
+impl Held {
+    /// Adds another's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.indexes += other.indexes;
+        self.udfs += other.udfs;
+        self.bytes += other.bytes;
+    }
+}
+
+/// `watch` is told of records at least this often while a file is read.
+const RECORDS_PER_REPORT: u64 = 4096;
+
+/// Reads a file to its end: sizes, checksums and every item.
+///
+/// Errors: `file-damaged` names the file and where it differs; `canceled`; those of storage, untouched.
+pub async fn check(
+    storage: &Arc<dyn Storage>,
+    file: &FileToRead,
+    watch: Option<Arc<dyn Watch>>,
+    cancel: &CancellationToken,
+) -> Result<Held> {
+    let source = FileSource { watch: watch.clone(), ..source(storage, cancel) };
     let (file, seat) = (file.clone(), threads::seat(cancel).await?);
     tasks::blocking(move || {
         let _seat = seat;
-        let mut records = 0;
-        source.read(&file, &mut |item| {
-            if matches!(item, Item::Record(_)) {
-                records += 1;
+        let mut held = Held::default();
+        let mut reported = 0;
+        let tell = |records: u64| {
+            if let Some(watch) = &watch {
+                watch.read(records);
+                watch.done(records, 0);
+            }
+        };
+        held.bytes = source.read(&file, &mut |item| {
+            match item {
+                Item::Record(_) => held.records += 1,
+                Item::Index(_) | Item::SetIndex(_) => held.indexes += 1,
+                Item::Udf(_) => held.udfs += 1,
+            }
+            if held.records - reported >= RECORDS_PER_REPORT {
+                tell(held.records - reported);
+                reported = held.records;
             }
             Ok(())
         })?;
-        Ok(records)
+        tell(held.records - reported);
+        Ok(held)
     })
     .await
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{Bench, NOW, full, restore};
 use crate::jobs::{Recovered, Settle, Settled};
-use crate::model::{BackupType, JobStatus};
+use crate::model::{JobStatus, SlotType};
 use crate::store::{
     AttemptEnd, AttemptRow, AttemptStart, AttemptStatus, JobEnd, JobId, JobRow, SlotId, SlotInsert,
     SlotState, Trigger,
@@ -37,7 +37,7 @@ async fn slot(bench: &Bench) -> SlotId {
     let mut tx = bench.jobs.store().write().await.unwrap();
     let slot = SlotInsert {
         routine: "r".to_owned(),
-        backup_type: BackupType::Full,
+        slot_type: SlotType::Full,
         state: SlotState::Fired,
         count: 1,
         first_s: NOW.secs(),

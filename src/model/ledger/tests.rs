@@ -19,6 +19,7 @@ fn routine<'a>(full: Option<Timetable<'a>>, incremental: Option<Timetable<'a>>) 
         routine: "r",
         full,
         incremental,
+        verify: None,
         catch_up: CatchUp::Once,
         catch_up_window_ms: None,
         jitter_ms: 0,
@@ -35,15 +36,19 @@ fn wake(now: &str, last_wake: Option<&str>, routine: &RoutineSlots<'_>) -> WakeP
 /// `F 10:00:00` for a full, `I` for an incremental, `!` for one caught up.
 fn fired(plan: &WakePlan) -> Vec<String> {
     let text = |fire: &Fire| {
-        let kind = if fire.key.backup_type == BackupType::Full { 'F' } else { 'I' };
+        let kind = match fire.key.slot_type {
+            SlotType::Full => 'F',
+            SlotType::Incremental => 'I',
+            SlotType::Verify => 'V',
+        };
         let mark = if fire.catch_up { "!" } else { "" };
         format!("{kind}{mark} {}", fire.key.slot.to_utc().format("%H:%M:%S"))
     };
     plan.fires.iter().map(text).collect()
 }
 
-fn missed(plan: &WakePlan, backup_type: BackupType) -> Option<(u32, String, String)> {
-    let row = plan.missed.iter().find(|row| row.backup_type == backup_type)?;
+fn missed(plan: &WakePlan, slot_type: SlotType) -> Option<(u32, String, String)> {
+    let row = plan.missed.iter().find(|row| row.slot_type == slot_type)?;
     let text = |at: UnixMillis| at.to_utc().format("%H:%M:%S").to_string();
     Some((row.slots.count, text(row.slots.first), text(row.slots.last)))
 }
@@ -95,11 +100,11 @@ fn after_a_downtime_the_newest_slot_is_caught_up_inside_its_window_and_the_rest_
     for last_wake in [None, Some("03:00:30")] {
         let plan = wake("09:30:00", last_wake, &routine);
         assert_eq!(fired(&plan), ["F! 09:00:00"]);
-        assert_eq!(missed(&plan, BackupType::Full), Some((5, "04:00:00".into(), "08:00:00".into())));
+        assert_eq!(missed(&plan, SlotType::Full), Some((5, "04:00:00".into(), "08:00:00".into())));
         assert_eq!(mark(&plan), Some(utc("09:00:00")));
         let plan = wake("09:30:01", last_wake, &routine);
         assert_eq!(fired(&plan), [""; 0]);
-        assert_eq!(missed(&plan, BackupType::Full), Some((6, "04:00:00".into(), "09:00:00".into())));
+        assert_eq!(missed(&plan, SlotType::Full), Some((6, "04:00:00".into(), "09:00:00".into())));
     }
 }
 
@@ -128,7 +133,7 @@ fn skip_catches_up_nothing() {
     routine.catch_up = CatchUp::Skip;
     let plan = wake("05:00:01", None, &routine);
     assert_eq!(fired(&plan), [""; 0]);
-    assert_eq!(missed(&plan, BackupType::Full), Some((2, "04:00:00".into(), "05:00:00".into())));
+    assert_eq!(missed(&plan, SlotType::Full), Some((2, "04:00:00".into(), "05:00:00".into())));
 }
 
 #[test]
@@ -149,7 +154,7 @@ fn a_store_that_could_not_be_written_is_downtime() {
     let (now, last_wake) = (utc("10:03:10"), Some(utc("10:03:00")));
     let plan = plan_wake(&Wake { now, last_wake, store_failed: true, routines });
     assert_eq!(fired(&plan), ["F! 10:03:00"]);
-    assert_eq!(missed(&plan, BackupType::Full), Some((2, "10:01:00".into(), "10:02:00".into())));
+    assert_eq!(missed(&plan, SlotType::Full), Some((2, "10:01:00".into(), "10:02:00".into())));
 }
 
 #[test]
@@ -158,8 +163,8 @@ fn of_a_full_and_an_incremental_that_were_both_missed_only_the_full_is_caught_up
     let mut routine = routine(Some(table(&daily, "02:00:00")), Some(table(&hourly, "02:30:00")));
     let plan = wake("05:40:00", None, &routine);
     assert_eq!(fired(&plan), ["F! 03:00:00"]);
-    assert_eq!(missed(&plan, BackupType::Full), None);
-    assert_eq!(missed(&plan, BackupType::Incremental), Some((3, "03:30:00".into(), "05:30:00".into())));
+    assert_eq!(missed(&plan, SlotType::Full), None);
+    assert_eq!(missed(&plan, SlotType::Incremental), Some((3, "03:30:00".into(), "05:30:00".into())));
     // The full's window has closed: then the incremental.
     routine.catch_up_window_ms = Some(600_000);
     assert_eq!(fired(&wake("05:40:00", None, &routine)), ["I! 05:30:00"]);
@@ -171,10 +176,10 @@ fn missed_slots_are_counted_up_to_ten_thousand() {
     let mut routine = routine(Some(table(&every_second, "00:00:00")), None);
     routine.catch_up_window_ms = Some(0);
     let plan = wake("20:00:00.500", None, &routine);
-    assert_eq!(missed(&plan, BackupType::Full), Some((10_000, "00:00:01".into(), "20:00:00".into())));
+    assert_eq!(missed(&plan, SlotType::Full), Some((10_000, "00:00:01".into(), "20:00:00".into())));
     let plan = wake("20:00:00", None, &routine);
     assert_eq!(fired(&plan), ["F! 20:00:00"]);
-    assert_eq!(missed(&plan, BackupType::Full), Some((10_000, "00:00:01".into(), "19:59:59".into())));
+    assert_eq!(missed(&plan, SlotType::Full), Some((10_000, "00:00:01".into(), "19:59:59".into())));
 }
 
 #[test]
@@ -196,7 +201,7 @@ fn an_incremental_due_with_its_full_is_skipped_unless_it_may_run_beside_it() {
     let mut routine = routine(Some(table(&six_hourly, "00:00:00")), Some(table(&hourly, "05:00:00")));
     let plan = wake("06:00:00", Some("05:59:50"), &routine);
     assert_eq!(fired(&plan), ["F 06:00:00"]);
-    let key = SlotKey { routine: "r".into(), backup_type: BackupType::Incremental, slot: utc("06:00:00") };
+    let key = SlotKey { routine: "r".into(), slot_type: SlotType::Incremental, slot: utc("06:00:00") };
     assert_eq!(plan.full_due, [key]);
     assert_eq!(plan.marks.len(), 2);
     routine.concurrent_incremental = true;
@@ -236,7 +241,7 @@ fn a_clock_set_back_further_frees_the_slots_that_are_over_five_minutes_ahead() {
     routine.full.as_mut().expect("full").taken = vec![utc("10:02:00"), utc("12:00:00")];
     let plan = wake("10:00:45", Some("12:00:10"), &routine);
     let later_than = utc("10:05:45");
-    assert_eq!(plan.voided, [Voided { routine: "r".into(), backup_type: BackupType::Full, later_than }]);
+    assert_eq!(plan.voided, [Voided { routine: "r".into(), slot_type: SlotType::Full, later_than }]);
     assert_eq!((mark(&plan), fired(&plan).len()), (Some(utc("10:00:45")), 0));
     assert_eq!(plan.next_wake, utc("10:01:00"));
     // The caller has taken that over: freed slots fire when the clock reaches them, taken ones do not fire again.
@@ -246,9 +251,33 @@ fn a_clock_set_back_further_frees_the_slots_that_are_over_five_minutes_ahead() {
     assert_eq!(fired(&plan), ["F 10:01:00", "F 10:03:00"]);
     let plan = wake("10:03:00", None, &routine);
     assert_eq!(fired(&plan), ["F! 10:03:00"]);
-    assert_eq!(missed(&plan, BackupType::Full), Some((1, "10:01:00".into(), "10:01:00".into())));
+    assert_eq!(missed(&plan, SlotType::Full), Some((1, "10:01:00".into(), "10:01:00".into())));
     let plan = wake("10:02:10", None, &routine);
     assert_eq!(fired(&plan), [""; 0], "10:01 is out of its window and 10:02 has a row");
+}
+
+#[test]
+fn a_verification_has_nothing_to_do_with_when_backups_are_due() {
+    let (six_hourly, hourly) = (schedule("0 0 0/6 * * ?"), schedule("0 0 * * * ?"));
+    let mut routine = routine(Some(table(&six_hourly, "00:00:00")), Some(table(&hourly, "05:00:00")));
+    routine.verify = Some(table(&hourly, "05:00:00"));
+    let plan = wake("06:00:00", Some("05:59:50"), &routine);
+    assert_eq!(fired(&plan), ["F 06:00:00", "V 06:00:00"]);
+    assert_eq!((plan.full_due.len(), plan.marks.len()), (1, 3), "only the incremental is full-due");
+    // After a downtime the full is caught up instead of the incremental, and the verification beside it.
+    let plan = wake("06:00:10", None, &routine);
+    assert_eq!(fired(&plan), ["F! 06:00:00", "V! 06:00:00"]);
+    assert_eq!(missed(&plan, SlotType::Incremental), Some((1, "06:00:00".into(), "06:00:00".into())));
+    // What is out of its window is missed, and counted on its own.
+    let plan = wake("09:40:00", None, &routine);
+    assert_eq!(missed(&plan, SlotType::Verify), Some((4, "06:00:00".into(), "09:00:00".into())));
+    // The clock set back voids its rows as those of backups.
+    let plan = wake(
+        "05:10:00",
+        Some("06:00:00"),
+        &RoutineSlots { verify: Some(table(&hourly, "06:00:00")), full: None, incremental: None, ..routine },
+    );
+    assert_eq!(plan.voided.first().map(|voided| voided.slot_type), Some(SlotType::Verify));
 }
 
 #[test]
@@ -274,7 +303,7 @@ fn a_version_loaded_under_a_wrong_clock_takes_effect_now() {
 fn jitter_is_drawn_from_the_key_and_never_changes() {
     let key = |routine: &str, secs: i64| SlotKey {
         routine: routine.into(),
-        backup_type: BackupType::Full,
+        slot_type: SlotType::Full,
         slot: UnixMillis::from_secs(secs),
     };
     // A pinned value: another program version must draw the same.

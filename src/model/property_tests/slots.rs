@@ -7,7 +7,7 @@ use proptest::test_runner::RngSeed;
 
 use crate::model::ledger::{CLOCK_TOLERANCE_MS, CatchUp, RoutineSlots, Timetable, Wake, WakePlan, plan_wake};
 use crate::model::schedule::COUNT_MAX;
-use crate::model::{BackupType, Schedule, UnixMillis};
+use crate::model::{Schedule, SlotType, UnixMillis};
 
 const START: UnixMillis = UnixMillis(1_761_436_800_000); // 2025-10-26T00:00:00Z, the night of a change
 
@@ -55,25 +55,22 @@ impl Table {
         assert_eq!(before, None, "slot {slot} is {outcome:?} and was {before:?} already");
     }
 
-    fn commit(&mut self, plan: &WakePlan, backup_type: BackupType, now: UnixMillis) {
-        for voided in plan.voided.iter().filter(|voided| voided.backup_type == backup_type) {
+    fn commit(&mut self, plan: &WakePlan, slot_type: SlotType, now: UnixMillis) {
+        for voided in plan.voided.iter().filter(|voided| voided.slot_type == slot_type) {
             assert_eq!(voided.later_than, now.plus_ms(CLOCK_TOLERANCE_MS));
             // A row of missed slots holds no keys: what of it lies ahead is to come.
             self.rows.retain(|slot, outcome| {
                 *slot <= now || (*slot <= voided.later_than && *outcome != Outcome::Missed)
             });
         }
-        for row in plan.missed.iter().filter(|row| row.backup_type == backup_type) {
+        for row in plan.missed.iter().filter(|row| row.slot_type == slot_type) {
             let slots: Vec<UnixMillis> = self
                 .schedule
                 .slots_after(row.slots.first.plus_ms(-1))
                 .take_while(|slot| *slot <= row.slots.last)
                 .filter(|slot| !self.rows.contains_key(slot))
                 .filter(|slot| {
-                    !plan
-                        .fires
-                        .iter()
-                        .any(|fire| fire.key.slot == *slot && fire.key.backup_type == backup_type)
+                    !plan.fires.iter().any(|fire| fire.key.slot == *slot && fire.key.slot_type == slot_type)
                 })
                 .collect();
             assert_eq!(slots.len().min(COUNT_MAX as usize), row.slots.count as usize);
@@ -81,14 +78,14 @@ impl Table {
                 self.insert(slot, Outcome::Missed);
             }
         }
-        for fire in plan.fires.iter().filter(|fire| fire.key.backup_type == backup_type) {
+        for fire in plan.fires.iter().filter(|fire| fire.key.slot_type == slot_type) {
             assert!(fire.key.slot <= now && fire.start_at >= now);
             self.insert(fire.key.slot, Outcome::Fired);
         }
-        for key in plan.full_due.iter().filter(|key| key.backup_type == backup_type) {
+        for key in plan.full_due.iter().filter(|key| key.slot_type == slot_type) {
             self.insert(key.slot, Outcome::FullDue);
         }
-        for moved in plan.marks.iter().filter(|moved| moved.backup_type == backup_type) {
+        for moved in plan.marks.iter().filter(|moved| moved.slot_type == slot_type) {
             self.mark = moved.mark.or(self.mark);
             self.effective_from = moved.effective_from.unwrap_or(self.effective_from);
         }
@@ -171,6 +168,7 @@ proptest! {
                 routine: "r",
                 full: Some(full.view()),
                 incremental: Some(incremental.view()),
+                verify: None,
                 catch_up: if skip { CatchUp::Skip } else { CatchUp::Once },
                 catch_up_window_ms: None,
                 jitter_ms,
@@ -185,17 +183,17 @@ proptest! {
                 Event::CrashBeforeCommit(_) => (last_wake, store_failed) = (None, false),
                 Event::StoreFails(_) => store_failed = true,
                 _ => {
-                    full.commit(&plan, BackupType::Full, now);
-                    incremental.commit(&plan, BackupType::Incremental, now);
+                    full.commit(&plan, SlotType::Full, now);
+                    incremental.commit(&plan, SlotType::Incremental, now);
                     (last_wake, store_failed) = (Some(now), false);
                     full.check_complete(now);
                     incremental.check_complete(now);
                     // rules.md 1.7; a clock set back can bring one of the two alone a second time.
-                    let fires = |backup_type, slot| {
-                        plan.fires.iter().any(|one| (one.key.backup_type, one.key.slot) == (backup_type, slot))
+                    let fires = |slot_type, slot| {
+                        plan.fires.iter().any(|one| (one.key.slot_type, one.key.slot) == (slot_type, slot))
                     };
                     let twice = plan.fires.iter().any(|one| {
-                        fires(BackupType::Full, one.key.slot) && fires(BackupType::Incremental, one.key.slot)
+                        fires(SlotType::Full, one.key.slot) && fires(SlotType::Incremental, one.key.slot)
                     });
                     prop_assert!(beside || !twice, "a full and an incremental of one instant");
                 }

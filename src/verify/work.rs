@@ -1,0 +1,77 @@
+//! One verification: find, read, report.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::execute::Verify;
+use super::plan::{VerifyPlan, VerifyRequest};
+use crate::config::JobConfig;
+use crate::engine::Watch;
+use crate::error::Result;
+use crate::jobs::{Ended, JobContext, Progress, Work};
+use crate::storage::Storage;
+use crate::tasks::unless_canceled;
+
+/// The work of a verify job.
+pub struct VerifyWork {
+    config: JobConfig,
+    request: VerifyRequest,
+    storage: Arc<dyn Storage>,
+}
+
+impl VerifyWork {
+    /// The work of a job on the backups of `config`'s routine; the job's namespaces narrow it further.
+    pub fn new(config: JobConfig, request: VerifyRequest, storage: Arc<dyn Storage>) -> Self {
+        Self { config, request, storage }
+    }
+
+    async fn execute(self, context: &JobContext) -> Result<()> {
+        let (routine, namespaces) = (self.config.routine, context.job.namespaces.as_deref());
+        let (storage, now) = (self.storage.as_ref(), context.clock.now());
+        let find = VerifyPlan::find(storage, &routine, &self.request, namespaces, now);
+        let plan = unless_canceled(&context.cancel, find).await?;
+        for note in &plan.notes {
+            context.warn("plan", note.clone());
+        }
+        if plan.backups.is_empty() && plan.problems_asked == 0 {
+            context.warn("nothing-to-verify", "Storage has no committed backup of what was asked for.");
+        }
+        context.progress.set_total(plan.records());
+        context.progress.set_bytes_total(plan.bytes());
+        let verify = Verify {
+            context: context.clone(),
+            storage: self.storage,
+            storage_name: self.config.storage.name.unwrap_or_default(),
+            routine,
+            watch: Arc::new(Counted(context.progress.clone())),
+        };
+        let report = verify.run(&plan).await?;
+        context.set_counters(report.counters());
+        context.set_result(report.result());
+        report.error().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl Work for VerifyWork {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        match self.execute(&context).await {
+            Ok(()) => Ended::Succeeded,
+            Err(_) if context.cancel.is_cancelled() => Ended::Canceled,
+            Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// Counts what is read: here reading is all there is, so nothing is ever in between.
+struct Counted(Progress);
+
+impl Watch for Counted {
+    fn read(&self, _records: u64) {}
+
+    fn done(&self, records: u64, bytes: u64) {
+        self.0.add_done(records);
+        self.0.add_bytes(bytes);
+    }
+}
