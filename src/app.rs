@@ -6,6 +6,7 @@ mod jobs;
 mod metrics;
 mod progress;
 mod reload;
+mod retry;
 mod trigger;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@
 
 pub mod attempts;
 pub mod claims;
+pub mod destinations;
 pub mod digests;
 pub mod document;
 pub mod jobs;

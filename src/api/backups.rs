@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, web};
 
 use super::endpoint::at;
-use super::error::{Answer, ApiError, accepts};
+use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
-use super::{abs, job, respond};
+use super::{abs, respond};
 use crate::app::{App, BackupTrigger};
 use crate::catalog::details::BackupDetails;
-use crate::model::{BackupType, JobStatus};
+use crate::model::BackupType;
 
 /// A longer delay is a mistake of unit: ten years, in milliseconds.
 const DELAY_MS_MAX: i64 = 10 * 365 * 86_400_000;
@@ -50,15 +50,7 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
     let row = app
         .trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, requested_by })
         .await?;
-    if strict && row.status == JobStatus::Skipped {
-        return Err(ApiError::skipped(&row));
-    }
-    let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
-    answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
-    if !accepts(request, "application/json") {
-        return Ok(answer.finish());
-    }
-    respond::body(&mut answer, &job::Summary::of(&row))
+    respond::admitted(app, request, &row, strict)
 }
 
 /// 202 also when nothing runs (abs.md 1.2).

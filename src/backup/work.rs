@@ -42,11 +42,13 @@ impl BackupWork {
 
     async fn execute(self, context: &JobContext) -> Result<Ended> {
         let retry = self.config.policy.retry;
+        context.progress.doing("", "asking the nodes of the cluster");
         let connected =
             retrying(context, retry, None, || unless_canceled(&context.cancel, self.connect_and_ask()));
         let (source, facts) = connected.await?;
         // Before a time in storage is believed or disbelieved.
         check_own_clock(&facts.nodes)?;
+        context.progress.doing("", "reading what storage has of the routine");
         let known = unless_canceled(&context.cancel, self.load(context)).await?;
         let created = context.fix_created(known.newest_created()).await?;
         let margin_ms = margin_ms(&self.config);
@@ -157,6 +159,10 @@ impl BackupWork {
 
 #[async_trait]
 impl Work for BackupWork {
+    fn stall_timeout_ms(&self) -> u64 {
+        self.config.policy.stall_timeout_ms
+    }
+
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
         match self.execute(&context).await {
             Ok(ended) => ended,

@@ -88,6 +88,8 @@ pub struct NewJob {
     pub slot: Option<SlotId>,
     /// `created` of the run that it goes on with.
     pub created: Option<UnixMillis>,
+    /// The job that it is another attempt of.
+    pub retry_of: Option<JobId>,
     /// The configuration to run with.
     pub config: Option<Document>,
     /// What was asked.
@@ -113,6 +115,7 @@ impl NewJob {
             due: None,
             slot: None,
             created: None,
+            retry_of: None,
             config: None,
             request: None,
             requested_by: None,
@@ -239,6 +242,7 @@ fn insert(job: &NewJob, status: JobStatus, refusal: Option<&Refusal>, now: UnixM
         request: job.request.clone(),
         requested_by: job.requested_by.clone(),
         created: job.created,
+        retry_of: job.retry_of,
     }
 }
 

@@ -209,7 +209,7 @@ fn end_of_job(job: &JobRow, attempts: &[AttemptRow], crashes: usize) -> JobEnd {
 }
 
 /// The resolved namespaces that have neither committed nor had nothing to save.
-fn open_namespaces(job: &JobRow, attempts: &[AttemptRow]) -> Vec<String> {
+pub(super) fn open_namespaces(job: &JobRow, attempts: &[AttemptRow]) -> Vec<String> {
     let done: BTreeSet<&str> = attempts
         .iter()
         .filter(|attempt| attempt.status.is_done())
@@ -253,6 +253,7 @@ fn again(job: &JobRow, namespaces: Option<Vec<String>>, latest: Option<UnixMilli
         concurrent: job.concurrent,
         due: None,
         slot: job.slot_id,
+        retry_of: Some(job.id),
         created: job.created.filter(|created| latest.is_none_or(|latest| latest <= *created)),
         config: job.config.clone(),
         request: job.request.clone(),

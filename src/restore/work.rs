@@ -13,6 +13,7 @@ use super::plan::RestorePlan;
 use crate::config::RestoreConfig;
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
+use crate::jobs::stall::STALL_TIMEOUT_MS;
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::Storage;
 use crate::tasks::unless_canceled;
@@ -72,8 +73,10 @@ impl RestoreWork {
 
     /// Everything before the destination is looked at for records: nothing is written here.
     async fn prepare(&self, context: &JobContext) -> Result<(RestorePlan, Arc<dyn Destination>)> {
+        context.progress.doing("", "looking for the backups in storage");
         let plan = find(&self.storage, &self.config, context.clock.now(), &context.cancel).await?;
         self.known_manifests(context, &plan).await?;
+        context.progress.doing("", "asking the nodes of the cluster");
         let destination = self.connect.destination(&self.config.destination).await?;
         let facts = destination.facts().await?;
         check_namespaces(&plan, &facts)?;
@@ -86,6 +89,13 @@ impl RestoreWork {
 
 #[async_trait]
 impl Work for RestoreWork {
+    /// Writes wait between their tries inside the client, unseen: the longest such wait is added.
+    fn stall_timeout_ms(&self) -> u64 {
+        let retry = self.config.policy.retry;
+        STALL_TIMEOUT_MS
+            .saturating_add(retry.retries_max.checked_sub(1).map_or(0, |last| retry.delay_ms(last)))
+    }
+
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
         let cancel = context.cancel.clone();
         let worked = self.execute(&context).await;
