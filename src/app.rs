@@ -7,6 +7,7 @@ mod metrics;
 mod progress;
 mod reload;
 mod retry;
+pub mod roots;
 mod trigger;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ mod demo;
 mod rest;
 mod sandbox;
 mod serve;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Looks at the job store, or sets a damaged one aside and makes a new one.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
     Sandbox {
         /// The port on 127.0.0.1; 0 takes a free one.
@@ -79,6 +83,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve { config } => serve::run(&config).await,
             Command::Check { config } => check::run(&config),
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
+            Command::Store(command) => store::run(command).await,
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
         }
     });

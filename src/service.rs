@@ -2,6 +2,7 @@
 
 mod factory;
 mod follow;
+mod history;
 mod options;
 mod settle;
 
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
 use crate::metrics::Metrics;
 use crate::scheduler::Scheduler;
-use crate::store::{DigestTable, Store};
+use crate::store::{DigestTable, SlotRow, Store};
 use crate::tasks::Scope;
 
 /// What storage has not answered is asked again this often (rules.md 6.1).
@@ -63,7 +64,8 @@ impl Service {
         let jobs = Jobs::new(store, Arc::clone(&options.clock), observers, Arc::new(AfterBackup));
         let now = options.clock.now();
         let scheduler = Scheduler::new(jobs.clone(), schedules(&options.config, now)?).await?;
-        let recovered = jobs.recover(&AskStorage, &|slot| scheduler.may_catch_up(slot)).await?;
+        let settle = AskStorage(jobs.store().clone());
+        let recovered = jobs.recover(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
         tracing::info!(?recovered, "what an earlier process left is settled");
         let connect = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
         let factory = Factory { connect, state_dir: options.state_dir() };
@@ -89,13 +91,14 @@ impl Service {
             async move { runner.run().await }
         });
         tasks.vital("scheduler", {
-            let stop = stop.clone();
+            let (scheduler, stop) = (scheduler.clone(), stop.clone());
             async move { scheduler.run(&stop).await }
         });
         tasks.vital("http", async move {
             server.await.map_err(|error| Error::temporary("http-server", "serve HTTP").source(error))
         });
-        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), stop.clone()));
+        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), scheduler, stop.clone()));
+        tasks.scope.spawn("history", history::keep(jobs.clone(), service.job_history, stop.clone()));
         tasks.scope.spawn("last successes", {
             let app = Arc::clone(&app);
             async move {
@@ -173,11 +176,14 @@ impl Tasks {
     }
 }
 
-async fn settle_hourly(jobs: Jobs, stop: CancellationToken) -> Result<()> {
+async fn settle_hourly(jobs: Jobs, scheduler: Scheduler, stop: CancellationToken) -> Result<()> {
+    let settle = AskStorage(jobs.store().clone());
+    let allows = |slot: &SlotRow| scheduler.may_catch_up(slot);
     while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
-        match jobs.settle_unknown(&AskStorage).await {
-            Ok(settled) => tracing::debug!(?settled, "storage asked again"),
-            Err(error) => tracing::warn!(reason = error.report(), "storage not asked again"),
+        match stop.run_until_cancelled(jobs.settle_unknown(&settle, &allows)).await {
+            None => {}
+            Some(Ok(settled)) => tracing::debug!(?settled, "storage asked again"),
+            Some(Err(error)) => tracing::warn!(reason = error.report(), "storage not asked again"),
         }
     }
     Ok(())

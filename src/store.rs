@@ -5,6 +5,7 @@
 //! transaction on the one writer connection; nothing of it exists before [`Tx::commit`].
 
 pub mod attempts;
+pub mod check;
 pub mod claims;
 pub mod destinations;
 pub mod digests;
@@ -13,7 +14,9 @@ pub mod jobs;
 pub mod meta;
 mod open;
 pub mod progress;
+mod prune;
 pub mod query;
+pub mod rebuild;
 pub mod schedules;
 pub mod slots;
 mod words;
@@ -31,8 +34,10 @@ pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
 pub use digests::DigestTable;
 pub use document::{Document, WithoutSecrets};
+pub use meta::KnownRoot;
 pub use jobs::{JobEnd, JobId, JobInsert, JobRow, Trigger, Warning};
 pub use progress::ProgressRow;
+pub use prune::{HistoryLimits, Pruned};
 pub use query::{Active, JobFilter, JobPage};
 pub use schedules::ScheduleRow;
 pub use slots::{SlotId, SlotInsert, SlotRow, SlotState};
@@ -122,9 +127,10 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// What is said of a store whose file is damaged; `holdfast store check` sets it aside and rebuilds what storage knows.
-fn corrupt(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+/// What is said of a store whose file is damaged.
+pub(crate) fn corrupt(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::permanent("store-corrupt", "the job store is damaged").source(cause).hint(
-        "Run `holdfast store check` to set it aside and rebuild the catalog from storage; no backup is lost by it.",
+        "Run `holdfast store rebuild --config FILE`: it sets the damaged files aside, makes a new store and lists what \
+         storage has; no backup is lost by it.",
     )
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::roots::{open_known, prepare_root};
 use super::{App, JobView};
 use crate::catalog::details::BackupDetails;
 use crate::catalog::{ListQuery, Listing, ProblemKind, list_backups};
@@ -9,6 +10,7 @@ use crate::config::{StorageConfig, StoragePlace};
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::storage::{LocalStorage, Storage};
+use crate::store::Store;
 
 /// A stretch of time, both ends inclusive; a missing end is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,14 +53,11 @@ pub async fn open_storage(config: &StorageConfig) -> Result<Arc<dyn Storage>> {
 }
 
 impl App {
-    /// Makes the folders of the configured local storages that are missing; only after what an earlier process left
+    /// Makes the folders of the configured local storages that were never used; only after what an earlier process left
     /// is settled, which must not take a new folder for an answer.
     pub async fn make_storage_roots(&self) {
         for name in self.config().storage.keys() {
-            let made = async {
-                let StoragePlace::Local { path, .. } = self.config().storage(name)?.place;
-                LocalStorage::create(path).await
-            };
+            let made = async { prepare_root(self.jobs.store(), &self.config().storage(name)?).await };
             if let Err(error) = made.await {
                 tracing::error!(storage = name, reason = error.report(), "the storage cannot be used");
             }
@@ -79,7 +78,7 @@ impl App {
         let shown = named.name.as_ref().and_then(|name| config.storage.get(name));
         let shown = serde_json::to_value(shown).unwrap_or_default();
         let level = config.service().compatibility;
-        let listing = list(&named, routine, backup_type, bounds).await?;
+        let listing = list(self.jobs.store(), &named, routine, backup_type, bounds).await?;
         Ok(listing.counted().map(|entry| BackupDetails::new(entry, shown.clone(), level)).collect())
     }
 
@@ -113,18 +112,19 @@ impl App {
             return Ok(Some(created));
         }
         let storage = self.config().routine(routine, self.now())?.job.storage;
-        let listing = list(&storage, routine, backup_type, TimeBounds::default()).await?;
+        let listing = list(self.jobs.store(), &storage, routine, backup_type, TimeBounds::default()).await?;
         Ok(listing.counted().map(|entry| entry.created).max())
     }
 }
 
 async fn list(
+    store: &Store,
     storage: &StorageConfig,
     routine: &str,
     backup_type: BackupType,
     bounds: TimeBounds,
 ) -> Result<Listing> {
-    let storage = open_storage(storage).await?;
+    let storage = open_known(store, storage).await?;
     let query = ListQuery { routine, backup_type, from: bounds.from, to: bounds.to, manifests: false };
     let listing = list_backups(storage.as_ref(), &query).await?;
     for problem in &listing.problems {

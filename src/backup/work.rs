@@ -159,10 +159,6 @@ impl BackupWork {
 
 #[async_trait]
 impl Work for BackupWork {
-    fn stall_timeout_ms(&self) -> u64 {
-        self.config.policy.stall_timeout_ms
-    }
-
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
         match self.execute(&context).await {
             Ok(ended) => ended,

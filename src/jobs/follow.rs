@@ -36,12 +36,20 @@ impl Jobs {
         // A task that was aborted could not say what became of its tries: storage will (rules.md 6.1).
         tx.leave_attempts(ended.id, now).await?;
         let mut transitions = vec![Transition::of(Some(row.status), &ended)];
-        let attempts = tx.attempts(ended.id).await?;
-        match self.0.follow.follow(&ended, &attempts) {
-            Ok(next) if next.is_empty() => {}
-            Ok(next) => transitions.extend(admit::admit(tx, &next, now).await?.transitions),
-            Err(error) => tracing::error!(job = ended.id.0, "nothing follows the job: {}", error.report()),
-        }
+        transitions.extend(self.follow_in(tx, &ended).await?);
         Ok((ended, transitions))
+    }
+
+    /// Admits what follows a job that has ended; gives what is to be announced.
+    pub(super) async fn follow_in(&self, tx: &mut Tx, ended: &JobRow) -> Result<Vec<Transition>> {
+        let attempts = tx.attempts(ended.id).await?;
+        match self.0.follow.follow(ended, &attempts) {
+            Ok(next) if next.is_empty() => Ok(Vec::new()),
+            Ok(next) => Ok(admit::admit(tx, &next, self.now()).await?.transitions),
+            Err(error) => {
+                tracing::error!(job = ended.id.0, "nothing follows the job: {}", error.report());
+                Ok(Vec::new())
+            }
+        }
     }
 }

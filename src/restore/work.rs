@@ -13,7 +13,6 @@ use super::plan::RestorePlan;
 use crate::config::RestoreConfig;
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
-use crate::jobs::stall::STALL_TIMEOUT_MS;
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::Storage;
 use crate::tasks::unless_canceled;
@@ -89,13 +88,6 @@ impl RestoreWork {
 
 #[async_trait]
 impl Work for RestoreWork {
-    /// Writes wait between their tries inside the client, unseen: the longest such wait is added.
-    fn stall_timeout_ms(&self) -> u64 {
-        let retry = self.config.policy.retry;
-        STALL_TIMEOUT_MS
-            .saturating_add(retry.retries_max.checked_sub(1).map_or(0, |last| retry.delay_ms(last)))
-    }
-
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
         let cancel = context.cancel.clone();
         let worked = self.execute(&context).await;

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::app::open_storage;
+use crate::app::roots::open_known;
 use crate::backup::BackupWork;
-use crate::config::{JobConfig, RestoreConfig};
+use crate::config::{JobConfig, RestoreConfig, StorageConfig};
 use crate::engine::Connect;
 use crate::error::{Error, Result};
+use crate::jobs::stall::STALL_TIMEOUT_MS;
 use crate::jobs::{Ended, JobContext, Work, WorkFactory};
 use crate::model::{BackupType, JobKind};
 use crate::restore::RestoreWork;
+use crate::storage::Storage;
+use crate::storage::watched::Watched;
 use crate::store::JobRow;
 
 /// Knows the work of backups and restores.
@@ -46,6 +49,14 @@ impl WorkFactory for Factory {
     }
 }
 
+/// The storage of a job; each call of it that comes back counts as progress (rules.md 2.9).
+async fn storage_of(context: &JobContext, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
+    context.progress.doing("", "opening the storage");
+    let storage = open_known(&context.store, config).await?;
+    let progress = context.progress.clone();
+    Ok(Watched::new(storage, Arc::new(move || progress.moved())))
+}
+
 /// A backup that has yet to open its storage.
 struct Backup {
     config: JobConfig,
@@ -55,8 +66,12 @@ struct Backup {
 
 #[async_trait]
 impl Work for Backup {
+    fn stall_timeout_ms(&self) -> u64 {
+        self.config.policy.stall_timeout_ms
+    }
+
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match open_storage(&self.config.storage).await {
+        match storage_of(&context, &self.config.storage).await {
             Ok(storage) => {
                 let work = BackupWork::new(self.config, self.asked, self.connect, storage);
                 Box::new(work).run(context).await
@@ -75,8 +90,14 @@ struct Restore {
 
 #[async_trait]
 impl Work for Restore {
+    /// Writes wait between their tries inside the client, unseen: the longest such wait is added.
+    fn stall_timeout_ms(&self) -> u64 {
+        let retry = self.config.policy.retry;
+        STALL_TIMEOUT_MS.saturating_add(retry.retries_max.checked_sub(1).map_or(0, |last| retry.delay_ms(last)))
+    }
+
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match open_storage(&self.config.source).await {
+        match storage_of(&context, &self.config.source).await {
             Ok(storage) => {
                 let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
                 Box::new(work).run(context).await
