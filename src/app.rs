@@ -8,6 +8,8 @@ mod owner;
 mod progress;
 mod reload;
 mod retention;
+mod retry;
+pub mod roots;
 mod trigger;
 
 use std::path::PathBuf;

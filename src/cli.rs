@@ -8,6 +8,7 @@ mod rest;
 mod retention;
 mod sandbox;
 mod serve;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +74,9 @@ enum Command {
     },
     /// Shows which backups of a routine stay, which would go, and why; or has the service delete them.
     Retention(retention::Options),
+    /// Looks at the job store, or sets a damaged one aside and makes a new one.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
     Sandbox {
         /// The port on 127.0.0.1; 0 takes a free one.
@@ -109,6 +113,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
             Command::Inspect { path, json } => inspect::run(&path, json),
             Command::Retention(options) => retention::run(&options).await,
+            Command::Store(command) => store::run(command).await,
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
         }
     });

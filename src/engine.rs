@@ -290,6 +290,8 @@ pub trait Watch: Send + Sync {
     fn read(&self, records: u64);
     /// `records` more reached their end, a file or the cluster; `bytes` more of storage were written or read.
     fn done(&self, records: u64, bytes: u64);
+    /// Something moves that no counter shows.
+    fn alive(&self) {}
 }
 
 /// A watch that counts for a job's progress.
@@ -304,6 +306,10 @@ impl Watch for ProgressWatch {
         self.0.add_pipeline(-i64::try_from(records).unwrap_or(i64::MAX));
         self.0.add_done(records);
         self.0.add_bytes(bytes);
+    }
+
+    fn alive(&self) {
+        self.0.moved();
     }
 }
 

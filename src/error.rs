@@ -81,16 +81,22 @@ impl Error {
 
     /// The message with all its causes, joined by `: `, and the hint; for logs and job rows.
     pub fn report(&self) -> String {
+        let mut text = self.report_without_hint();
+        if let Some(hint) = &self.hint {
+            text.push_str(". ");
+            text.push_str(hint);
+        }
+        text
+    }
+
+    /// The message with all its causes, joined by `: `.
+    pub fn report_without_hint(&self) -> String {
         let mut text = self.message.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             text.push_str(": ");
             text.push_str(&error.to_string());
             cause = error.source();
-        }
-        if let Some(hint) = &self.hint {
-            text.push_str(". ");
-            text.push_str(hint);
         }
         text
     }

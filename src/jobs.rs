@@ -9,7 +9,9 @@ pub mod events;
 pub mod follow;
 pub mod progress;
 pub mod recovery;
+pub mod retry;
 pub mod runner;
+pub mod stall;
 mod stop;
 
 #[cfg(test)]
@@ -23,8 +25,9 @@ pub use admit::{Admitted, NewJob, Refusal, RoutineJob};
 pub use context::JobContext;
 pub use events::{NamespaceRetry, Observer, Transition};
 pub use follow::Follow;
-pub use progress::{Live, Progress};
+pub use progress::{Live, Progress, Waiting};
 pub use recovery::{Recovered, Settle, Settled};
+pub use retry::RetryAs;
 pub use runner::{Ended, Runner, RunnerOptions, Work, WorkFactory};
 
 use crate::clock::SharedClock;

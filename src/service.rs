@@ -2,6 +2,7 @@
 
 mod factory;
 mod follow;
+mod history;
 mod options;
 mod owner;
 mod settle;
@@ -28,7 +29,7 @@ use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
 use crate::metrics::Metrics;
 use crate::retention::resume;
 use crate::scheduler::Scheduler;
-use crate::store::{DigestTable, Store};
+use crate::store::{DigestTable, SlotRow, Store};
 use crate::tasks::Scope;
 
 /// What storage has not answered is asked again this often (rules.md 6.1).
@@ -68,7 +69,7 @@ impl Service {
         let jobs = Jobs::new(store, Arc::clone(&options.clock), observers, Arc::new(AfterBackup));
         let now = options.clock.now();
         let scheduler = Scheduler::new(jobs.clone(), schedules(&options.config, now)?).await?;
-        let settle = AskStorage { ownership: ownership.clone() };
+        let settle = AskStorage { store: jobs.store().clone(), ownership: ownership.clone() };
         let recovered = jobs.recover(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
         tracing::info!(?recovered, "what an earlier process left is settled");
         let resumed = resume(&jobs).await?;
@@ -100,14 +101,15 @@ impl Service {
             async move { runner.run().await }
         });
         tasks.vital("scheduler", {
-            let stop = stop.clone();
+            let (scheduler, stop) = (scheduler.clone(), stop.clone());
             async move { scheduler.run(&stop).await }
         });
         tasks.vital("http", async move {
             server.await.map_err(|error| Error::temporary("http-server", "serve HTTP").source(error))
         });
-        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), settle, stop.clone()));
+        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), settle, scheduler, stop.clone()));
         tasks.scope.spawn("owner", owner::keep_renewing(Arc::clone(&app), stop.clone()));
+        tasks.scope.spawn("history", history::keep(jobs.clone(), service.job_history, stop.clone()));
         tasks.scope.spawn("last successes", {
             let app = Arc::clone(&app);
             async move {
@@ -185,11 +187,18 @@ impl Tasks {
     }
 }
 
-async fn settle_hourly(jobs: Jobs, settle: AskStorage, stop: CancellationToken) -> Result<()> {
+async fn settle_hourly(
+    jobs: Jobs,
+    settle: AskStorage,
+    scheduler: Scheduler,
+    stop: CancellationToken,
+) -> Result<()> {
+    let allows = |slot: &SlotRow| scheduler.may_catch_up(slot);
     while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
-        match jobs.settle_unknown(&settle).await {
-            Ok(settled) => tracing::debug!(?settled, "storage asked again"),
-            Err(error) => tracing::warn!(reason = error.report(), "storage not asked again"),
+        match stop.run_until_cancelled(jobs.settle_unknown(&settle, &allows)).await {
+            None => {}
+            Some(Ok(settled)) => tracing::debug!(?settled, "storage asked again"),
+            Some(Err(error)) => tracing::warn!(reason = error.report(), "storage not asked again"),
         }
         if let Err(error) = resume(&jobs).await {
             tracing::warn!(reason = error.report(), "deletions not resumed");

@@ -5,8 +5,10 @@
 //! transaction on the one writer connection; nothing of it exists before [`Tx::commit`].
 
 pub mod attempts;
+pub mod check;
 pub mod claims;
 pub mod deletions;
+pub mod destinations;
 pub mod digests;
 pub mod document;
 pub mod jobs;
@@ -14,7 +16,9 @@ pub mod meta;
 mod open;
 pub mod pins;
 pub mod progress;
+mod prune;
 pub mod query;
+pub mod rebuild;
 pub mod schedules;
 pub mod slots;
 pub mod verifications;
@@ -35,8 +39,10 @@ pub use deletions::DeletionRow;
 pub use digests::DigestTable;
 pub use document::{Document, WithoutSecrets};
 pub use jobs::{JobEnd, JobId, JobInsert, JobRow, Trigger, Warning};
+pub use meta::KnownRoot;
 pub use pins::{BuildingOn, PinRow, holds};
 pub use progress::ProgressRow;
+pub use prune::{HistoryLimits, Pruned};
 pub use query::{Active, JobFilter, JobPage};
 pub use schedules::ScheduleRow;
 pub use slots::{SlotId, SlotInsert, SlotRow, SlotState};
@@ -127,9 +133,10 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// What is said of a store whose file is damaged; `holdfast store check` sets it aside and rebuilds what storage knows.
-fn corrupt(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+/// What is said of a store whose file is damaged.
+pub(crate) fn corrupt(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::permanent("store-corrupt", "the job store is damaged").source(cause).hint(
-        "Run `holdfast store check` to set it aside and rebuild the catalog from storage; no backup is lost by it.",
+        "Run `holdfast store rebuild --config FILE`: it sets the damaged files aside, makes a new store and lists what \
+         storage has; no backup is lost by it.",
     )
 }

@@ -81,6 +81,9 @@ pub trait ScanSink: Send {
     /// Called after each frame; while it waits, nothing is read from the node (the back-pressure).
     async fn end_of_frame(&mut self) -> Result<()>;
 
+    /// The node is silent, but its own account of the query has moved: it is at work and finds nothing to send.
+    fn alive(&mut self) {}
+
     /// Called once, when the whole range was read; not after an error.
     async fn end(&mut self) -> Result<()> {
         Ok(())

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, web};
 
 use super::endpoint::at;
-use super::error::{Answer, ApiError, accepts};
+use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
-use super::{abs, job, respond};
+use super::{abs, respond};
 use crate::app::{App, BackupTrigger};
 use crate::catalog::details::BackupDetails;
-use crate::model::{BackupType, JobStatus};
-use crate::store::JobRow;
+use crate::model::BackupType;
 
 /// A longer delay is a mistake of unit: ten years, in milliseconds.
 const DELAY_MS_MAX: i64 = 10 * 365 * 86_400_000;
@@ -52,20 +51,7 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
     let row = app
         .trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, requested_by })
         .await?;
-    triggered(app, request, &row, strict)
-}
-
-/// The answer to a trigger that has left its row.
-fn triggered(app: &App, request: &HttpRequest, row: &JobRow, strict: bool) -> Answer {
-    if strict && row.status == JobStatus::Skipped {
-        return Err(ApiError::skipped(row));
-    }
-    let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
-    answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
-    if !accepts(request, "application/json") {
-        return Ok(answer.finish());
-    }
-    respond::body(&mut answer, &job::Summary::of(row))
+    respond::admitted(app, request, &row, strict)
 }
 
 /// Ours: reads backups again; a disabled routine's, too.
@@ -75,7 +61,7 @@ async fn verify(app: web::Data<App>, request: HttpRequest, name: web::Path<Strin
     known_routine(&app, &name)?;
     let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
     let row = app.trigger_verify(&name, bounds, requested_by).await?;
-    triggered(&app, &request, &row, strict)
+    respond::admitted(&app, &request, &row, strict)
 }
 
 /// 202 also when nothing runs (abs.md 1.2).

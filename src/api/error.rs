@@ -166,6 +166,9 @@ impl From<Error> for ApiError {
             "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
             "routine-owned" => StatusCode::CONFLICT,
             "retention-not-configured" => StatusCode::CONFLICT,
+            "job-not-ended" | "job-succeeded" | "job-retried" | "attempt-unsettled" | "nothing-to-retry" => {
+                StatusCode::CONFLICT
+            }
             "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

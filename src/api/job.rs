@@ -82,6 +82,8 @@ pub struct Detail {
     /// The start of the backup run: names its folder.
     created: Option<String>,
     requested_by: Option<String>,
+    /// The job that this one is another attempt of.
+    retry_of: Option<i64>,
     cancel_requested: Option<String>,
     progress: Shown,
     rate: RunMetrics,
@@ -170,6 +172,7 @@ impl Detail {
             namespaces: job.namespaces,
             created: job.created.map(UnixMillis::to_rfc3339),
             requested_by: job.requested_by,
+            retry_of: job.retry_of.map(|id| id.0),
             cancel_requested: job.cancel_requested.map(UnixMillis::to_rfc3339),
             progress: Shown {
                 total_records: progress.total,

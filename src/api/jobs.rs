@@ -23,7 +23,8 @@ pub(super) fn routes(scope: &mut web::ServiceConfig) {
     scope
         .service(at("/v1/jobs").get(list).resource())
         .service(at("/v1/jobs/{id}").get(detail).resource())
-        .service(at("/v1/jobs/{id}/cancel").post(cancel).resource());
+        .service(at("/v1/jobs/{id}/cancel").post(cancel).resource())
+        .service(at("/v1/jobs/{id}/retry").post(retry).resource());
 }
 
 async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
@@ -51,6 +52,18 @@ async fn detail(app: web::Data<App>, id: web::Path<String>) -> Answer {
     let id = query::job_id(&id)?;
     let view = app.job(JobId(id)).await?.ok_or_else(|| ApiError::unknown_job(id))?;
     respond::json(&job::Detail::of(view))
+}
+
+/// 202 with `Location`, as a trigger; 409 for a job that cannot be tried again (rules.md 2.5).
+async fn retry(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> Answer {
+    let id = query::job_id(&id)?;
+    let strict = Query::of(&request)?.only(&["strict"])?.flag("strict")?;
+    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let row = match app.retry_job(JobId(id), requested_by).await {
+        Err(error) if error.code() == "job-not-found" => return Err(ApiError::unknown_job(id)),
+        row => row?,
+    };
+    respond::admitted(&app, &request, &row, strict)
 }
 
 /// 202, also for a job that has ended: then nothing happens.

@@ -1,11 +1,14 @@
 //! Success answers.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
-use super::error::{Answer, ApiError};
+use super::error::{Answer, ApiError, accepts};
+use super::job;
+use crate::app::App;
 use crate::error::Error;
+use crate::store::JobRow;
 
 /// 200 with compact JSON and no trailing newline (abs.md 1.1).
 pub fn json(value: &impl Serialize) -> Answer {
@@ -17,6 +20,20 @@ pub fn body(answer: &mut HttpResponseBuilder, value: &impl Serialize) -> Answer 
     let body = serde_json::to_vec(value)
         .map_err(|error| ApiError::from(Error::permanent("api-answer", "render the answer").source(error)))?;
     Ok(answer.insert_header((header::CONTENT_TYPE, "application/json")).body(body))
+}
+
+/// 202 with an empty body and `Location`; the job as JSON when it is asked for by name (rules.md 2.3). A refused one is
+/// 409 when the request is `strict`.
+pub fn admitted(app: &App, request: &HttpRequest, row: &JobRow, strict: bool) -> Answer {
+    if strict && row.reason_code.is_some() && row.status.is_terminal() {
+        return Err(ApiError::skipped(row));
+    }
+    let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
+    answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
+    if !accepts(request, "application/json") {
+        return Ok(answer.finish());
+    }
+    body(&mut answer, &job::Summary::of(row))
 }
 
 /// 200 with plain text, as it is.

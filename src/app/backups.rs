@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::roots::{open_known, prepare_root};
 use super::{App, JobView};
 use crate::catalog::details::{BackupDetails, Verification};
 use crate::catalog::{ListQuery, Listing, ProblemKind, State, list_backups};
@@ -53,14 +54,11 @@ pub async fn open_storage(config: &StorageConfig) -> Result<Arc<dyn Storage>> {
 }
 
 impl App {
-    /// Makes the folders of the configured local storages that are missing; only after what an earlier process left
+    /// Makes the folders of the configured local storages that were never used; only after what an earlier process left
     /// is settled, which must not take a new folder for an answer.
     pub async fn make_storage_roots(&self) {
         for name in self.config().storage.keys() {
-            let made = async {
-                let StoragePlace::Local { path, .. } = self.config().storage(name)?.place;
-                LocalStorage::create(path).await
-            };
+            let made = async { prepare_root(self.jobs.store(), &self.config().storage(name)?).await };
             if let Err(error) = made.await {
                 tracing::error!(storage = name, reason = error.report(), "the storage cannot be used");
             }
@@ -138,7 +136,7 @@ impl App {
         backup_type: BackupType,
         bounds: TimeBounds,
     ) -> Result<Listing> {
-        let storage = open_storage(storage).await?;
+        let storage = open_known(self.jobs.store(), storage).await?;
         let marked = self.jobs.store().marked(&storage.describe()).await?;
         let query = ListQuery { routine, backup_type, from: bounds.from, to: bounds.to, manifests: false };
         let mut listing = list_backups(storage.as_ref(), &query).await?;
@@ -146,7 +144,12 @@ impl App {
         for problem in &listing.problems {
             // A run under way looks like what a crash left: only the rest is worth a line.
             if problem.kind != ProblemKind::Incomplete {
-                tracing::warn!(routine, folder = problem.key, reason = problem.reason, "not a readable backup");
+                tracing::warn!(
+                    routine,
+                    folder = problem.key,
+                    reason = problem.reason,
+                    "not a readable backup"
+                );
             }
         }
         Ok(listing)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::{App, open_storage};
+use super::App;
+use super::roots::open_known;
 use crate::catalog::owner::{Owner, Seen};
 use crate::catalog::{OwnerTimes, Ownership};
 use crate::config::StorageConfig;
@@ -116,7 +117,7 @@ impl App {
     }
 
     async fn renew_in(&self, place: &StorageConfig, routines: &[&String]) -> Result<()> {
-        let storage = open_storage(place).await?;
+        let storage = open_known(self.jobs.store(), place).await?;
         let mut renewed = false;
         for routine in routines {
             let before = self.ownership.seen(routine);
@@ -140,7 +141,7 @@ impl App {
     }
 
     async fn storage_of(&self, routine: &str) -> Result<std::sync::Arc<dyn Storage>> {
-        open_storage(&self.config().routine(routine, self.now())?.job.storage).await
+        open_known(self.jobs.store(), &self.config().routine(routine, self.now())?.job.storage).await
     }
 }
 

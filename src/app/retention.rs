@@ -1,6 +1,7 @@
 //! What retention would do, and doing it now.
 
-use super::{App, open_storage, routine_job};
+use super::roots::open_known;
+use super::{App, routine_job};
 use crate::error::{Error, Result};
 use crate::model::JobKind;
 use crate::retention::{View, view};
@@ -12,7 +13,7 @@ impl App {
     /// Errors: `routine-unknown`, and those of storage.
     pub async fn retention(&self, routine: &str) -> Result<View> {
         let job = self.config().routine(routine, self.now())?.job;
-        let storage = open_storage(&job.storage).await?;
+        let storage = open_known(self.jobs.store(), &job.storage).await?;
         view(self.jobs.store(), storage.as_ref(), &job, self.now()).await
     }
 

@@ -2,7 +2,7 @@
 
 use super::reload::routine_job;
 use super::{App, TimeBounds};
-use crate::config::{JobConfig, RestoreConfig, RestoreTarget};
+use crate::config::{JobConfig, RestoreConfig, RestoreTarget, RoutineConfig};
 use crate::error::{Error, Result};
 use crate::jobs::NewJob;
 use crate::model::{BackupType, JobKind};
@@ -33,15 +33,7 @@ impl App {
     /// Errors: `routine-unknown`, `routine-disabled`.
     pub async fn trigger_backup(&self, trigger: BackupTrigger) -> Result<JobRow> {
         let now = self.now();
-        let routine = self.config().routine(&trigger.routine, now)?;
-        if routine.disabled {
-            let name = &trigger.routine;
-            return Err(Error::permanent(
-                "routine-disabled",
-                format!("routine \"{name}\" not found: it is disabled"),
-            )
-            .hint("Remove disabled: true from the routine."));
-        }
+        let routine = self.enabled_routine(&trigger.routine)?;
         let job = NewJob {
             due: (trigger.delay_ms > 0).then(|| now.plus_ms(trigger.delay_ms)),
             requested_by: trigger.requested_by,
@@ -98,16 +90,35 @@ impl App {
         self.admit(job).await
     }
 
-    pub(super) async fn admit(&self, job: NewJob) -> Result<JobRow> {
-        if !self.takes_jobs() {
-            return Err(Error::temporary("stopping", "the service is starting or stopping: no new jobs"));
+    /// Errors: `routine-unknown`, `routine-disabled`.
+    pub(super) fn enabled_routine(&self, name: &str) -> Result<RoutineConfig> {
+        let routine = self.config().routine(name, self.now())?;
+        if routine.disabled {
+            return Err(Error::permanent(
+                "routine-disabled",
+                format!("routine \"{name}\" not found: it is disabled"),
+            )
+            .hint("Remove disabled: true from the routine."));
         }
+        Ok(routine)
+    }
+
+    /// Errors: `stopping`.
+    pub(super) fn check_takes_jobs(&self) -> Result<()> {
+        if self.takes_jobs() {
+            return Ok(());
+        }
+        Err(Error::temporary("stopping", "the service is starting or stopping: no new jobs"))
+    }
+
+    pub(super) async fn admit(&self, job: NewJob) -> Result<JobRow> {
+        self.check_takes_jobs()?;
         let admitted = self.jobs.admit(job).await?;
         self.row(admitted.id).await
     }
 
     /// A row that was there a moment ago.
-    async fn row(&self, id: JobId) -> Result<JobRow> {
+    pub(super) async fn row(&self, id: JobId) -> Result<JobRow> {
         let row = self.jobs.store().job(id).await?;
         row.ok_or_else(|| Error::temporary("job-not-found", format!("job {id} has just been removed")))
     }

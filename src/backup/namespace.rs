@@ -71,10 +71,17 @@ impl<'a> NamespaceRun<'a> {
             self.run.context.progress.add_total(self.expected_records());
         }
         let policy = self.run.config.policy.retry;
-        match retrying(&self.run.context, policy, Some(name), || self.attempt()).await {
+        let tried = retrying(&self.run.context, policy, Some(name), || self.attempt()).await;
+        self.run.context.progress.done_with(name);
+        match tried {
             Ok(end) => end,
             Err(error) => NamespaceEnd::Failed(error.context(format!("namespace {name}"))),
         }
+    }
+
+    /// For whoever asks why nothing moves (rules.md 2.9).
+    fn doing(&self, what: &str) {
+        self.run.context.progress.doing(&self.plan.namespace, what);
     }
 
     fn expected_records(&self) -> u64 {
@@ -103,6 +110,7 @@ impl<'a> NamespaceRun<'a> {
             })
             .await?;
         let key = attempt.start.folder.clone();
+        self.doing("looking at what an earlier try left");
         let worked = match self.committed_before(&attempt, &key).await {
             Ok(Some(done)) => Ok(done),
             Ok(None) => self.read_and_commit(&attempt, &key).await,
@@ -192,6 +200,7 @@ impl<'a> NamespaceRun<'a> {
         let watch = Arc::new(ProgressWatch(run.context.progress.clone()));
         let read = self.how_to_read();
         let storage = Arc::clone(&run.storage);
+        self.doing("reading from the cluster, writing to storage");
         let report = run.source.read(&read, storage, key, watch, &run.context.cancel).await?;
         for warning in &report.warnings {
             run.context.warn("metadata", format!("{}: {warning}", self.plan.namespace));
@@ -219,6 +228,7 @@ impl<'a> NamespaceRun<'a> {
         finished: UnixMillis,
     ) -> Result<(NamespaceEnd, AttemptEnd)> {
         let run = self.run;
+        self.doing("committing");
         let number = if run.storage.writes_may_land_late() { attempt.attempt } else { 1 };
         let manifest = self.manifest(report, number, finished);
         let metadata = self.metadata(report, finished);
@@ -277,6 +287,7 @@ impl<'a> NamespaceRun<'a> {
         let run = self.run;
         let status =
             if run.context.cancel.is_cancelled() { AttemptStatus::Canceled } else { AttemptStatus::Failed };
+        self.doing("removing what a try left");
         let removed = run.remove_attempt(key).await;
         let end = match &removed {
             Ok(_) => AttemptEnd::plain(status, run.context.clock.now()),

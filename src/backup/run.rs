@@ -93,8 +93,9 @@ pub async fn wait_for_margin(context: &JobContext, created: UnixMillis, margin_m
     }
 }
 
-/// Waits.
+/// Waits, on purpose: that is no standstill (rules.md 2.9).
 pub async fn pause(context: &JobContext, ms: u64) -> Result<()> {
+    let _waiting = context.progress.wait();
     unless_canceled(&context.cancel, async {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         Ok(())

@@ -166,21 +166,12 @@ impl Bench {
     /// Runs one job to its end.
     async fn run(&self, clock_ahead_ms: i64, change: impl FnOnce(&mut NewJob)) -> JobRow {
         let mut job = NewJob {
-            kind: JobKind::Backup,
             backup_type: Some(BackupType::Full),
             routine: Some("r".to_owned()),
-            trigger: Trigger::Api,
             cluster: Some("c".to_owned()),
             storage: Some("s".to_owned()),
-            namespaces: None,
-            concurrent: false,
-            due: None,
-            slot: None,
-            created: None,
             config: Some(Document::of(&self.config).unwrap()),
-            request: None,
-            requested_by: None,
-            decided: None,
+            ..NewJob::of(JobKind::Backup, Trigger::Api)
         };
         change(&mut job);
         let id = self.jobs.admit(job).await.unwrap().id;
@@ -209,7 +200,7 @@ impl Bench {
     }
 
     async fn history(&self) -> History {
-        History::read(self.storage.as_ref(), "r").await.unwrap()
+        History::read(self.storage.as_ref(), "r", &std::collections::BTreeSet::new()).await.unwrap()
     }
 }
 

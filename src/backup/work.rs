@@ -48,12 +48,14 @@ impl BackupWork {
         let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
         unless_canceled(&context.cancel, self.ownership.may_hold(storage, routine)).await?;
         let retry = self.config.policy.retry;
+        context.progress.doing("", "asking the nodes of the cluster");
         let connected =
             retrying(context, retry, None, || unless_canceled(&context.cancel, self.connect_and_ask()));
         let (source, facts) = connected.await?;
         // Before a time in storage is believed or disbelieved.
         check_own_clock(&facts.nodes)?;
         unless_canceled(&context.cancel, self.hold(context)).await?;
+        context.progress.doing("", "reading what storage has of the routine");
         let known = unless_canceled(&context.cancel, self.load(context)).await?;
         let created = context.fix_created(known.newest_created()).await?;
         let margin_ms = margin_ms(&self.config);

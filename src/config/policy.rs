@@ -30,6 +30,9 @@ pub struct Policy {
     /// How long a scan may take, in ms; 0 = no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_timeout: Option<u64>,
+    /// How long nothing may move, in ms; 0 = for ever (rules.md 2.9).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_timeout: Option<u64>,
     /// When a namespace is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
@@ -145,6 +148,8 @@ pub struct PolicyConfig {
     pub socket_timeout_ms: u64,
     /// How long a scan may take; default 0 = no limit.
     pub total_timeout_ms: u64,
+    /// How long nothing may move; default 900,000, 0 = for ever (rules.md 2.9).
+    pub stall_timeout_ms: u64,
     /// When a namespace is tried again; default 60 s, × 1.5, 5 times.
     pub retry: RetryConfig,
     /// Whether what changed after the start of the run is left out; default false.
@@ -211,6 +216,7 @@ impl Policy {
             parallel_write: self.parallel_write.unwrap_or(parallel),
             socket_timeout_ms: self.socket_timeout.unwrap_or(600_000),
             total_timeout_ms: self.total_timeout.unwrap_or(0),
+            stall_timeout_ms: self.stall_timeout.unwrap_or(900_000),
             retry: self.retry_policy.unwrap_or_default().resolve(RetryConfig::BACKUP),
             sealed: self.sealed.unwrap_or(false),
             no_records: self.no_records.unwrap_or(false),
@@ -274,6 +280,7 @@ impl Read for Policy {
             parallel_write: section.int("parallel-write", 1..=PARALLEL_MAX),
             socket_timeout: section.int("socket-timeout", 0..=MS_MAX),
             total_timeout: section.int("total-timeout", 0..=MS_MAX),
+            stall_timeout: section.int("stall-timeout", 0..=MS_MAX),
             retry_policy: section.child("retry-policy"),
             sealed: section.flag("sealed"),
             no_records: section.flag("no-records"),

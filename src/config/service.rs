@@ -37,6 +37,9 @@ pub struct Service {
     /// Names this installation as the owner of routine folders (rules.md 5.5).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
+    /// How long ended jobs are remembered (rules.md 2.7).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_history: Option<JobHistory>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -99,6 +102,18 @@ pub struct ServiceBackup {
     pub schedule_timezone: Option<String>,
 }
 
+/// `service.job-history`, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct JobHistory {
+    /// How long an ended job is remembered, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<i64>,
+    /// How many ended jobs are remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u32>,
+}
+
 /// The least level that is logged, in ABS's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -159,6 +174,18 @@ pub struct ServiceConfig {
     pub local_roots: Vec<PathBuf>,
     /// Names this installation as the owner of routine folders (rules.md 5.5); default: as the store says.
     pub instance_id: Option<String>,
+    /// How long ended jobs are remembered.
+    pub job_history: JobHistoryConfig,
+}
+
+/// `service.job-history` with its defaults: whichever cuts first (rules.md 2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct JobHistoryConfig {
+    /// How long an ended job is remembered, in ms; default 90 days.
+    pub max_age_ms: i64,
+    /// How many ended jobs are remembered; default 100,000.
+    pub max_rows: u32,
 }
 
 /// `service.http` with its defaults.
@@ -236,7 +263,26 @@ impl Service {
             shutdown_grace: self.shutdown_grace.unwrap_or(20_000),
             local_roots: self.local_roots.iter().flatten().map(PathBuf::from).collect(),
             instance_id: self.instance_id.clone(),
+            job_history: self.job_history.as_ref().map(JobHistory::resolve).unwrap_or_default(),
         }
+    }
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl JobHistory {
+    fn resolve(&self) -> JobHistoryConfig {
+        let default = JobHistoryConfig::default();
+        JobHistoryConfig {
+            max_age_ms: self.max_age.unwrap_or(default.max_age_ms),
+            max_rows: self.max_rows.unwrap_or(default.max_rows),
+        }
+    }
+}
+
+impl Default for JobHistoryConfig {
+    fn default() -> Self {
+        Self { max_age_ms: 90 * DAY_MS, max_rows: 100_000 }
     }
 }
 
@@ -265,7 +311,20 @@ impl Read for Service {
             shutdown_grace: section.int("shutdown-grace", 0..=MS_MAX),
             local_roots: section.texts("local-roots"),
             instance_id,
+            job_history: section.child("job-history"),
             idle: section.idle(),
+        }
+    }
+}
+
+impl Read for JobHistory {
+    const KIND: Kind = Kind::JobHistory;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            // Longer than other times may be: 90 days do not fit into 31 bits.
+            max_age: section.int("max-age", 1..=3650 * DAY_MS),
+            max_rows: section.int("max-rows", 1..=10_000_000),
         }
     }
 }

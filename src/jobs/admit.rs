@@ -6,8 +6,8 @@ use super::Transition;
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::store::{
-    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, PinRow, SlotId,
-    Trigger, Tx,
+    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, PinRow, SlotId, Trigger,
+    Tx,
 };
 
 /// Why a trigger is refused.
@@ -92,6 +92,8 @@ pub struct NewJob {
     pub slot: Option<SlotId>,
     /// `created` of the run that it goes on with.
     pub created: Option<UnixMillis>,
+    /// The job that it is another attempt of.
+    pub retry_of: Option<JobId>,
     /// The configuration to run with.
     pub config: Option<Document>,
     /// What was asked.
@@ -119,6 +121,7 @@ impl NewJob {
             due: None,
             slot: None,
             created: None,
+            retry_of: None,
             config: None,
             request: None,
             requested_by: None,
@@ -254,6 +257,7 @@ fn insert(job: &NewJob, status: JobStatus, refusal: Option<&Refusal>, now: UnixM
         request: job.request.clone(),
         requested_by: job.requested_by.clone(),
         created: job.created,
+        retry_of: job.retry_of,
     }
 }
 

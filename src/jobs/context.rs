@@ -41,6 +41,10 @@ pub(super) struct Report {
     pub warnings: Vec<Warning>,
     pub result: Option<serde_json::Value>,
     pub counters: Option<serde_json::Value>,
+    /// How many of the warnings are in the row.
+    pub warnings_written: usize,
+    /// The job was ended because nothing moved: its `stall-timeout` in ms, and what it was doing.
+    pub stalled: Option<(u64, String)>,
 }
 
 impl JobContext {
@@ -145,6 +149,19 @@ impl JobContext {
     pub async fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd) -> Result<()> {
         let mut tx = self.hold().await?;
         tx.end_attempt(attempt, end).await?;
+        tx.commit().await
+    }
+
+    /// Whether the first attempt of this restore found the namespace of the destination empty; none: this is the first
+    /// to look (rules.md 2.5).
+    pub async fn found_empty(&self, namespace: &str) -> Result<Option<bool>> {
+        self.store.found_empty(self.job.id, namespace).await
+    }
+
+    /// Notes what the order of a restore is decided by, before the first write (rules.md 2.5, 4.3).
+    pub async fn note_found_empty(&self, namespace: &str, empty: bool) -> Result<()> {
+        let mut tx = self.hold().await?;
+        tx.note_found_empty(self.job.id, namespace, empty).await?;
         tx.commit().await
     }
 

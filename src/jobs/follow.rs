@@ -34,6 +34,8 @@ impl Jobs {
     ) -> Result<(JobRow, Vec<Transition>)> {
         let now = self.now();
         let ended = tx.end_job(row, end, now).await?;
+        // A task that was aborted could not say what became of its tries: storage will (rules.md 6.1).
+        tx.leave_attempts(ended.id, now).await?;
         let mut transitions = vec![Transition::of(Some(row.status), &ended)];
         let attempts = tx.attempts(ended.id).await?;
         transitions.extend(self.follow_in(tx, &ended, &attempts).await?);

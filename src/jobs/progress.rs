@@ -1,7 +1,8 @@
 //! How far a running job has come.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::UnixMillis;
 use crate::store::{JobId, ProgressRow};
@@ -18,17 +19,38 @@ struct Counts {
     bytes_total: AtomicU64,
     in_pipeline: AtomicI64,
     percent: AtomicU8,
+    /// Grows with every sign of life: a count, or a call that came back.
+    moves: AtomicU64,
+    /// How many parts of the job wait on purpose now.
+    waits: AtomicU64,
+    /// What each part of the job is doing; the part without a name is the job itself.
+    doing: Mutex<BTreeMap<String, String>>,
+    /// How long nothing has moved, in ms, as the runner has seen it.
+    idle_ms: AtomicU64,
+}
+
+/// A wait on purpose, until it is dropped: between two tries, or for the clock (rules.md 2.9).
+#[derive(Debug)]
+pub struct Waiting(Progress);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.moved();
+        self.0.0.waits.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Progress {
     /// More records are done.
     pub fn add_done(&self, records: u64) {
         self.0.done.fetch_add(records, Ordering::Relaxed);
+        self.moved();
     }
 
     /// More bytes are written to storage, or read from it.
     pub fn add_bytes(&self, bytes: u64) {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.moved();
     }
 
     /// How many records are expected in all; an estimate, of which the largest counts.
@@ -49,6 +71,53 @@ impl Progress {
     /// Records were read and not written yet (positive), or have been written (negative).
     pub fn add_pipeline(&self, records: i64) {
         self.0.in_pipeline.fetch_add(records, Ordering::Relaxed);
+        self.moved();
+    }
+
+    /// Something has moved that no counter shows: storage answered, or a node said that it is still at work.
+    pub fn moved(&self) {
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Until the answer is dropped, nothing moves on purpose (rules.md 2.9).
+    pub fn wait(&self) -> Waiting {
+        self.0.waits.fetch_add(1, Ordering::Relaxed);
+        Waiting(self.clone())
+    }
+
+    /// Notes what a part of the job (a namespace; empty: the job itself) is doing, for whoever asks why nothing moves.
+    pub fn doing(&self, part: &str, what: impl Into<String>) {
+        self.moved();
+        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), what.into());
+    }
+
+    /// A part of the job has ended.
+    pub fn done_with(&self, part: &str) {
+        self.moved();
+        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
+    }
+
+    /// What the job is doing, in words.
+    pub(super) fn describe(&self) -> String {
+        let doing = self.0.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts: Vec<String> = doing
+            .iter()
+            .filter(|(part, _)| !part.is_empty() || doing.len() == 1)
+            .map(|(part, what)| if part.is_empty() { what.clone() } else { format!("{part}: {what}") })
+            .collect();
+        if parts.is_empty() { "starting".to_owned() } else { parts.join("; ") }
+    }
+
+    pub(super) fn moves(&self) -> u64 {
+        self.0.moves.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.0.waits.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn set_idle_ms(&self, ms: u64) {
+        self.0.idle_ms.store(ms, Ordering::Relaxed);
     }
 
     pub(super) fn row(&self, job_id: JobId, updated: UnixMillis) -> ProgressRow {
@@ -87,6 +156,7 @@ impl Progress {
             estimated_end,
             records_per_second: per_second(row.done),
             kilobytes_per_second: per_second(row.bytes) / 1024,
+            idle_ms: self.0.idle_ms.load(Ordering::Relaxed),
         }
     }
 }
@@ -112,6 +182,8 @@ pub struct Live {
     pub records_per_second: u64,
     /// Since its start, 1024 bytes each.
     pub kilobytes_per_second: u64,
+    /// How long nothing has moved, waits on purpose excluded (rules.md 2.9).
+    pub idle_ms: u64,
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::store::{AttemptEnd, AttemptRow, AttemptStatus, JobEnd, JobRow, SlotRo
 /// The reason of a job that the end of its process ended.
 pub const CRASHED: &str = "crashed";
 
+/// The reason of a job that ended before storage had said whether a namespace committed (`backup`).
+const COMMIT_UNKNOWN: &str = "commit-unknown";
+
 /// After so many crashes a slot is given up (rules.md 2.5).
 const CRASHES_MAX: usize = 3;
 
@@ -82,10 +85,18 @@ impl Jobs {
         Ok(report)
     }
 
-    /// Asks again for every attempt that is still unknown; hourly. Their jobs' rows do not change.
-    pub async fn settle_unknown(&self, settle: &dyn Settle) -> Result<Recovered> {
+    /// Asks again for every attempt that is still unknown; hourly. Their jobs' rows do not change, but a slot that is now
+    /// known not to have committed gets another attempt, if it may still be caught up.
+    pub async fn settle_unknown(
+        &self,
+        settle: &dyn Settle,
+        allows: &(dyn Fn(&SlotRow) -> bool + Sync),
+    ) -> Result<Recovered> {
         let mut report = Recovered::default();
         self.settle_ended(settle, &mut report).await?;
+        if report.committed + report.absent > 0 {
+            report.requeued = self.requeue_slots(allows).await?;
+        }
         Ok(report)
     }
 
@@ -180,7 +191,7 @@ impl Jobs {
         let now = self.now();
         let mut tx = self.store().write().await?;
         let mut again = Vec::new();
-        for job in tx.interrupted_slots(&[CRASHED, SHUTDOWN]).await? {
+        for job in tx.interrupted_slots(&[CRASHED, SHUTDOWN, COMMIT_UNKNOWN]).await? {
             if let Some(new) = attempt_again(&mut tx, &job, allows, self.now()).await? {
                 again.push(new);
             }
@@ -205,6 +216,10 @@ fn end_of_job(job: &JobRow, attempts: &[AttemptRow], crashes: usize) -> JobEnd {
     if job.kind == JobKind::Backup && job.namespaces.is_some() && open_namespaces(job, attempts).is_empty() {
         return JobEnd::plain(JobStatus::Succeeded);
     }
+    if job.cancel_requested.is_some() {
+        let reason = "The process ended while the job was being canceled.";
+        return JobEnd::because(JobStatus::Canceled, CRASHED, reason);
+    }
     if job.slot_id.is_some() && crashes + 1 >= CRASHES_MAX {
         let text = format!("{CRASHES_MAX} attempts of this slot were ended by the end of the process");
         return JobEnd {
@@ -216,7 +231,7 @@ fn end_of_job(job: &JobRow, attempts: &[AttemptRow], crashes: usize) -> JobEnd {
 }
 
 /// The resolved namespaces that have neither committed nor had nothing to save.
-fn open_namespaces(job: &JobRow, attempts: &[AttemptRow]) -> Vec<String> {
+pub(super) fn open_namespaces(job: &JobRow, attempts: &[AttemptRow]) -> Vec<String> {
     let done: BTreeSet<&str> = attempts
         .iter()
         .filter(|attempt| attempt.status.is_done())
@@ -260,6 +275,7 @@ fn again(job: &JobRow, namespaces: Option<Vec<String>>, latest: Option<UnixMilli
         concurrent: job.concurrent,
         due: None,
         slot: job.slot_id,
+        retry_of: Some(job.id),
         created: job.created.filter(|created| latest.is_none_or(|latest| latest <= *created)),
         config: job.config.clone(),
         request: job.request.clone(),

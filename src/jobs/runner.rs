@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admit::{refuse_again, refused};
 use super::context::Report;
+use super::stall::{STALL_TIMEOUT_MS, StallWatch, Verdict};
 use super::stop::Stop;
 use super::{JobContext, Jobs, Live, Progress, Transition};
 use crate::error::{Error, Result};
@@ -35,6 +36,11 @@ const DUE_PER_TURN: u32 = 500;
 pub trait Work: Send {
     /// Does it. A panic ends the job as `failed: task-panicked`.
     async fn run(self: Box<Self>, ctx: JobContext) -> Ended;
+
+    /// How long nothing may move before the job is ended as `failed: stalled` (rules.md 2.9), in ms; 0: for ever.
+    fn stall_timeout_ms(&self) -> u64 {
+        STALL_TIMEOUT_MS
+    }
 }
 
 /// Knows the work of each kind of job.
@@ -94,8 +100,11 @@ struct Shared {
 struct Running {
     row: Arc<JobRow>,
     cancel: CancellationToken,
+    /// Ends the work although it does not listen to `cancel`.
+    abort: CancellationToken,
     progress: Progress,
     report: Arc<Mutex<Report>>,
+    stall: Arc<Mutex<StallWatch>>,
 }
 
 impl Runner {
@@ -114,6 +123,7 @@ impl Runner {
                 self.dispatch(&mut scope).await?;
                 self.see_cancels().await
             };
+            self.end_stalled();
             if let Err(error) = turn.await {
                 tracing::error!(code = error.code(), "jobs are not started: {}", error.report());
             }
@@ -207,11 +217,16 @@ impl Runner {
     }
 
     fn start_task(&self, scope: &mut Scope, row: JobRow) {
+        let progress = Progress::default();
+        // What its own policy says is known once its work is made.
+        let stall = StallWatch::new(STALL_TIMEOUT_MS, &progress, self.0.jobs.now());
         let running = Running {
             row: Arc::new(row),
             cancel: CancellationToken::new(),
-            progress: Progress::default(),
+            abort: CancellationToken::new(),
+            progress,
             report: Arc::default(),
+            stall: Arc::new(Mutex::new(stall)),
         };
         self.running().insert(running.row.id, running.clone());
         let runner = self.clone();
@@ -230,6 +245,8 @@ impl Runner {
             Ok(work) => work,
             Err(error) => return Ended::Failed(error),
         };
+        let stall = StallWatch::new(work.stall_timeout_ms(), &running.progress, self.0.jobs.now());
+        *running.stall.lock().unwrap_or_else(PoisonError::into_inner) = stall;
         let ctx = JobContext {
             job: Arc::clone(&running.row),
             store: self.0.jobs.store().clone(),
@@ -247,7 +264,12 @@ impl Runner {
             let _ = sender.send(work.run(ctx).await);
             Ok(())
         });
-        match (scope.join().await, receiver.try_recv()) {
+        // Dropping the scope aborts the work; a thread that hangs in the system stays behind, and writes nothing more.
+        let joined = tokio::select! {
+            joined = scope.join() => joined,
+            () = running.abort.cancelled() => return Ended::Canceled,
+        };
+        match (joined, receiver.try_recv()) {
             (Ok(()), Ok(ended)) => ended,
             (Err(error), _) => Ended::Failed(error),
             (Ok(()), Err(_)) => Ended::Failed(Error::temporary("task-aborted", "the job's task was aborted")),
@@ -291,10 +313,12 @@ impl Runner {
             Ended::Canceled => JobEnd::plain(JobStatus::Canceled),
             Ended::Interrupted { code, reason } => JobEnd::because(JobStatus::Interrupted, *code, reason),
         };
-        let mut report = running.report.lock().unwrap_or_else(PoisonError::into_inner);
-        end.warnings = std::mem::take(&mut report.warnings);
-        end.result = report.result.take();
-        end.counters = report.counters.take();
+        running.report_into(&mut end);
+        if let Some(error) = running.stalled().filter(|_| !canceled && end.status != JobStatus::Succeeded) {
+            end.status = JobStatus::Failed;
+            end.reason = None;
+            end.error = Some((error.code().to_owned(), error.report()));
+        }
         if canceled && matches!(ended, Ended::Succeeded) {
             // rules.md 2.8
             end.warnings.push(Warning {
@@ -318,6 +342,30 @@ impl Runner {
         Ok(())
     }
 
+    /// Cancels jobs in which nothing moves, and aborts those that do not listen (rules.md 2.8, 2.9).
+    fn end_stalled(&self) {
+        let now = self.0.jobs.now();
+        for running in self.running().values() {
+            let mut stall = running.stall.lock().unwrap_or_else(PoisonError::into_inner);
+            let canceled = running.cancel.is_cancelled();
+            match stall.turn(&running.progress, canceled, now) {
+                Verdict::Fine => {}
+                Verdict::Stalled => {
+                    let doing = running.progress.describe();
+                    tracing::warn!(job = running.row.id.0, doing, "nothing moves: the job is canceled");
+                    let mut report = running.report.lock().unwrap_or_else(PoisonError::into_inner);
+                    report.stalled.get_or_insert((stall.timeout_ms(), doing));
+                    running.cancel.cancel();
+                }
+                Verdict::Deaf => {
+                    let doing = running.progress.describe();
+                    tracing::warn!(job = running.row.id.0, doing, "the job does not end: it is aborted");
+                    running.abort.cancel();
+                }
+            }
+        }
+    }
+
     async fn flush_logged(&self) {
         if let Err(error) = self.flush().await {
             tracing::warn!(code = error.code(), "progress is not written: {}", error.report());
@@ -335,6 +383,9 @@ impl Runner {
         tx.renew_leases(&self.0.options.owner, now.plus_ms(LEASE_MS)).await?;
         for running in all {
             tx.set_progress(running.row.generation, &running.progress.row(running.row.id, now)).await?;
+            if let Some(warnings) = running.new_warnings() {
+                tx.set_warnings(running.row.id, running.row.generation, &warnings).await?;
+            }
         }
         tx.commit().await
     }
@@ -364,7 +415,9 @@ impl Runner {
         let left: Vec<Running> = self.running().drain().map(|(_, running)| running).collect();
         for running in left {
             self.flush_one(&running).await;
-            match self.0.jobs.end(&running.row, &Stop::end()).await {
+            let mut end = Stop::end();
+            running.report_into(&mut end);
+            match self.0.jobs.end(&running.row, &end).await {
                 Err(error) if error.code() != "stale-generation" => {
                     // The next start finds the row and settles it (rules.md 6.1).
                     tracing::error!(job = running.row.id.0, "its end is not written: {}", error.report());
@@ -385,6 +438,7 @@ impl Runner {
                 if let Err(error) = self.see_cancels().await {
                     tracing::warn!("cancels are not seen: {}", error.report());
                 }
+                self.end_stalled();
                 tokio::select! {
                     () = self.0.jobs.wake().notified() => {}
                     () = tokio::time::sleep(TURN) => {}
@@ -400,6 +454,38 @@ impl Runner {
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    /// What the work has said of itself, for the row.
+    fn report_into(&self, end: &mut JobEnd) {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        end.warnings.clone_from(&report.warnings);
+        end.result.clone_from(&report.result);
+        end.counters.clone_from(&report.counters);
+    }
+
+    /// Every warning, if there is one that the row does not have.
+    fn new_warnings(&self) -> Option<Vec<Warning>> {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        if report.warnings.len() == report.warnings_written {
+            return None;
+        }
+        // Should the transaction fail, the end of the job writes them.
+        report.warnings_written = report.warnings.len();
+        Some(report.warnings.clone())
+    }
+
+    /// Why the job was ended, if nothing moved any more.
+    fn stalled(&self) -> Option<Error> {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let (timeout_ms, doing) = report.stalled.as_ref()?;
+        let text = format!("nothing has moved for {} s; it was {doing}", timeout_ms / 1000);
+        Some(Error::temporary("stalled", text).hint(
+            "See the log of the node or the storage that did not answer; stall-timeout of the policy says how long \
+             a backup waits.",
+        ))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::plan::{MemberPlan, NamespaceRestore, Way};
 use crate::asb::IndexDef;
-use crate::config::{RestoreConfig, RestoreTarget};
+use crate::config::{RestoreConfig, RestoreTarget, VerifyFirst};
 use crate::engine::aerospike::inspect::Held;
 use crate::engine::{Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
@@ -47,14 +47,18 @@ impl Restore {
         if let Err(error) = self.try_namespace(plan, &mut done).await {
             done.error = Some(error.context(format!("namespace {}", plan.source)));
         }
+        self.context.progress.done_with(&plan.destination);
         done
     }
 
     async fn try_namespace(&self, plan: &NamespaceRestore, done: &mut Done) -> Result<()> {
         let cancel = &self.context.cancel;
+        let doing = |what: &str| self.context.progress.doing(&plan.destination, what);
+        doing("looking for records in the destination");
         let way = unless_canceled(cancel, self.choose_way(plan)).await?;
         done.way = Some(way);
         if way.verify_first {
+            doing("verifying the backups");
             unless_canceled(cancel, self.verify(plan)).await?;
         }
         let digests = unless_canceled(cancel, self.digest_table(plan, &way)).await?;
@@ -69,6 +73,7 @@ impl Restore {
         let mut indexes: Vec<IndexDef> = Vec::new();
         for (applied, place) in way.places(plan.members.len()).into_iter().enumerate() {
             let Some(member) = plan.members.get(place) else { continue };
+            doing(&format!("writing backup {}", member.key));
             let write = self.member_write(plan, place, way, applied == 0);
             let report = self.write(&write, digests.clone(), done).await;
             let report = report.map_err(|error| error.context(format!("backup {}", member.key)))?;
@@ -78,6 +83,7 @@ impl Restore {
             }
             indexes.extend(report.indexes);
         }
+        doing("creating the indexes");
         let created = self.destination.create_indexes(&indexes, self.config.care.replace_metadata, cancel);
         done.counters.index_count += unless_canceled(cancel, created).await?;
         if done.counters.fresher_records > 0 {
@@ -109,10 +115,21 @@ impl Restore {
 
     async fn choose_way(&self, plan: &NamespaceRestore) -> Result<Way> {
         let sets = &self.config.policy.sets;
-        let empty = self.destination.is_empty(&plan.destination, sets, &self.context.cancel).await?;
         let disable_reordering =
             matches!(self.config.target, RestoreTarget::Time { disable_reordering: true, .. });
-        Way::choose(&self.config.policy, disable_reordering, self.config.care.verify_first, empty)
+        let choose = |empty| {
+            Way::choose(&self.config.policy, disable_reordering, self.config.care.verify_first, empty)
+        };
+        // What the first attempt wrote must not make another order of this one (rules.md 2.5).
+        if let Some(empty) = self.context.found_empty(&plan.destination).await? {
+            let way = choose(empty)?;
+            // By now something may be there, so that damage must be known before more is written (4.2).
+            let verify_first = way.verify_first || self.config.care.verify_first == VerifyFirst::Auto;
+            return Ok(Way { verify_first, ..way });
+        }
+        let empty = self.destination.is_empty(&plan.destination, sets, &self.context.cancel).await?;
+        self.context.note_found_empty(&plan.destination, empty).await?;
+        choose(empty)
     }
 
     /// Reads everything before the first write (rules.md 4.2).

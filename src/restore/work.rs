@@ -88,8 +88,10 @@ impl RestoreWork {
 
     /// Everything before the destination is looked at for records: nothing is written here.
     async fn prepare(&self, context: &JobContext) -> Result<(RestorePlan, Arc<dyn Destination>)> {
+        context.progress.doing("", "looking for the backups in storage");
         let plan = self.find_and_pin(context).await?;
         self.known_manifests(context, &plan).await?;
+        context.progress.doing("", "asking the nodes of the cluster");
         let destination = self.connect.destination(&self.config.destination).await?;
         let facts = destination.facts().await?;
         check_namespaces(&plan, &facts)?;

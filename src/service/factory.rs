@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::app::open_storage;
+use crate::app::roots::open_known;
 use crate::backup::BackupWork;
 use crate::catalog::Ownership;
-use crate::config::{JobConfig, RestoreConfig};
+use crate::config::{JobConfig, RestoreConfig, StorageConfig};
 use crate::engine::Connect;
 use crate::error::{Error, Result};
+use crate::jobs::stall::STALL_TIMEOUT_MS;
 use crate::jobs::{Ended, JobContext, Work, WorkFactory};
 use crate::model::{BackupType, JobKind};
 use crate::restore::RestoreWork;
 use crate::retention::RetentionWork;
+use crate::storage::Storage;
+use crate::storage::watched::Watched;
 use crate::store::{Document, JobRow};
 use crate::verify::{VerifyRequest, VerifyWork};
 
@@ -53,6 +56,14 @@ impl WorkFactory for Factory {
     }
 }
 
+/// The storage of a job; each call of it that comes back counts as progress (rules.md 2.9).
+async fn storage_of(context: &JobContext, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
+    context.progress.doing("", "opening the storage");
+    let storage = open_known(&context.store, config).await?;
+    let progress = context.progress.clone();
+    Ok(Watched::new(storage, Arc::new(move || progress.moved())))
+}
+
 /// A backup that has yet to open its storage.
 struct Backup {
     config: JobConfig,
@@ -63,8 +74,12 @@ struct Backup {
 
 #[async_trait]
 impl Work for Backup {
+    fn stall_timeout_ms(&self) -> u64 {
+        self.config.policy.stall_timeout_ms
+    }
+
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match open_storage(&self.config.storage).await {
+        match storage_of(&context, &self.config.storage).await {
             Ok(storage) => {
                 let work = BackupWork::new(self.config, self.asked, self.connect, storage, self.ownership);
                 Box::new(work).run(context).await
@@ -82,7 +97,7 @@ struct Retention {
 #[async_trait]
 impl Work for Retention {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match open_storage(&self.config.storage).await {
+        match storage_of(&context, &self.config.storage).await {
             Ok(storage) => Box::new(RetentionWork::new(self.config, storage)).run(context).await,
             Err(error) => Ended::Failed(error),
         }
@@ -98,8 +113,15 @@ struct Restore {
 
 #[async_trait]
 impl Work for Restore {
+    /// Writes wait between their tries inside the client, unseen: the longest such wait is added.
+    fn stall_timeout_ms(&self) -> u64 {
+        let retry = self.config.policy.retry;
+        STALL_TIMEOUT_MS
+            .saturating_add(retry.retries_max.checked_sub(1).map_or(0, |last| retry.delay_ms(last)))
+    }
+
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match open_storage(&self.config.source).await {
+        match storage_of(&context, &self.config.source).await {
             Ok(storage) => {
                 let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
                 Box::new(work).run(context).await
@@ -118,7 +140,7 @@ struct Verify {
 #[async_trait]
 impl Work for Verify {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match open_storage(&self.config.storage).await {
+        match storage_of(&context, &self.config.storage).await {
             Ok(storage) => Box::new(VerifyWork::new(self.config, self.request, storage)).run(context).await,
             Err(error) => Ended::Failed(error),
         }

@@ -37,9 +37,8 @@ fn after_backup(job: &JobRow, attempts: &[AttemptRow]) -> Result<Vec<NewJob>> {
 
 /// Retention for the namespaces of which a full has committed, also one in the place of an incremental.
 fn retention(job: &JobRow, attempts: &[AttemptRow], config: &JobConfig) -> Result<Option<NewJob>> {
-    let is_full = |attempt: &AttemptRow| {
-        job.backup_type == Some(BackupType::Full) || attempt.start.promoted.is_some()
-    };
+    let is_full =
+        |attempt: &AttemptRow| job.backup_type == Some(BackupType::Full) || attempt.start.promoted.is_some();
     let namespaces = committed(attempts, is_full);
     if namespaces.is_empty() || config.policy.retention.is_none() {
         return Ok(None);
@@ -79,11 +78,7 @@ fn verify_after(job: &JobRow, attempts: &[AttemptRow], config: &JobConfig) -> Re
         return Ok(None);
     };
     Ok(Some(NewJob {
-        routine: job.routine.clone(),
-        storage: job.storage.clone(),
-        namespaces: Some(namespaces),
-        config: job.config.clone(),
         request: Some(Document::of(&VerifyRequest::of_run(created))?),
-        ..NewJob::of(JobKind::Verify, Trigger::AfterBackup)
+        ..routine_job(config)?.on_backups(JobKind::Verify, Trigger::AfterBackup, Some(namespaces))
     }))
 }

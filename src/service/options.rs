@@ -46,7 +46,7 @@ impl ServiceOptions {
     }
 
     /// Ours, else the configuration's, else systemd's `$STATE_DIRECTORY`, else [`STATE_DIR`] where we started.
-    pub(crate) fn state_dir(&self) -> PathBuf {
+    pub fn state_dir(&self) -> PathBuf {
         let configured = self.config.service.as_ref().and_then(|service| service.state_dir.as_ref());
         self.state_dir
             .clone()

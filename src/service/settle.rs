@@ -1,18 +1,25 @@
 //! What became of attempts that an earlier process left: storage is asked (rules.md 6.1).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
-use crate::app::open_storage;
+use crate::app::roots::open_known;
 use crate::catalog::commit::Commit;
 use crate::catalog::{Ownership, committed, remove_attempt};
 use crate::config::JobConfig;
 use crate::error::{Error, Result};
 use crate::jobs::{Settle, Settled};
-use crate::store::{AttemptEnd, AttemptRow, AttemptStatus, JobRow};
+use crate::store::{AttemptEnd, AttemptRow, AttemptStatus, JobRow, Store};
+
+/// A storage that does not answer within this is asked again later: it must not hold up a start.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks the storage that the job was configured with.
 #[derive(Debug, Clone)]
 pub(super) struct AskStorage {
+    /// Knows which storages were there before.
+    pub store: Store,
     /// Only an owner prunes (rules.md 5.5).
     pub ownership: Ownership,
 }
@@ -20,7 +27,9 @@ pub(super) struct AskStorage {
 #[async_trait]
 impl Settle for AskStorage {
     async fn settle(&self, job: &JobRow, attempt: &AttemptRow) -> Settled {
-        match self.ask(job, attempt).await {
+        let silent = || Error::temporary("storage-unavailable", "the storage does not answer");
+        let answer = tokio::time::timeout(PATIENCE, self.ask(job, attempt)).await;
+        match answer.unwrap_or_else(|_| Err(silent())) {
             Ok(settled) => settled,
             Err(error) => {
                 let (job, folder, reason) = (job.id.0, &attempt.start.folder, error.report());
@@ -41,7 +50,7 @@ impl AskStorage {
         let without =
             || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
         let config: JobConfig = job.config.as_ref().ok_or_else(without)?.parse()?;
-        let storage = open_storage(&config.storage).await?;
+        let storage = open_known(&self.store, &config.storage).await?;
         let folder = &attempt.start.folder;
         match committed(storage.as_ref(), folder).await {
             Commit::Committed(found) => {
@@ -91,7 +100,7 @@ mod tests {
         Ownership::new(id, None, Arc::new(SystemClock), OwnerTimes::default())
     }
 
-    async fn crashed(dir: &tempfile::TempDir) -> (JobRow, AttemptRow) {
+    async fn crashed(dir: &tempfile::TempDir) -> (Store, JobRow, AttemptRow) {
         let clock: SharedClock = Arc::new(SystemClock);
         let yaml = format!(
             "aerospike-clusters: {{c: {{seed-nodes: [{{host-name: h, port: 1}}]}}}}\n\
@@ -107,6 +116,7 @@ mod tests {
             routine: "r".to_owned(),
             cluster: "c".to_owned(),
             storage: "s".to_owned(),
+            address: "s/r".to_owned(),
             namespaces: None,
             concurrent_incremental: false,
             config: Some(Document::of(&config).unwrap()),
@@ -123,7 +133,8 @@ mod tests {
         let mut tx = jobs.store().write().await.unwrap();
         let attempt = tx.start_attempt(id, 1, &start, UnixMillis(1_700_000_000_000)).await.unwrap();
         tx.commit().await.unwrap();
-        (jobs.store().job(id).await.unwrap().unwrap(), attempt)
+        let job = jobs.store().job(id).await.unwrap().unwrap();
+        (jobs.store().clone(), job, attempt)
     }
 
     /// rules.md 5.5 and 6.1: what a crash left is removed, but not where another instance writes by now.
@@ -131,13 +142,13 @@ mod tests {
     async fn a_folder_that_another_instance_has_adopted_is_not_cleaned_up() {
         let dir = tempfile::tempdir().unwrap();
         let storage = LocalStorage::create(dir.path().join("b")).await.unwrap();
-        let (job, attempt) = crashed(&dir).await;
+        let (store, job, attempt) = crashed(&dir).await;
         let file = format!("{FOLDER}/0_ns_1.asb");
         storage.put(&file, "half".into()).await.unwrap();
         let (ours, rival) = (instance("ours"), instance("rival"));
         ours.ensure(&storage, "r").await.unwrap();
         rival.adopt(&storage, "r").await.unwrap();
-        let settle = AskStorage { ownership: ours.clone() };
+        let settle = AskStorage { store, ownership: ours.clone() };
         assert_eq!(settle.settle(&job, &attempt).await, Settled::Unknown);
         assert!(storage.head(&file).await.unwrap().is_some());
         ours.adopt(&storage, "r").await.unwrap();

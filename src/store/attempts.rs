@@ -282,6 +282,18 @@ impl Tx {
         .await?)
     }
 
+    /// The tries that nobody has ended of a job that has: storage is asked about them.
+    pub async fn leave_attempts(&mut self, job: JobId, now: UnixMillis) -> Result<()> {
+        sqlx::query(
+            "UPDATE attempts SET status = 'unknown', finished_ms = ? WHERE job_id = ? AND status = 'running'",
+        )
+        .bind(now.0)
+        .bind(job)
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
+    }
+
     /// Ends an attempt that runs or is unknown.
     pub async fn end_attempt(&mut self, row: &AttemptRow, end: &AttemptEnd) -> Result<()> {
         let (code, text) = end.error.as_ref().map(|(code, text)| (code, text)).unzip();

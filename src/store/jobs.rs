@@ -134,6 +134,8 @@ pub struct JobRow {
     pub error_code: Option<String>,
     /// The error with its causes.
     pub error: Option<String>,
+    /// The job that this one is another attempt of; it may be pruned by now.
+    pub retry_of: Option<JobId>,
     /// What else its reader should know.
     pub warnings: Vec<Warning>,
     /// What came of it, per kind.
@@ -173,6 +175,7 @@ impl FromRow<'_, SqliteRow> for JobRow {
             created: at_or_none(row, "created_ms")?,
             error_code: row.try_get("error_code")?,
             error: row.try_get("error")?,
+            retry_of: row.try_get("retry_of")?,
             warnings: json(row, "warnings")?.unwrap_or_default(),
             result: json(row, "result")?,
             counters: json(row, "counters")?,
@@ -215,6 +218,8 @@ pub struct JobInsert {
     pub requested_by: Option<String>,
     /// `created` of the run that this job goes on with (rules.md 2.5).
     pub created: Option<UnixMillis>,
+    /// The job that this one is another attempt of.
+    pub retry_of: Option<JobId>,
 }
 
 /// How a job ends.
@@ -246,7 +251,7 @@ impl JobEnd {
     }
 }
 
-/// SQLite binds at most 32,766 values in one statement; a job row has 23.
+/// SQLite binds at most 32,766 values in one statement; a job row has 24.
 const ROWS_PER_INSERT: usize = 1000;
 
 impl Tx {
@@ -266,7 +271,7 @@ impl Tx {
             let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO jobs (id, kind, type, routine, trigger, status, reason_code, reason, slot_id, cluster, \
                  storage, concurrent, namespaces, admitted_ms, due_ms, queued_ms, finished_ms, config, request, \
-                 requested_by, created_ms, error_code, error) ",
+                 requested_by, created_ms, error_code, error, retry_of) ",
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
                 let why = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str()));
@@ -294,7 +299,8 @@ impl Tx {
                     .push_bind(&job.requested_by)
                     .push_bind(job.created.map(|created| created.0))
                     .push_bind(error_code)
-                    .push_bind(error);
+                    .push_bind(error)
+                    .push_bind(job.retry_of);
             });
             insert.build().persistent(false).execute(&mut *self.0).await?;
         }
@@ -396,6 +402,18 @@ impl Tx {
         sqlx::query("UPDATE jobs SET lease_until_ms = ? WHERE status = 'running' AND finished_ms IS NULL AND owner = ?")
             .bind(until.0)
             .bind(owner)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
+    }
+
+    /// Notes the warnings of a job that still runs under `generation`, in place of those of before; of another it
+    /// writes nothing.
+    pub async fn set_warnings(&mut self, id: JobId, generation: i64, warnings: &[Warning]) -> Result<()> {
+        sqlx::query("UPDATE jobs SET warnings = ? WHERE id = ? AND generation = ? AND status = 'running'")
+            .bind(serde_json::json!(warnings).to_string())
+            .bind(id)
+            .bind(generation)
             .execute(&mut *self.0)
             .await?;
         Ok(())

@@ -31,6 +31,50 @@ impl Store {
     }
 }
 
+/// What the store knows of a storage's folder on a local disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownRoot {
+    /// It was there, and our mark lies in it.
+    Marked,
+    /// It was there, but could not be marked.
+    Seen,
+}
+
+impl KnownRoot {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Marked => "marked",
+            Self::Seen => "seen",
+        }
+    }
+}
+
+impl Store {
+    /// What is known of the folder `root`; none: it was never used.
+    pub async fn known_root(&self, root: &str) -> Result<Option<KnownRoot>> {
+        let value: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?")
+            .bind(root_key(root))
+            .fetch_optional(self.reader())
+            .await?;
+        let known = |word: &str| match word {
+            "marked" => KnownRoot::Marked,
+            _ => KnownRoot::Seen,
+        };
+        Ok(value.as_deref().map(known))
+    }
+
+    /// Notes that the folder `root` was there.
+    pub async fn know_root(&self, root: &str, known: KnownRoot) -> Result<()> {
+        let mut tx = self.write().await?;
+        tx.set_meta(&root_key(root), known.as_str()).await?;
+        tx.commit().await
+    }
+}
+
+fn root_key(root: &str) -> String {
+    format!("storage-root:{root}")
+}
+
 impl Tx {
     /// The value of `key`, if it was ever set.
     pub async fn meta(&mut self, key: &str) -> Result<Option<String>> {

@@ -2,13 +2,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::check::damaged_files;
 use super::{Inner, Tx, corrupt};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
@@ -22,7 +23,28 @@ const READERS: u32 = 4;
 pub(super) async fn open(state_dir: &Path, clock: &SharedClock) -> Result<Inner> {
     let dir = state_dir.to_owned();
     let lock = blocking(move || lock(&dir)).await?;
-    let path = state_dir.join("holdfast.db");
+    open_locked(state_dir, clock, lock).await
+}
+
+/// The database file of a state directory.
+pub(super) fn db_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("holdfast.db")
+}
+
+/// A file that SQLite keeps beside a database: `-wal`, `-shm`.
+pub(super) fn side_file(db: &Path, suffix: &str) -> PathBuf {
+    let mut name = db.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// [`open`] by whoever holds the lock.
+pub(super) async fn open_locked(state_dir: &Path, clock: &SharedClock, lock: File) -> Result<Inner> {
+    let path = db_path(state_dir);
+    let files = path.clone();
+    if let Some(damage) = blocking(move || damaged_files(&files)).await? {
+        return Err(corrupt(damage));
+    }
     let options = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(true)
@@ -51,7 +73,7 @@ pub(super) async fn open(state_dir: &Path, clock: &SharedClock) -> Result<Inner>
 }
 
 /// Creates the directory for its owner only and takes its lock, which the system frees with our process.
-fn lock(state_dir: &Path) -> Result<File> {
+pub(super) fn lock(state_dir: &Path) -> Result<File> {
     let refused = |error: std::io::Error| {
         Error::permanent("state-dir", format!("prepare the state directory {}", state_dir.display()))
             .source(error)

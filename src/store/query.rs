@@ -277,6 +277,14 @@ impl Tx {
         .await?)
     }
 
+    /// The job that is another attempt of this one, if there is one.
+    pub async fn retry_of(&mut self, job: JobId) -> Result<Option<JobId>> {
+        Ok(sqlx::query_scalar("SELECT max(id) FROM jobs WHERE retry_of = ?")
+            .bind(job)
+            .fetch_one(&mut *self.0)
+            .await?)
+    }
+
     /// A slot as this transaction sees it.
     pub async fn slot(&mut self, id: SlotId) -> Result<Option<SlotRow>> {
         Ok(sqlx::query_as("SELECT * FROM slots WHERE id = ?").bind(id).fetch_optional(&mut *self.0).await?)

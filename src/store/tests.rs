@@ -40,6 +40,7 @@ fn backup(routine: &str, status: JobStatus) -> JobInsert {
         request: None,
         requested_by: None,
         created: None,
+        retry_of: None,
     }
 }
 

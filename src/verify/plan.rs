@@ -1,5 +1,7 @@
 //! What a verification reads, as a value.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{BackupEntry, History, Problem, ProblemKind, RunFolder, State};
@@ -52,15 +54,16 @@ pub struct VerifyPlan {
 }
 
 impl VerifyPlan {
-    /// Asks storage what there is. `namespaces`: none = all.
+    /// Asks storage what there is. `namespaces`: none = all; `marked`: folders whose deletion has begun.
     pub async fn find(
         storage: &dyn Storage,
         routine: &str,
         request: &VerifyRequest,
         namespaces: Option<&[String]>,
+        marked: &BTreeSet<String>,
         now: UnixMillis,
     ) -> Result<Self> {
-        let mut history = History::read(storage, routine).await?;
+        let mut history = History::read(storage, routine, marked).await?;
         history.void_future(now);
         let everything = *request == VerifyRequest::default() && namespaces.is_none();
         let mut plan = Self { everything, ..Self::default() };
@@ -68,6 +71,8 @@ impl VerifyPlan {
             let named = namespaces.is_none_or(|names| names.contains(&entry.namespace));
             if !named || !request.covers(entry.created) {
                 plan.others.push(entry.clone());
+            } else if entry.state == State::Marked {
+                plan.notes.push(format!("backup {} is being deleted: it is not read", entry.key));
             } else if entry.state == State::Void {
                 plan.notes
                     .push(format!("backup {} is void: it counts for nothing, and is not read", entry.key));
@@ -83,8 +88,6 @@ impl VerifyPlan {
             .partition(|one| may_be_asked(one, request, namespaces));
         plan.problems_asked = asked.len();
         plan.problems = asked.into_iter().chain(rest).collect();
-        // PIN (rules.md 5.4): the job pins its whole routine from its admission. Here is the one place where it is known
-        // what it needs, so where the pin is narrowed to it: `plan.backups`, and of `plan.others` what they build on.
         Ok(plan)
     }
 

@@ -10,7 +10,7 @@ use crate::config::JobConfig;
 use crate::engine::Watch;
 use crate::error::Result;
 use crate::jobs::{Ended, JobContext, Progress, Work};
-use crate::storage::Storage;
+use crate::storage::{Storage, address};
 use crate::tasks::unless_canceled;
 
 /// The work of a verify job.
@@ -28,8 +28,7 @@ impl VerifyWork {
 
     async fn execute(self, context: &JobContext) -> Result<()> {
         let (routine, namespaces) = (self.config.routine, context.job.namespaces.as_deref());
-        let (storage, now) = (self.storage.as_ref(), context.clock.now());
-        let find = VerifyPlan::find(storage, &routine, &self.request, namespaces, now);
+        let find = find_and_pin(context, self.storage.as_ref(), &routine, &self.request, namespaces);
         let plan = unless_canceled(&context.cancel, find).await?;
         for note in &plan.notes {
             context.warn("plan", note.clone());
@@ -51,6 +50,24 @@ impl VerifyWork {
         context.set_result(report.result());
         report.error().map_or(Ok(()), Err)
     }
+}
+
+/// Finds what is asked for, and holds it against retention (rules.md 5.4).
+async fn find_and_pin(
+    context: &JobContext,
+    storage: &dyn Storage,
+    routine: &str,
+    request: &VerifyRequest,
+    namespaces: Option<&[String]>,
+) -> Result<VerifyPlan> {
+    let place = storage.describe();
+    // From here on retention marks nothing of the routine: what it has marked is left out.
+    context.pin([address(&place, routine)]).await?;
+    let marked = context.store.marked(&place).await?;
+    let now = context.clock.now();
+    let plan = VerifyPlan::find(storage, routine, request, namespaces, &marked, now).await?;
+    context.pin(plan.backups.iter().map(|entry| address(&place, &entry.key)).collect::<Vec<_>>()).await?;
+    Ok(plan)
 }
 
 #[async_trait]

@@ -17,6 +17,8 @@ pub(super) struct Account {
     pub(super) failed: u64,
     /// Records that the node put on the wire.
     pub(super) succeeded: u64,
+    /// How far it is, in hundredths of a percent; 0 where the node does not say.
+    pub(super) progress: u64,
 }
 
 impl Account {
@@ -35,6 +37,7 @@ impl Account {
             active: value_of(answer, b':', "status")?.starts_with(b"active"),
             failed: number_of(answer, b':', "recs-failed")?,
             succeeded: number_of(answer, b':', "recs-succeeded")?,
+            progress: value_of(answer, b':', "job-progress").map_or(0, hundredths),
         })
     }
 
@@ -57,6 +60,11 @@ impl Account {
     }
 }
 
+fn hundredths(percent: &[u8]) -> u64 {
+    let percent = std::str::from_utf8(percent).ok().and_then(|text| text.parse::<f64>().ok());
+    (percent.unwrap_or(0.0) * 100.0) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::Account;
@@ -68,7 +76,10 @@ mod tests {
             active-threads=0:status=done(ok):job-progress=100.00:run-time=7:time-since-done=116:recs-throttled=0:\
             recs-filtered-meta=0:recs-filtered-bins=0:recs-succeeded=2:recs-failed=0:from=127.0.0.1+49820:\
             job-type=basic:net-io-bytes=230:net-io-time=0:socket-timeout=0";
-        assert_eq!(Account::parse(answer), Some(Account { active: false, failed: 0, succeeded: 2 }));
+        assert_eq!(
+            Account::parse(answer),
+            Some(Account { active: false, failed: 0, succeeded: 2, progress: 10_000 })
+        );
         assert_eq!(Account::parse(b"ERROR:2:job not found"), None);
     }
 }

@@ -65,12 +65,18 @@ impl Worker {
         let idle = Duration::from_millis(self.request.idle_timeout_ms.max(1));
         let mut connection = node.connection().await?;
         connection.send(request, idle).await?;
+        let mut account = None;
         loop {
             let mut frame = std::mem::take(&mut self.frame);
             let arrival = connection.receive(FrameKind::Message, &mut frame, FRAME_BYTES_MAX, idle).await;
             let last = match arrival {
                 Ok(Arrival::Frame) => self.take(node, &frame, received).map(Some),
-                Ok(Arrival::Silence) => still_running(node, query, idle).await.map(|()| None),
+                Ok(Arrival::Silence) => still_running(node, query, idle).await.map(|now| {
+                    if account.replace(now) != Some(now) {
+                        self.sink.alive();
+                    }
+                    None
+                }),
                 Err(error) => Err(error.into()),
             };
             self.frame = frame;
@@ -151,11 +157,11 @@ impl From<Error> for Break {
 }
 
 /// Tells a node that is busy from one that is gone, after a silence.
-async fn still_running(node: &Node, query: u64, idle: Duration) -> Result<(), Break> {
+async fn still_running(node: &Node, query: u64, idle: Duration) -> Result<Account, Break> {
     match Account::of(node, query).await {
         Ok(Some(account)) if account.active => {
             tracing::debug!(node = %node, "node is silent, but the query runs");
-            Ok(())
+            Ok(account)
         }
         Ok(_) => {
             let what = format!("silent for {} ms, and the node does not run the query", idle.as_millis());

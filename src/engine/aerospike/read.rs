@@ -228,7 +228,12 @@ impl ScanSink for EncodeSink {
     }
 
     async fn end_of_frame(&mut self) -> Result<()> {
+        self.watch.alive();
         if self.out.len() >= BLOCK_BYTES { self.hand_over().await } else { Ok(()) }
+    }
+
+    fn alive(&mut self) {
+        self.watch.alive();
     }
 
     async fn end(&mut self) -> Result<()> {

@@ -123,11 +123,11 @@ async fn what_storage_does_not_say_is_asked_again() {
     assert_eq!(report.requeued, 0, "none while a namespace is unknown (rules.md 2.5)");
     let before = bench.row(id).await;
     let again = storage(&[("b", Settled::Unknown)]);
-    assert_eq!(bench.jobs.settle_unknown(&again).await.unwrap().unknown, 1);
+    assert_eq!(bench.jobs.settle_unknown(&again, &|_| true).await.unwrap().unknown, 1);
     let again = storage(&[("b", committed())]);
-    assert_eq!(bench.jobs.settle_unknown(&again).await.unwrap().committed, 1);
+    assert_eq!(bench.jobs.settle_unknown(&again, &|_| true).await.unwrap().committed, 1);
     assert_eq!(bench.row(id).await, before);
-    assert_eq!(bench.jobs.settle_unknown(&storage(&[])).await.unwrap(), Recovered::default());
+    assert_eq!(bench.jobs.settle_unknown(&storage(&[]), &|_| true).await.unwrap(), Recovered::default());
 }
 
 #[tokio::test]
