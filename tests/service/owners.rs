@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::helpers::{Running, one_routine};
 use holdfast::catalog::OwnerTimes;
+use holdfast::tasks::blocking;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ const OWNER: &str = "/v1/routines/daily/owner";
 async fn adopt(arguments: &[&str]) -> Output {
     let mut command = Command::new(HOLDFAST);
     command.arg("adopt").args(arguments).env_remove("STATE_DIRECTORY");
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    blocking(move || Ok(command.output().unwrap())).await.unwrap()
 }
 
 fn said(output: &Output) -> String {
