@@ -98,12 +98,10 @@ impl App {
             by_storage.entry(&routine.storage).or_default().push(name);
         }
         let looks = by_storage.into_iter().map(|(storage, routines)| async move {
-            let looked = async {
-                let place = self.config().storage(storage)?;
-                self.renew_in(&place, &routines).await
-            };
+            let looked = async { self.renew_in(&self.config().storage(storage)?, &routines).await };
             let patience = self.ownership.times().renew;
             let looked = tokio::time::timeout(patience, looked).await.unwrap_or_else(|_| {
+                self.ownership.lost_sight(&routines);
                 Err(Error::temporary("storage-unavailable", "the storage has not answered"))
             });
             if let Err(error) = looked {
@@ -116,28 +114,30 @@ impl App {
         names.map(|name| (name.clone(), self.ownership.seen(name).unwrap_or(Seen::Unknown))).collect()
     }
 
+    /// The first error, once every routine was looked at: one broken folder must not cost the others their owner.
     async fn renew_in(&self, place: &StorageConfig, routines: &[&String]) -> Result<()> {
-        let storage = open_known(self.jobs.store(), place).await?;
-        let mut renewed = false;
+        let storage = open_known(self.jobs.store(), place).await.inspect_err(|_| {
+            self.ownership.lost_sight(routines);
+        })?;
+        let (mut ours, mut failed) = (false, None);
         for routine in routines {
             let before = self.ownership.seen(routine);
-            let owner = self.ownership.owner(storage.as_ref(), routine).await?;
-            match self.ownership.seen(routine) {
-                Some(Seen::Ours) if !renewed => {
-                    self.ownership.renew(storage.as_ref()).await?;
-                    renewed = true;
-                }
-                Some(Seen::Other) if before != Some(Seen::Other) => {
-                    tracing::warn!(
-                        routine,
-                        ?owner,
-                        "the routine's folder is not ours: it is not backed up here"
-                    );
-                }
-                _ => {}
+            match self.ownership.owner(storage.as_ref(), routine).await {
+                Ok(owner) => match self.ownership.judge(&owner) {
+                    Seen::Ours => ours = true,
+                    Seen::Other if before != Some(Seen::Other) => {
+                        let text = "the routine's folder is not ours: it is not backed up here";
+                        tracing::warn!(routine, ?owner, "{text}");
+                    }
+                    Seen::Other | Seen::Nobody | Seen::Unknown => {}
+                },
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(())
+        if ours {
+            self.ownership.renew(storage.as_ref()).await?;
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     async fn storage_of(&self, routine: &str) -> Result<std::sync::Arc<dyn Storage>> {

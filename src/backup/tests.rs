@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::BackupWork;
 use crate::asb::BlockHasher;
+use crate::catalog::layout::DATA_SUFFIX;
 use crate::catalog::{History, OwnerTimes, Ownership};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, JobConfig};
@@ -282,7 +283,7 @@ async fn a_clock_that_is_wrong_itself_makes_nothing_void() {
 /// The `.asb` files of the routine.
 async fn data_files(bench: &Bench) -> usize {
     let listed = bench.storage.list("r").await.unwrap();
-    listed.iter().filter(|object| object.key.ends_with(".asb")).count()
+    listed.iter().filter(|object| object.key.ends_with(DATA_SUFFIX)).count()
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub struct OwnerTimes {
 
 impl Default for OwnerTimes {
     fn default() -> Self {
-        Self { renew: Duration::from_mins(10), expires: Duration::from_mins(60) }
+        Self { renew: Duration::from_mins(10), expires: Duration::from_hours(1) }
     }
 }
 
@@ -122,15 +122,7 @@ impl Ownership {
             }
             Err(error) => Err(error.context(format!("whose the folder of routine {routine} is"))),
         };
-        self.note(
-            routine,
-            match &read {
-                Ok(Owner::Nobody) => Seen::Nobody,
-                Ok(Owner::Instance(record)) if record.instance == self.0.id => Seen::Ours,
-                Ok(_) => Seen::Other,
-                Err(_) => Seen::Unknown,
-            },
-        );
+        self.note(routine, read.as_ref().map_or(Seen::Unknown, |owner| self.judge(owner)));
         read
     }
 
@@ -226,6 +218,22 @@ impl Ownership {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).get(routine).copied()
     }
 
+    /// Notes that storage does not say any more whose these routines' folders are.
+    pub fn lost_sight(&self, routines: &[&String]) {
+        for routine in routines {
+            self.note(routine, Seen::Unknown);
+        }
+    }
+
+    /// Whose a folder is, seen from here.
+    pub fn judge(&self, owner: &Owner) -> Seen {
+        match owner {
+            Owner::Nobody => Seen::Nobody,
+            Owner::Instance(record) if record.instance == self.0.id => Seen::Ours,
+            Owner::Instance(_) | Owner::Unreadable(_) => Seen::Other,
+        }
+    }
+
     fn note(&self, routine: &str, seen: Seen) {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(routine.to_owned(), seen);
     }
@@ -251,10 +259,7 @@ impl Ownership {
             }
             Owner::Instance(record) => Err(self.owned(storage, routine, &record, None)),
             Owner::Unreadable(reason) => Err(unreadable(storage, routine, &reason)),
-            Owner::Nobody => Err(Error::temporary(
-                "owner-lost",
-                format!("{routine}/{OWNER} is not there after it was written"),
-            )),
+            Owner::Nobody => Err(lost(routine, "is not there after it was written")),
         }
     }
 
@@ -266,10 +271,7 @@ impl Ownership {
             // Its file is gone, or the folder was copied here: its claim is as old as the owner file.
             None => match storage.head(&owner_file(routine)?).await? {
                 Some(object) => object.modified,
-                None => {
-                    let text = format!("{routine}/{OWNER} was removed while it was looked at");
-                    return Err(Error::temporary("owner-lost", text));
-                }
+                None => return Err(lost(routine, "was removed while it was looked at")),
             },
         };
         let idle_ms = now.since(renewed);
@@ -298,6 +300,10 @@ impl Ownership {
              over: holdfast adopt {routine}."
         ))
     }
+}
+
+fn lost(routine: &str, what: &str) -> Error {
+    Error::temporary("owner-lost", format!("{routine}/{OWNER} {what}"))
 }
 
 fn unreadable(storage: &dyn Storage, routine: &str, reason: &str) -> Error {

@@ -1,7 +1,7 @@
 //! One owner per routine folder: two installations with one configuration (rules.md 5.5).
 
 use std::fs::{File, read_to_string};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use holdfast::sample::mixed;
 use serde_json::{Value, json};
@@ -75,7 +75,8 @@ async fn an_owner_that_was_not_renewed_for_an_hour_is_replaced_with_a_warning() 
     refused(&bench.run("full", ROUTINE).await);
     let shown = bench.path("holdfast-instances").join(format!("{gone}.json"));
     let shown = File::options().write(true).open(shown).unwrap();
-    shown.set_modified(SystemTime::now() - Duration::from_mins(61)).unwrap();
+    let renewed = shown.metadata().unwrap().modified().unwrap();
+    shown.set_modified(renewed - Duration::from_mins(61)).unwrap();
     let job = bench.back_up("full").await;
     let said = warnings(&job);
     assert!(said.contains("owner-replaced") && said.contains(&gone), "{said}");

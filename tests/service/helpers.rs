@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast::catalog::OwnerTimes;
 use holdfast::clock::SystemClock;
 use holdfast::service::{Service, ServiceOptions};
 use reqwest::{Method, StatusCode};
@@ -87,11 +88,17 @@ impl Running {
 
     /// Starts on what an earlier service left in `dir`.
     pub async fn start_in(dir: TempDir, yaml: &str) -> Self {
+        Self::start_with(dir, yaml, OwnerTimes::default()).await
+    }
+
+    /// As [`Running::start_in`], with other times of owners.
+    pub async fn start_with(dir: TempDir, yaml: &str, owner_times: OwnerTimes) -> Self {
         let path = dir.path().join("holdfast.yaml");
         std::fs::write(&path, yaml).unwrap();
         let options = ServiceOptions {
             http_port: Some(0),
             state_dir: Some(dir.path().join("state")),
+            owner_times,
             ..ServiceOptions::from_file(&path, Arc::new(SystemClock)).unwrap()
         };
         let service = Service::start(options).await.unwrap();

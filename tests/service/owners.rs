@@ -2,8 +2,11 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use crate::helpers::{Running, one_routine};
+use holdfast::catalog::OwnerTimes;
+use holdfast::tasks::blocking;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -15,7 +18,7 @@ const OWNER: &str = "/v1/routines/daily/owner";
 async fn adopt(arguments: &[&str]) -> Output {
     let mut command = Command::new(HOLDFAST);
     command.arg("adopt").args(arguments).env_remove("STATE_DIRECTORY");
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    blocking(move || Ok(command.output().unwrap())).await.unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -63,21 +66,41 @@ async fn a_folder_is_nobodys_then_ours_and_another_takes_it_over() {
 }
 
 #[tokio::test]
-async fn an_instance_keeps_its_name_over_a_restart_and_shows_that_it_lives() {
+async fn an_instance_keeps_its_name_over_a_restart_and_goes_on_showing_that_it_lives() {
     let service = Running::start(one_routine).await;
     let name = service.post(ADOPT, "").await.json()["this-instance"].clone();
-    let shown =
-        service.dir.path().join(format!("backups/holdfast-instances/{}.json", name.as_str().unwrap()));
-    std::fs::remove_file(&shown).unwrap();
-    let service = service.restart().await;
+    let instances = service.dir.path().join("backups/holdfast-instances");
+    let shown = instances.join(format!("{}.json", name.as_str().unwrap()));
+    let yaml = std::fs::read_to_string(service.config_path()).unwrap();
+    let Running { service, dir, .. } = service;
+    service.stop().await.unwrap();
+    std::fs::remove_dir_all(&instances).unwrap();
+    let times = OwnerTimes { renew: Duration::from_millis(50), ..OwnerTimes::default() };
+    let service = Running::start_with(dir, &yaml, times).await;
     assert_eq!(service.get(OWNER).await.json()["this-instance"], name);
-    // The duty begins with the start.
-    let renewed = tokio::time::timeout(std::time::Duration::from_mins(1), async {
-        while !shown.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    // At the start, and again and again; also after storage was away.
+    for _ in 0..3 {
+        until_it_exists(&shown).await;
+        std::fs::remove_file(&shown).unwrap();
+    }
+    let (backups, away) = (service.dir.path().join("backups"), service.dir.path().join("away"));
+    std::fs::rename(&backups, &away).unwrap();
+    while shows(&service, "1").await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    std::fs::rename(&away, &backups).unwrap();
+    drop(std::fs::remove_file(&shown)); // there or not
+    until_it_exists(&shown).await;
+    assert!(shows(&service, "1").await);
+}
+
+async fn until_it_exists(path: &Path) {
+    let found = tokio::time::timeout(Duration::from_mins(1), async {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    renewed.await.expect("an owner shows that it lives");
+    found.await.expect("an owner shows that it lives");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Owners on a real folder with faults on demand.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,7 +30,8 @@ fn instance(name: &str) -> Ownership {
 /// Sets the date of an object back, as if it had not been written since.
 fn age(dir: &TempDir, key: &str, by: Duration) {
     let file = std::fs::File::options().write(true).open(dir.path().join(key)).unwrap();
-    file.set_modified(SystemTime::now() - by).unwrap();
+    let now = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(now.checked_sub(by).unwrap()).unwrap();
 }
 
 async fn owner_of(storage: &Faulty) -> String {
@@ -61,7 +62,7 @@ async fn an_owner_that_lives_keeps_its_folder() {
     let (a, b) = (instance("a"), instance("b"));
     a.ensure(&storage, "r").await.unwrap();
     // Just inside of the hour: "not renewed for 60 minutes" has not come yet.
-    age(&dir, &instance_file(&id("a")), HOUR - Duration::from_mins(1));
+    age(&dir, &instance_file(&id("a")), Duration::from_mins(59));
     for refused in [
         b.may_hold(&storage, "r").await.unwrap_err(),
         b.ensure(&storage, "r").await.unwrap_err(),
@@ -101,11 +102,15 @@ async fn the_storages_clock_decides_and_not_ours() {
     let (dir, storage) = storage().await;
     let (a, b) = (instance("a"), instance("b"));
     a.ensure(&storage, "r").await.unwrap();
-    // Storage whose clock is two hours ahead of this machine: what it dates now is ahead too.
-    let ahead = Ahead { inner: storage.clone(), by_ms: 2 * 3_600_000 };
+    // What storage dates now is two hours behind this machine, or ahead of it.
+    let two_hours_ms = 2 * 3_600_000;
+    let behind = OtherClock { inner: storage.clone(), ahead_ms: -two_hours_ms };
+    let ahead = OtherClock { inner: storage.clone(), ahead_ms: two_hours_ms };
     age(&dir, &instance_file(&id("a")), Duration::from_mins(5));
-    assert_eq!(b.ensure(&ahead, "r").await.unwrap_err().code(), "routine-owned");
-    age(&dir, &instance_file(&id("a")), HOUR * 2);
+    for storage in [&behind, &ahead] {
+        assert_eq!(b.ensure(storage, "r").await.unwrap_err().code(), "routine-owned");
+    }
+    age(&dir, &instance_file(&id("a")), HOUR);
     assert!(matches!(b.ensure(&ahead, "r").await.unwrap(), Held::Replaced { .. }));
 }
 
@@ -210,11 +215,11 @@ struct Raced {
     rival: &'static str,
 }
 
-/// A storage whose clock is ahead of this machine's.
+/// A storage whose clock is not this machine's.
 #[derive(Debug)]
-struct Ahead {
+struct OtherClock {
     inner: Faulty,
-    by_ms: i64,
+    ahead_ms: i64,
 }
 
 macro_rules! pass_on {
@@ -248,12 +253,12 @@ pass_on!(Raced, {
     }
 });
 
-pass_on!(Ahead, {
+pass_on!(OtherClock, {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         self.inner.put(key, bytes).await
     }
     async fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
         let found = self.inner.head(key).await?;
-        Ok(found.map(|object| ObjectInfo { modified: object.modified.plus_ms(self.by_ms), ..object }))
+        Ok(found.map(|object| ObjectInfo { modified: object.modified.plus_ms(self.ahead_ms), ..object }))
     }
 });
