@@ -1,6 +1,6 @@
 //! Runs of a routine over a source that is scripted, on real storage and a real store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -146,6 +146,7 @@ impl Bench {
             request: None,
             requested_by: None,
             decided: None,
+            pins: Vec::new(),
         };
         change(&mut job);
         let id = self.jobs.admit(job).await.unwrap().id;
@@ -169,7 +170,7 @@ impl Bench {
     }
 
     async fn history(&self) -> History {
-        History::read(self.storage.as_ref(), "r").await.unwrap()
+        History::read(self.storage.as_ref(), "r", &BTreeSet::new()).await.unwrap()
     }
 }
 
