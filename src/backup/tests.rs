@@ -1,6 +1,6 @@
 //! Runs of a routine over a source that is scripted, on real storage and a real store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -201,7 +201,7 @@ impl Bench {
     }
 
     async fn history(&self) -> History {
-        History::read(self.storage.as_ref(), "r", &std::collections::BTreeSet::new()).await.unwrap()
+        History::read(self.storage.as_ref(), "r", &BTreeSet::new()).await.unwrap()
     }
 }
 

@@ -33,12 +33,13 @@ pub struct Backup {
     pub from: Option<UnixMillis>,
     pub files: Vec<(String, Vec<u8>)>,
     pub foreign: bool,
+    pub promoted: bool,
 }
 
 impl Backup {
     pub fn full(created: i64, namespace: &str) -> Self {
         let run = RunFolder::new("r", BackupType::Full, UnixMillis(created), None).unwrap();
-        Self { run, namespace: namespace.into(), attempt: 1, from: None, files: vec![], foreign: false }
+        Self { run, namespace: namespace.into(), attempt: 1, from: None, files: vec![], foreign: false, promoted: false }
     }
 
     pub fn incremental(created: i64, from: i64, namespace: &str) -> Self {
@@ -100,7 +101,7 @@ impl Backup {
             from: self.from,
             safe_from: self.run.created.plus_ms(-7),
             sealed_until: None,
-            promoted: None,
+            promoted: self.promoted.then(|| Promoted { code: "closed".into(), reason: "truncated".into() }),
             run_namespaces: vec![self.namespace.clone(), "gone".into()],
             scope_hash: scope.hash(),
             scope,

@@ -35,7 +35,7 @@ pub enum Trigger {
     CatchUp,
     /// A request, at once or with a delay.
     Api,
-    /// A request to run an ended job again.
+    /// An ended job is run again: on request, or a retention for what was pinned.
     Retry,
     /// Another attempt of a slot after a crash (rules.md 2.5).
     Recovery,
