@@ -12,3 +12,4 @@ mod reload;
 mod restores;
 mod triggers;
 mod unconfigured;
+mod verify;
