@@ -13,3 +13,6 @@ mod work;
 pub use contents::{Contents, Expected};
 pub use plan::{VerifyPlan, VerifyRequest};
 pub use work::VerifyWork;
+
+#[cfg(test)]
+mod tests;

@@ -151,6 +151,7 @@ fn print_table(table: &BTreeMap<(&str, &str), [u64; 6]>, told: &Told, took: Dura
     println!(
         "counts: files and records of metadata.yaml; bytes: its byte-count, which no official tool compares"
     );
+    println!("swapped: two files of one backup, so that together they still hold the same records");
     println!("{} restores checked all bytes first; took {} s", told.checked_first, took.as_secs());
 }
 
@@ -248,7 +249,7 @@ async fn lay_out(
     files: &[(String, Vec<u8>)],
 ) -> Case {
     let root: PathBuf = dir.join("cases").join(at.to_string());
-    // Every copy under one routine: its name is in its manifest only for the reader.
+    // Every copy under one routine: a manifest names its own for the reader only.
     let key = original.key.replacen(original.form, "plain", 1);
     let folder = root.join(&key);
     std::fs::create_dir_all(&folder).unwrap();

@@ -13,3 +13,4 @@ mod reload;
 mod restores;
 mod triggers;
 mod unconfigured;
+mod verify;

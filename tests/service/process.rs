@@ -72,13 +72,14 @@ fn check_prints_the_next_five_fire_times_in_their_zone() {
     let config = dir.path().join("good.yaml");
     let yaml = one_routine(&dir).replace(
         "    interval-cron: \"0 0 0 1 1 ?\"\n",
-        "    interval-cron: \"0 30 4 1 7 ?\"\n    schedule-timezone: Europe/Berlin\n",
+        "    interval-cron: \"0 30 4 1 7 ?\"\n    schedule-timezone: Europe/Berlin\n    verify-cron: \"0 0 5 1 8 ?\"\n",
     );
     std::fs::write(&config, yaml).unwrap();
     let done = Command::new(HOLDFAST).arg("check").arg("-c").arg(&config).output().unwrap();
     let text = String::from_utf8(done.stdout).unwrap();
     assert_eq!(done.status.code(), Some(0), "{text}");
     assert_eq!(text.matches("-07-01T04:30:00+02:00").count(), 5, "{text}");
+    assert_eq!(text.matches("-08-01T05:00:00+02:00").count(), 5, "{text}");
     assert!(text.contains("127.0.0.1:8080"), "{text}"); // rules.md 7.2
     assert!(text.contains("routine resting (disabled"), "{text}");
     assert!(text.contains("backup-policies.*.encryption"), "known, not built: {text}");

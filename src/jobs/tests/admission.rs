@@ -1,6 +1,7 @@
-use super::{Bench, NOW, concurrent, full, incremental, restore};
+use super::{Bench, NOW, concurrent, full, incremental, restore, routine};
 use crate::jobs::Refusal;
-use crate::model::{BackupType, JobStatus};
+use crate::model::{BackupType, JobKind, JobStatus};
+use crate::store::Trigger;
 
 use JobStatus::{Missed, Queued, Scheduled, Skipped};
 
@@ -14,6 +15,29 @@ async fn one_job_of_a_routine_and_type_waits() {
     assert!(row.reason.unwrap().starts_with("A backup of this routine and type waits already"));
     assert_eq!(row.finished, Some(NOW), "a refusal is the end of its row");
     assert_eq!(bench.admit(full("other")).await.1, Queued, "routines do not hinder each other");
+}
+
+#[tokio::test]
+async fn one_verification_of_a_routine_waits_and_those_after_backups_always_get_in() {
+    let bench = Bench::new().await;
+    let verify = |name: &str, trigger| routine(name).on_backups(JobKind::Verify, trigger, None);
+    assert_eq!(bench.admit(verify("r", Trigger::AfterBackup)).await.1, Queued);
+    assert_eq!(bench.admit(verify("r", Trigger::AfterBackup)).await.1, Queued);
+    let (id, status, _) = bench.admit(verify("r", Trigger::Schedule)).await;
+    assert_eq!(status, Queued, "what reads one run is not in the way of what reads all");
+    for trigger in [Trigger::Api, Trigger::Schedule, Trigger::CatchUp, Trigger::Recovery] {
+        let (_, status, code) = bench.admit(verify("r", trigger)).await;
+        assert_eq!((status, code), (Skipped, Some("already-queued")), "{trigger:?}");
+    }
+    assert_eq!(bench.admit(verify("r", Trigger::AfterBackup)).await.1, Queued);
+    assert_eq!(bench.admit(verify("other", Trigger::Api)).await.1, Queued);
+    assert_eq!(bench.admit(full("r")).await.1, Queued, "backups and verifications do not hinder each other");
+    bench.start(id).await;
+    assert_eq!(
+        bench.admit(verify("r", Trigger::Api)).await.1,
+        Queued,
+        "the one that runs may be past what is new"
+    );
 }
 
 /// abs.md 4.1, with rules.md 2.2: what waits counts like what runs.

@@ -1,0 +1,330 @@
+//! Verify jobs over backups in real storage, with faults on demand.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::chains::{Chains, Look};
+use super::execute::Verify;
+use super::{VerifyPlan, VerifyRequest, VerifyWork};
+use crate::asb::{Encoder, Version};
+use crate::catalog::testkit::{Backup, storage};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, JobConfig};
+use crate::engine::ProgressWatch;
+use crate::error::Result;
+use crate::jobs::{Ended, JobContext, Jobs, NewJob, Runner, RunnerOptions, Work, WorkFactory};
+use crate::model::{JobKind, JobStatus, UnixMillis};
+use crate::sample::mixed;
+use crate::storage::faulty::{Fault, Faulty, Op};
+use crate::storage::{Storage, join};
+use crate::store::{JobRow, Store, Trigger, VerifyOutcome};
+
+const FULL: i64 = 1_700_000_000_000;
+const FIRST: i64 = FULL + 10_000;
+const SECOND: i64 = FULL + 20_000;
+
+const CONFIG: &str = r#"
+aerospike-clusters: {c: {seed-nodes: [{host-name: 127.0.0.1, port: 1}]}}
+storage: {s: {local-storage: {path: /nowhere}}}
+backup-routines: {r: {source-cluster: c, storage: s, interval-cron: "@daily", namespaces: []}}
+"#;
+
+/// What a job does: the real work, or something around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Plain,
+    /// Somebody asks for its end before it has begun.
+    Canceled,
+    /// The full is deleted once the plan is made.
+    FullDeleted,
+}
+
+struct Bench {
+    _dirs: [TempDir; 2],
+    storage: Faulty,
+    jobs: Jobs,
+    config: JobConfig,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let (dir, storage) = storage().await;
+        let state = TempDir::new().unwrap();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let store = Store::open(state.path(), &clock).await.unwrap();
+        let config = Config::parse(CONFIG, "test.yaml", clock.now()).unwrap();
+        let config = config.routine("r", clock.now()).unwrap().job;
+        let jobs = Jobs::new(store, clock, Vec::new(), Arc::new(crate::jobs::follow::Nothing));
+        Self { _dirs: [dir, state], storage, jobs, config }
+    }
+
+    /// A full and two incrementals.
+    async fn chain(&self) -> [Backup; 3] {
+        let all = [
+            good(Backup::full(FULL, "ns")),
+            good(Backup::incremental(FIRST, FULL, "ns")),
+            good(Backup::incremental(SECOND, FIRST, "ns")),
+        ];
+        for backup in &all {
+            backup.write(&self.storage).await;
+        }
+        all
+    }
+
+    async fn run(&self) -> JobRow {
+        self.run_as(How::Plain, VerifyRequest::default(), None).await
+    }
+
+    /// Runs one job to its end.
+    async fn run_as(&self, how: How, request: VerifyRequest, namespaces: Option<&[&str]>) -> JobRow {
+        let job = NewJob {
+            routine: Some("r".to_owned()),
+            namespaces: namespaces.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            config: Some(crate::store::Document::of(&self.config).unwrap()),
+            ..NewJob::of(JobKind::Verify, Trigger::Api)
+        };
+        let id = self.jobs.admit(job).await.unwrap().id;
+        let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
+        let factory = Factory { how, request, config: self.config.clone(), storage };
+        let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
+        let runner = Runner::new(self.jobs.clone(), Arc::new(factory), options);
+        let ended = async {
+            loop {
+                let row = self.jobs.store().job(id).await.unwrap().unwrap();
+                if row.status.is_terminal() {
+                    runner.stop(std::time::Duration::ZERO).await;
+                    return row;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let (ran, row) = tokio::join!(runner.run(), ended);
+        ran.unwrap();
+        row
+    }
+
+    /// The latest outcomes by `created`, as the store has them.
+    async fn kept(&self) -> Vec<(i64, VerifyOutcome)> {
+        let mut rows = self.jobs.store().verifications("s", "r").await.unwrap();
+        rows.sort_by_key(|row| row.created);
+        rows.into_iter().map(|row| (row.created.0, row.outcome)).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Factory {
+    how: How,
+    request: VerifyRequest,
+    config: JobConfig,
+    storage: Arc<dyn Storage>,
+}
+
+impl WorkFactory for Factory {
+    fn work(&self, _: &JobRow) -> Result<Box<dyn Work>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Work for Factory {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        if self.how == How::FullDeleted {
+            return self.delete_meanwhile(context).await;
+        }
+        if self.how == How::Canceled {
+            context.cancel.cancel();
+        }
+        Box::new(VerifyWork::new(self.config, self.request, self.storage)).run(context).await
+    }
+}
+
+impl Factory {
+    async fn delete_meanwhile(self, context: JobContext) -> Ended {
+        let now = context.clock.now();
+        let storage = self.storage.as_ref();
+        let plan = VerifyPlan::find(storage, "r", &self.request, None, now).await.unwrap();
+        storage.delete_prefix(&good(Backup::full(FULL, "ns")).folder()).await.unwrap();
+        let verify = Verify {
+            watch: Arc::new(ProgressWatch(context.progress.clone())),
+            context: context.clone(),
+            storage: Arc::clone(&self.storage),
+            storage_name: "s".to_owned(),
+            routine: "r".to_owned(),
+        };
+        let report = verify.run(&plan).await.unwrap();
+        context.set_result(report.result());
+        report.error().map_or(Ended::Succeeded, Ended::Failed)
+    }
+}
+
+/// One file with this many records.
+fn file(records: i64) -> Vec<u8> {
+    let (mut text, mut encoder) = (Vec::new(), Encoder::new(false));
+    Encoder::file_header(&mut text, b"ns", true, Version::V3_1);
+    for key in 0..records {
+        let record = mixed("set", key, 1);
+        encoder.record(&mut text, &record.head("ns"), record.bins()).unwrap();
+    }
+    text
+}
+
+/// With the 15 records in each file that its papers count.
+fn good(backup: Backup) -> Backup {
+    with(backup, 15)
+}
+
+fn with(backup: Backup, records: i64) -> Backup {
+    Backup { files: vec![("0_ns_1.asb".to_owned(), file(records))], ..backup }
+}
+
+fn code(job: &JobRow) -> Option<&str> {
+    job.error_code.as_deref()
+}
+
+#[tokio::test]
+async fn whole_chains_are_verified_also_without_manifests() {
+    let bench = Bench::new().await;
+    bench.chain().await;
+    good(Backup::full(SECOND + 10_000, "ns")).foreign().write(&bench.storage).await;
+    let job = bench.run().await;
+    assert_eq!((job.status, job.warnings.len()), (JobStatus::Succeeded, 0), "{job:?}");
+    assert!(bench.kept().await.iter().all(|(_, outcome)| *outcome == VerifyOutcome::Verified));
+    let counters = job.counters.unwrap();
+    assert_eq!((&counters["backups"], &counters["read-records"]), (&Value::from(4), &Value::from(60)));
+}
+
+#[tokio::test]
+async fn counts_must_agree_with_the_manifest_else_with_the_metadata() {
+    for (foreign, says) in
+        [(false, "14 records were read, its manifest counts 15"), (true, "its metadata counts 15")]
+    {
+        let bench = Bench::new().await;
+        let mut backup = with(Backup::full(FULL, "ns"), 14);
+        backup.foreign = foreign;
+        backup.write(&bench.storage).await;
+        let job = bench.run().await;
+        assert_eq!(code(&job), Some("backup-damaged"));
+        assert!(job.error.as_ref().unwrap().contains(says), "{job:?}");
+    }
+    // One file more is told by their number, one byte more by their bytes.
+    let bench = Bench::new().await;
+    let backup = good(Backup::full(FULL, "ns")).foreign();
+    backup.write(&bench.storage).await;
+    let yaml = backup.metadata().to_yaml();
+    let counted = format!("byte-count: {}", backup.metadata().byte_count);
+    let yaml = yaml.replace(&counted, &format!("{counted}1"));
+    bench.storage.put(&join(&backup.folder(), "metadata.yaml"), yaml.into()).await.unwrap();
+    let job = bench.run().await;
+    assert!(job.error.as_ref().unwrap().contains("bytes, metadata.yaml counted"), "{job:?}");
+}
+
+/// rules.md 3.4: nothing that builds on what is damaged or missing can be restored.
+#[tokio::test]
+async fn what_builds_on_a_damaged_or_missing_backup_is_chain_broken() {
+    use VerifyOutcome::{ChainBroken, Damaged, Verified};
+    let bench = Bench::new().await;
+    let [_, first, _] = bench.chain().await;
+    let data = join(&first.folder(), "0_ns_1.asb");
+    let mut bytes = file(15);
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    bench.storage.put(&data, bytes.into()).await.unwrap();
+    let job = bench.run().await;
+    assert_eq!(code(&job), Some("backup-damaged"));
+    let error = job.error.unwrap();
+    assert!(error.contains(&first.folder()) && error.contains("2 of 3 backups"), "{error}");
+    assert_eq!(bench.kept().await, [(FULL, Verified), (FIRST, Damaged), (SECOND, ChainBroken)]);
+    // The last alone: that its predecessor is damaged is known from before, though its sizes are right.
+    let job = bench.run_as(How::Plain, VerifyRequest::of_run(UnixMillis(SECOND)), Some(&["ns"])).await;
+    assert_eq!(code(&job), Some("chain-gap"));
+    assert!(job.error.unwrap().contains(&first.folder()));
+
+    bench.storage.delete_prefix(&first.folder()).await.unwrap();
+    let job = bench.run().await;
+    assert_eq!(code(&job), Some("chain-gap"));
+    assert_eq!(bench.kept().await, [(FULL, Verified), (SECOND, ChainBroken)], "what is gone is forgotten");
+}
+
+#[tokio::test]
+async fn doubt_about_storage_is_no_damage_and_passes_on_to_what_builds_on_it() {
+    use VerifyOutcome::{Unreadable, Verified};
+    let bench = Bench::new().await;
+    bench.chain().await;
+    let fault = Fault { key_contains: "1700000000000/data/ns/0_ns_1.asb", ..Fault::nth(Op::Next, 1) };
+    bench.storage.fail(fault);
+    let job = bench.run().await;
+    assert_eq!((job.status, code(&job)), (JobStatus::Failed, Some("backup-unreadable")));
+    assert_eq!(bench.kept().await, [(FULL, Unreadable), (FIRST, Unreadable), (SECOND, Unreadable)]);
+    bench.storage.heal();
+    assert_eq!(bench.run().await.status, JobStatus::Succeeded);
+    assert!(bench.kept().await.iter().all(|(_, outcome)| *outcome == Verified));
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_understood_is_damage_and_one_that_cannot_be_read_is_doubt() {
+    let bench = Bench::new().await;
+    let [full, ..] = bench.chain().await;
+    let document = join(&full.folder(), "metadata.yaml");
+    bench.storage.fail(Fault { key_contains: "1700000000000/data/ns/metadata", ..Fault::nth(Op::Get, 1) });
+    let job = bench.run().await;
+    assert_eq!(code(&job), Some("backup-unreadable"), "{job:?}");
+    bench.storage.heal();
+    bench.storage.put(&document, "nonsense".into()).await.unwrap();
+    let job = bench.run().await;
+    assert_eq!(code(&job), Some("backup-damaged"), "{job:?}");
+    let result = job.result.unwrap();
+    let outcomes: Vec<&str> =
+        result["backups"].as_array().unwrap().iter().map(|one| one["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["damaged", "chain-broken", "chain-broken"]);
+}
+
+#[tokio::test]
+async fn a_backup_that_is_deleted_meanwhile_is_left_out_and_not_damaged() {
+    let bench = Bench::new().await;
+    good(Backup::full(FULL, "ns")).write(&bench.storage).await;
+    good(Backup::full(SECOND, "ns")).write(&bench.storage).await;
+    let job = bench.run_as(How::FullDeleted, VerifyRequest::default(), None).await;
+    assert_eq!(job.status, JobStatus::Succeeded, "{job:?}");
+    assert_eq!(job.warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(), ["backup-gone"]);
+    assert_eq!(job.result.unwrap()["left-out"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.kept().await, [(SECOND, VerifyOutcome::Verified)]);
+}
+
+#[tokio::test]
+async fn a_cancel_ends_it_at_once_and_nothing_to_read_is_said() {
+    let bench = Bench::new().await;
+    let job = bench.run().await;
+    assert_eq!((job.status, job.warnings[0].code.as_str()), (JobStatus::Succeeded, "nothing-to-verify"));
+    bench.chain().await;
+    let job = bench.run_as(How::Canceled, VerifyRequest::default(), None).await;
+    assert_eq!(job.status, JobStatus::Canceled);
+    assert!(bench.kept().await.is_empty());
+}
+
+/// A late attempt at what it builds on may have finished after it: there is still an instant at which both are restored.
+#[tokio::test]
+async fn a_predecessor_that_finished_later_is_no_hole() {
+    let (_dir, storage) = storage().await;
+    let full = good(Backup::full(FULL, "ns")).write(&storage).await;
+    let mut first = good(Backup::incremental(FIRST, FULL, "ns")).write(&storage).await;
+    let second = good(Backup::incremental(SECOND, FIRST, "ns")).write(&storage).await;
+    first.finished = UnixMillis(SECOND + 60_000);
+    let mut chains = Chains::new(&storage, &[]);
+    chains.add(&full, Look::Good);
+    chains.add(&first, Look::Good);
+    chains.add(&second, Look::Good);
+    assert_eq!(chains.verdict(&second).await.unwrap(), None);
+    // Members that nobody has read are looked at.
+    let mut chains = Chains::new(&storage, &[]);
+    for entry in [&full, &first] {
+        chains.add(entry, Look::Not);
+    }
+    storage.delete(&join(&full.key, "0_ns_1.asb")).await.unwrap();
+    chains.add(&second, Look::Good);
+    let (outcome, reason) = chains.verdict(&second).await.unwrap().unwrap();
+    assert_eq!(outcome, VerifyOutcome::ChainBroken);
+    assert!(reason.contains(&full.key) && reason.contains("missing"), "{reason}");
+}
