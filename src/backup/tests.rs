@@ -142,6 +142,7 @@ impl Bench {
             due: None,
             slot: None,
             created: None,
+            retry_of: None,
             config: Some(Document::of(&self.config).unwrap()),
             request: None,
             requested_by: None,
