@@ -2,7 +2,9 @@
 
 mod admission;
 mod recovery;
+mod retries;
 mod running;
+mod stalls;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,3 +1,5 @@
+mod keeping;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -133,7 +135,7 @@ async fn a_damaged_store_is_refused_and_left_as_it_is() {
         std::fs::write(&path, &bytes).unwrap();
         let refused = Store::open(dir.path(), &clock()).await.unwrap_err();
         assert_eq!(refused.code(), "store-corrupt");
-        assert!(refused.report().contains("holdfast store check"), "{}", refused.report());
+        assert!(refused.report().contains("holdfast store rebuild"), "{}", refused.report());
         assert!(std::fs::read(&path).unwrap() == bytes, "a damaged file is evidence");
     }
     std::fs::write(&path, whole).unwrap();

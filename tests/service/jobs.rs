@@ -105,3 +105,37 @@ async fn job_ids_are_safe_in_javascript_and_grow() {
     let service = service.restart().await;
     assert!(service.trigger(&format!("/v1/backups/full/daily?{LATER}")).await > made[2]);
 }
+
+/// rules.md 2.5.
+#[tokio::test]
+async fn an_ended_job_is_tried_again_and_what_cannot_be_says_why() {
+    let service = Running::start(one_routine).await;
+    let id = service.trigger("/v1/backups/full/daily").await;
+    service.job_in(id, &["failed"]).await;
+    let again = service.trigger(&format!("/v1/jobs/{id}/retry")).await;
+    let job = service.job_in(again, &["failed"]).await;
+    assert_eq!((&job["trigger"], &job["retry-of"]), (&Value::from("retry"), &Value::from(id)), "{job}");
+    assert_eq!(job["created"], service.job(id).await["created"]);
+
+    let problem = [("accept", "application/problem+json")];
+    let refused = async |id: i64, query: &str| {
+        let path = format!("/v1/jobs/{id}/retry{query}");
+        let answer = service.send(Method::POST, &path, &problem, "").await;
+        (answer.status.as_u16(), answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(refused(id, "").await, (409, "job-retried".to_owned()));
+    let waits = service.trigger(&format!("/v1/backups/full/daily?{LATER}")).await;
+    assert_eq!(refused(waits, "").await, (409, "job-not-ended".to_owned()));
+    assert_eq!(refused(again, "?stric=true").await.0, 400);
+    service.expect(Method::POST, "/v1/jobs/1/retry", "", 404, "job '\\x01' not found\n").await;
+
+    // The routine rests from now on: its backups are not to be had, as by a trigger.
+    let yaml = std::fs::read_to_string(service.config_path()).unwrap();
+    std::fs::write(service.config_path(), yaml.replace("[test]\n", "[test]\n    disabled: true\n").replace(
+        "    disabled: true\n    interval-cron: \"@daily\"\n    disabled: true\n",
+        "    disabled: true\n    interval-cron: \"@daily\"\n",
+    ))
+    .unwrap();
+    service.service.reload().await.unwrap();
+    assert_eq!(refused(again, "").await, (404, "routine-disabled".to_owned()));
+}

@@ -108,3 +108,66 @@ fn a_bad_configuration_does_not_start() {
     assert_eq!(done.status.code(), Some(2), "{text}");
     assert!(text.contains("bad.yaml:1") && text.contains("did you mean: \"service\"?"), "{text}");
 }
+
+/// Runs `holdfast store` with arguments: exit code, output, errors.
+fn store(dir: &tempfile::TempDir, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(HOLDFAST);
+    command.arg("store").args(arguments).env("STATE_DIRECTORY", dir.path().join("state"));
+    let done = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (done.status.code(), text(done.stdout), text(done.stderr))
+}
+
+/// rules.md 2.7, from the damage to the next start.
+#[tokio::test]
+async fn a_damaged_store_is_set_aside_by_the_command_that_the_refusal_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = format!("{SERVICE}{}", one_routine(&dir));
+    let (mut child, address, _log) = serve(&dir, &yaml);
+    let jobs = format!("http://{address}/v1/jobs");
+    let trigger = format!("http://{address}/v1/backups/full/daily?delay=3600000");
+    reqwest::Client::new().post(&trigger).send().await.unwrap();
+    let page: serde_json::Value = reqwest::get(&jobs).await.unwrap().json().await.unwrap();
+    let last = page["jobs"][0]["id"].as_i64().unwrap();
+    let config = dir.path().join("holdfast.yaml");
+    let config = config.to_str().unwrap();
+    let (code, text, _) = store(&dir, &["check", "--config", config]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("in use by a service: yes") && text.contains("1 scheduled"), "{text}");
+    let (code, _, error) = store(&dir, &["rebuild", "--config", config]);
+    assert!(code == Some(1) && error.contains("another process"), "{error}");
+    signal(&child, "TERM");
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+
+    let state = dir.path().join("state");
+    let db = state.join("holdfast.db");
+    let mut bytes = std::fs::read(&db).unwrap();
+    bytes[..100].fill(0x5a);
+    std::fs::write(&db, bytes).unwrap();
+    let done = Command::new(HOLDFAST)
+        .args(["serve", "--config", config])
+        .env("STATE_DIRECTORY", &state)
+        .output()
+        .unwrap();
+    let error = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{error}");
+    assert!(error.contains("`holdfast store rebuild --config FILE`"), "{error}");
+    let (code, text, error) = store(&dir, &["check", "--state-dir", state.to_str().unwrap()]);
+    assert!(code == Some(1) && error.contains("store rebuild"), "{text}{error}");
+
+    let (code, text, error) = store(&dir, &["rebuild", "--config", config]);
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert!(text.contains("set aside: ") && text.contains("routine daily: 0 namespaces in"), "{text}");
+    let (code, text, _) = store(&dir, &["check", "--config", config]);
+    assert_eq!(code, Some(0), "{text}");
+
+    // A new store fires nothing of the past (rules.md 1.1) and gives no id twice (2.7).
+    let (_child, address, _log) = serve(&dir, &yaml);
+    let page: serde_json::Value =
+        reqwest::get(format!("http://{address}/v1/jobs")).await.unwrap().json().await.unwrap();
+    assert_eq!(page["jobs"].as_array().unwrap().len(), 0, "{page}");
+    let trigger = format!("http://{address}/v1/backups/full/daily?delay=3600000");
+    let answer = reqwest::Client::new().post(&trigger).send().await.unwrap();
+    let id: i64 = answer.headers()["location"].to_str().unwrap()["/v1/jobs/".len()..].parse().unwrap();
+    assert!(id > last, "{id} after {last}");
+}

@@ -228,3 +228,67 @@ async fn after_a_later_run_the_attempt_is_a_new_run() {
     let again = bench.rows().await.pop().unwrap();
     assert_eq!((again.trigger, again.created), (Trigger::Recovery, None));
 }
+
+/// rules.md 6.1: once storage has said that it did not commit, the slot may have its next attempt.
+#[tokio::test]
+async fn a_slot_is_tried_again_when_storage_has_answered_at_last() {
+    for (allowed, expected) in [(true, 1), (false, 0)] {
+        let bench = Bench::new().await;
+        let slot = slot(&bench).await;
+        running(&bench, Some(slot)).await;
+        let bench = bench.restarted().await;
+        recover(&bench, &storage(&[("a", committed()), ("b", Settled::Unknown)]), true).await;
+        let absent = storage(&[("b", Settled::Absent)]);
+        let report = bench.jobs.settle_unknown(&absent, &|_| allowed).await.unwrap();
+        assert_eq!((report.absent, report.requeued), (1, expected));
+        let last = bench.rows().await.pop().unwrap();
+        assert_eq!(last.namespaces.as_deref() == Some(&["b".to_owned()][..]), allowed);
+        assert_eq!(last.retry_of.is_some(), allowed);
+    }
+}
+
+/// What was asked to end has been canceled, however it ended.
+#[tokio::test]
+async fn a_crash_while_a_job_is_canceled_ends_the_cancel() {
+    let bench = Bench::new().await;
+    let id = running(&bench, None).await;
+    bench.jobs.cancel(id).await.unwrap();
+    let bench = bench.restarted().await;
+    recover(&bench, &storage(&[("a", committed()), ("b", Settled::Absent)]), true).await;
+    let row = bench.row(id).await;
+    assert_eq!((row.status, row.reason_code.as_deref()), (JobStatus::Canceled, Some("crashed")));
+}
+
+/// A full's retention, whatever the time at which the full is known to have committed (rules.md 5.2).
+struct Retention;
+
+impl crate::jobs::Follow for Retention {
+    fn follow(&self, job: &JobRow, attempts: &[AttemptRow]) -> crate::error::Result<Vec<crate::jobs::NewJob>> {
+        let committed = attempts.iter().any(|attempt| attempt.status == AttemptStatus::Committed);
+        let wanted = job.kind == crate::model::JobKind::Backup && committed;
+        let next = super::routine("r").on_backups(crate::model::JobKind::Retention, Trigger::AfterBackup, None);
+        Ok(wanted.then_some(next).into_iter().collect())
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_backup_follows_it_when_its_commit_is_known() {
+    let bench = Bench::new().await;
+    let id = running(&bench, None).await;
+    let bench = bench.restarted().await;
+    let jobs = crate::jobs::Jobs::new(
+        bench.jobs.store().clone(),
+        bench.jobs.clock().clone(),
+        Vec::new(),
+        std::sync::Arc::new(Retention),
+    );
+    let answers = storage(&[("a", Settled::Absent), ("b", Settled::Unknown)]);
+    jobs.recover(&answers, &|_| true).await.unwrap();
+    assert_eq!(bench.rows().await.len(), 1, "nothing has committed yet");
+    jobs.settle_unknown(&storage(&[("b", committed())]), &|_| true).await.unwrap();
+    let rows = bench.rows().await;
+    let kinds: Vec<_> = rows.iter().map(|row| (row.kind, row.status)).collect();
+    let expected =
+        [(crate::model::JobKind::Backup, Interrupted), (crate::model::JobKind::Retention, Queued)];
+    assert_eq!((rows[0].id, kinds), (id, expected.to_vec()));
+}
