@@ -16,6 +16,8 @@ pub mod error;
 pub mod jobs;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+mod oracle;
 pub mod restore;
 pub mod sample;
 pub mod sandbox;
