@@ -104,9 +104,10 @@ pub(crate) struct Case<'a> {
 pub(crate) struct Finding {
     /// The verdict.
     pub verdict: Verdict,
-    /// The counters it must have moved, where only one reading of the chain is possible.
-    pub counters: Option<Counters>,
-    /// Two limits could explain it.
+    /// The least and the most that it can have moved each counter of written or passed over records: inserted, existed,
+    /// fresher, expired.
+    pub counters: [[u64; 2]; 4],
+    /// It is a limit, and which one depends on when within a scan the record was read: it was changed meanwhile.
     pub ambiguous: bool,
     /// An expired version hid an older one (rules.md 4.5).
     pub hid: bool,
@@ -122,16 +123,18 @@ impl Case<'_> {
     pub(crate) fn judge(&self) -> Finding {
         let ways = match self.ways() {
             Ok(ways) => ways,
-            Err(reason) => return self.finding(Verdict::Wrong(reason), None, false),
+            Err(reason) => return self.finding(Verdict::Wrong(reason)),
         };
         let mut fitting = Vec::new();
         let mut expected = Vec::new();
-        let mut counters = BTreeSet::new();
+        let mut counters = [[u64::MAX, 0]; 4];
         for way in &ways {
             let (after, counted) = self.apply(way);
-            counters.insert(counted_key(counted));
             if (self.same)(after.as_ref(), self.after) {
                 fitting.push((self.explain(way), way));
+                for ([least, most], one) in counters.iter_mut().zip(ends(counted)) {
+                    (*least, *most) = ((*least).min(one), (*most).max(one));
+                }
             } else {
                 expected.push((way, after));
             }
@@ -146,24 +149,22 @@ impl Case<'_> {
             .filter_map(|(verdict, _)| if let Verdict::Limit(limit) = verdict { Some(*limit) } else { None })
             .collect();
         let Some((verdict, way)) = fitting.first().cloned() else {
-            let reason = format!(
-                "found {:?}, before {:?}, the policy allows {expected:?}",
-                self.after, self.before
-            );
-            return self.finding(Verdict::Wrong(reason), None, false);
+            let reason =
+                format!("found {:?}, before {:?}, the policy allows {expected:?}", self.after, self.before);
+            return self.finding(Verdict::Wrong(reason));
         };
         if let Err(reason) = self.check_policy(&ways) {
-            return self.finding(Verdict::Wrong(reason), None, false);
+            return self.finding(Verdict::Wrong(reason));
         }
-        let only = (counters.len() == 1).then(|| self.apply(way).1);
         let hid = newest(way).is_some_and(|(place, fate)| {
             fate == Fate::Expired && way[..place].iter().any(|(_, fate)| *fate == Some(Fate::Write))
         });
         let ambiguous = matches!(verdict, Verdict::Limit(_)) && limits.len() > 1;
-        Finding { ambiguous, had_to_stay: self.must_stay(&ways), ..self.finding(verdict, only, hid) }
+        let had_to_stay = self.must_stay(&ways);
+        Finding { counters, ambiguous, hid, had_to_stay, ..self.finding(verdict) }
     }
 
-    fn finding(&self, verdict: Verdict, counters: Option<Counters>, hid: bool) -> Finding {
+    fn finding(&self, verdict: Verdict) -> Finding {
         let verdict = match verdict {
             Verdict::Wrong(reason) => Verdict::Wrong(format!(
                 "record {}: {reason}\nscans {:?}\nplan {:?}\nhistory {:#?}",
@@ -174,7 +175,7 @@ impl Case<'_> {
             )),
             fine => fine,
         };
-        Finding { verdict, counters, ambiguous: false, hid, had_to_stay: false }
+        Finding { verdict, counters: [[0; 2]; 4], ambiguous: false, hid: false, had_to_stay: false }
     }
 
     /// The bins of a version that are in scope; none: it has none of them.
@@ -275,7 +276,8 @@ impl Case<'_> {
             all.filter_map(|(choice, _)| if let Choice::Taken(place) = choice { Some(*place) } else { None })
         };
         self.plan.exists == Exists::CreateOnly
-            || (self.plan.check_generation && taken().all(|place| self.version(place).generation <= *generation))
+            || (self.plan.check_generation
+                && taken().all(|place| self.version(place).generation <= *generation))
             || taken().next().is_none()
     }
 
@@ -346,15 +348,8 @@ pub(crate) fn project(bins: &Bins, scope: Option<&BTreeSet<Vec<u8>>>) -> Option<
     (!found.is_empty()).then_some(found)
 }
 
-fn counted_key(counters: Counters) -> [u64; 6] {
-    [
-        counters.inserted,
-        counters.existed,
-        counters.fresher,
-        counters.expired,
-        counters.skipped,
-        counters.ignored,
-    ]
+fn ends(counters: Counters) -> [u64; 4] {
+    [counters.inserted, counters.existed, counters.fresher, counters.expired]
 }
 
 /// The row of the table of rules.md 4.3 that a restore falls into.

@@ -436,10 +436,15 @@ fn chain_of(members: &[Member], member: &Member) -> Option<Chain> {
 }
 
 pub(super) fn runs() -> impl Strategy<Value = Run> {
-    (1..9_000_i64, any::<u8>(), prop_oneof![4 => Just(None), 1 => (1..20_000_i64).prop_map(Some)])
-        .prop_map(|(scan_ms, order, retry_after_ms)| {
-            Run { scan_ms, order, retry_after_ms, fails: false, sealed: false }
-        })
+    (1..9_000_i64, any::<u8>(), prop_oneof![4 => Just(None), 1 => (1..20_000_i64).prop_map(Some)]).prop_map(
+        |(scan_ms, order, retry_after_ms)| Run {
+            scan_ms,
+            order,
+            retry_after_ms,
+            fails: false,
+            sealed: false,
+        },
+    )
 }
 
 fn events(damage: u32) -> impl Strategy<Value = Vec<Event>> {

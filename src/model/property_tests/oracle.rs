@@ -161,8 +161,7 @@ fn check_restore(world: &World, restore: Restore, tally: &mut Tally) -> Result<(
     reference::apply(&versions, plan, &mut after);
     tally.restore(row(plan, empty), (RECORDS + 1) as u64);
     for record in 0..RECORDS {
-        let scans: Vec<_> =
-            chain.members.iter().map(|place| world.contents[*place].scans[record]).collect();
+        let scans: Vec<_> = chain.members.iter().map(|place| world.contents[*place].scans[record]).collect();
         let after = after.get(&[record as u8; 20]).map(|(_, bins)| bins);
         let case = Case {
             history: &world.history,
@@ -249,13 +248,9 @@ fn drive(config: ProptestConfig) {
     }
     // A generator that stopped meeting what it is for would pass everything.
     assert_eq!(tally.rows(), 10, "rows of rules.md 4.3");
-    for limit in [
-        Limit::DeleteNotSeen,
-        Limit::ExpiryNotSeen,
-        Limit::SealedHole,
-        Limit::OldStamp,
-        Limit::LeftScope,
-    ] {
+    for limit in
+        [Limit::DeleteNotSeen, Limit::ExpiryNotSeen, Limit::SealedHole, Limit::OldStamp, Limit::LeftScope]
+    {
         assert!(tally.limit(limit) > 0, "{limit:?} was never met");
     }
     assert!(tally.count("expired versions that hid older ones") > 0);

@@ -134,7 +134,13 @@ impl Identity {
     }
 
     /// As a record of the sandbox.
-    pub(super) fn record(&self, bins: Vec<Bin>, generation: u16, void_time: u32, stamp: i64) -> SandboxRecord {
+    pub(super) fn record(
+        &self,
+        bins: Vec<Bin>,
+        generation: u16,
+        void_time: u32,
+        stamp: i64,
+    ) -> SandboxRecord {
         SandboxRecord {
             digest: self.digest,
             set: self.set.clone(),
@@ -172,6 +178,8 @@ pub(super) struct Inner {
     /// What was done, for whoever must find out why a sequence failed.
     pub log: Vec<String>,
     pub changes: u64,
+    /// Incrementals that ran beside a full.
+    pub beside: u64,
     /// The next bin value: each is written once.
     value: i64,
 }
@@ -200,6 +208,7 @@ impl Application {
             scans: BTreeMap::new(),
             log: vec![format!("seed {seed}, {skews:?}")],
             changes: 0,
+            beside: 0,
             value: 0,
         };
         Self {
@@ -266,7 +275,8 @@ impl Application {
         };
         let node_now_s = seconds(self.clock.now().plus_ms(self.skews.shown_ms));
         let void_time = life_s.map_or(0, |life| u32::try_from(node_now_s + life).unwrap());
-        let old_ms = if inner.rng.random_range(0..20) == 0 { inner.rng.random_range(5_000..120_000) } else { 0 };
+        let old_ms =
+            if inner.rng.random_range(0..20) == 0 { inner.rng.random_range(5_000..120_000) } else { 0 };
         let node = usize::from(partition_of(&identity.digest)) % 2;
         let stamp = before + self.skews.stamps_ms[node] - old_ms;
         let history = inner.histories.get_mut(namespace).unwrap();
@@ -314,7 +324,8 @@ impl Inner {
     /// Some of four bins, of random types, each with a value that was never written before.
     fn random_bins(&mut self) -> Vec<Bin> {
         let chosen = self.rng.random_range(1..16_u8);
-        let names = [b"a", b"b", b"c", b"d"].into_iter().enumerate().filter(|(bit, _)| chosen & (1 << bit) != 0);
+        let names =
+            [b"a", b"b", b"c", b"d"].into_iter().enumerate().filter(|(bit, _)| chosen & (1 << bit) != 0);
         let names: Vec<_> = names.map(|(_, name)| name.to_vec()).collect();
         names
             .into_iter()

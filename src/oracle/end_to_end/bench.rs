@@ -192,7 +192,8 @@ impl Bench {
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::create(&backups).await.unwrap());
         let state_dir = dir.path().join("state");
         let store = Store::open(&state_dir, &clock).await.unwrap();
-        let seed_of = |sandbox: &Sandbox| json!([{"host-name": "127.0.0.1", "port": sandbox.address().port()}]);
+        let seed_of =
+            |sandbox: &Sandbox| json!([{"host-name": "127.0.0.1", "port": sandbox.address().port()}]);
         let config = json!({
             "aerospike-clusters": {
                 "source": {"seed-nodes": seed_of(&application.sandbox)},
@@ -328,6 +329,7 @@ impl Source for ScriptedSource {
             let beside: BoxFuture<'_, JobRow> =
                 Box::pin(async move { desk.back_up(BackupType::Incremental, false, true, None).await });
             let row = beside.await;
+            application.inner().beside += 1;
             application.log(format!("beside: {:?} {:?} {:?}", row.status, row.reason_code, row.result));
         }
         fail(&script, When::Before)?;
@@ -354,7 +356,9 @@ impl Source for ScriptedSource {
 
 fn fail(script: &ReadScript, when: When) -> Result<()> {
     match script.fails {
-        Some(fails) if fails == when && script.may_pass => Err(Error::temporary("test", "scripted, may pass")),
+        Some(fails) if fails == when && script.may_pass => {
+            Err(Error::temporary("test", "scripted, may pass"))
+        }
         Some(fails) if fails == when => Err(Error::permanent("test", "scripted")),
         _ => Ok(()),
     }
