@@ -17,6 +17,8 @@ pub mod inspect;
 pub mod jobs;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+mod oracle;
 pub mod restore;
 pub mod retention;
 pub mod sample;

@@ -147,6 +147,14 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Removes a record, if it is there, without a trace.
+    ///
+    /// Errors: `sandbox-namespace`.
+    pub fn remove(&self, namespace: &str, digest: &[u8; 20]) -> Result<()> {
+        self.namespace(namespace)?.partition_of(digest).remove(digest);
+        Ok(())
+    }
+
     /// How many records a namespace has that are not expired; 0 when it does not exist.
     pub fn len(&self, namespace: &str) -> usize {
         self.namespace(namespace).map_or(0, |space| space.live(self.node.now_s()))

@@ -10,15 +10,20 @@ use proptest::test_runner::RngSeed;
 use crate::model::chain::{Chain, ChainError, Member, Mode, chain_at, lower_bound};
 use crate::model::retention::{Keep, Policy, Verdict, plan_retention};
 use crate::model::{BackupType, UnixMillis};
+use crate::oracle::history::{Event as Change, History, Version};
+use crate::oracle::judge::{Scan, project};
 
-const RECORDS: usize = 6;
+pub(super) const RECORDS: usize = 6;
 /// `clock-skew-margin` (rules.md 3.2).
 const MARGIN_MS: i64 = 1_000;
 const FOREVER: UnixMillis = UnixMillis(i64::MAX);
 
 #[derive(Debug, Clone, Copy)]
-enum Event {
+pub(super) enum Event {
     Write(usize),
+    /// A write of other bins, that may expire, or that arrives with an old stamp.
+    Put(usize, Put),
+    Delete(usize),
     Wait(i64),
     /// Our clock moves.
     Step(i64),
@@ -34,16 +39,32 @@ enum Event {
     Retain(usize, Option<usize>, Option<usize>),
 }
 
+/// What is written.
 #[derive(Debug, Clone, Copy)]
-struct Run {
+pub(super) struct Put {
+    /// One bit for each bin of [`BINS`]; at least one is set.
+    pub bins: u8,
+    /// How long it lives.
+    pub life_ms: Option<i64>,
+    /// By how much its stamp is older than its node's clock.
+    pub old_ms: i64,
+}
+
+/// The names of bins.
+pub(super) const BINS: [&[u8]; 3] = [b"a", b"b", b"c"];
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
     /// How long its scan takes.
-    scan_ms: i64,
+    pub scan_ms: i64,
     /// Decides when within the scan each record is read.
-    order: u8,
-    /// Its first attempt ends by a crash, and another one begins this much later; below 0 none does.
-    retry_after_ms: Option<i64>,
-    /// It ends without a backup.
-    fails: bool,
+    pub order: u8,
+    /// Its first attempt ends by a crash, and another one begins this much later.
+    pub retry_after_ms: Option<i64>,
+    /// It ends without a backup: its last attempt fails too.
+    pub fails: bool,
+    /// Changes since `created` are left out.
+    pub sealed: bool,
 }
 
 /// A run that has begun.
@@ -59,41 +80,62 @@ struct Active {
     begun: bool,
     safe_from: UnixMillis,
     builds_on: Option<UnixMillis>,
-    bound: UnixMillis,
-    /// The version of each record that was read: the place in `writes`.
-    found: Vec<Option<usize>>,
+    bound: Option<UnixMillis>,
+    content: Content,
     promoted: bool,
 }
 
-struct World {
+/// What a backup has of each record.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    /// The version: its place in the history.
+    pub found: Vec<Option<usize>>,
+    /// How it was read.
+    pub scans: Vec<Scan>,
+}
+
+impl Content {
+    fn none() -> Self {
+        let never = Scan { from: 0, until: 0, lower: None, upper: None };
+        Self { found: vec![None; RECORDS], scans: vec![never; RECORDS] }
+    }
+}
+
+pub(super) struct World {
     /// The true time; starts far from zero.
-    time: i64,
+    pub time: i64,
     /// What our clock adds to it.
     ours: i64,
     /// What each node's clock adds to it.
     nodes: [i64; 2],
-    /// Of each record, the stamps of its writes.
-    writes: Vec<Vec<i64>>,
-    members: Vec<Member>,
+    /// By true time.
+    pub history: History,
+    pub members: Vec<Member>,
     /// Parallel to `members`.
-    contents: Vec<Vec<Option<usize>>>,
+    pub contents: Vec<Content>,
     active: Vec<Active>,
     last_created: UnixMillis,
     /// Something was damaged, so holes are possible.
-    damaged: bool,
+    pub damaged: bool,
     /// The stamp of the last truncation.
     truncated: Option<UnixMillis>,
     /// Until when which backups are read, by `created`.
     readers: Vec<(i64, Vec<UnixMillis>)>,
+    /// The bins that are backed up (`bin-list`); none: all.
+    pub scope: Option<BTreeSet<Vec<u8>>>,
+    /// Runs that have begun.
+    pub runs: u64,
+    /// Backups that were committed.
+    pub commits: u64,
 }
 
 impl World {
-    fn new(nodes: [i64; 2]) -> Self {
+    pub(super) fn new(nodes: [i64; 2]) -> Self {
         Self {
             time: 1_000_000_000,
             ours: 0,
             nodes,
-            writes: vec![Vec::new(); RECORDS],
+            history: History::new(RECORDS),
             members: Vec::new(),
             contents: Vec::new(),
             active: Vec::new(),
@@ -101,19 +143,21 @@ impl World {
             damaged: false,
             truncated: None,
             readers: Vec::new(),
+            scope: None,
+            runs: 0,
+            commits: 0,
         }
     }
 
-    fn now(&self) -> UnixMillis {
+    pub(super) fn now(&self) -> UnixMillis {
         UnixMillis(self.time + self.ours)
     }
 
-    fn play(&mut self, event: Event) {
+    pub(super) fn play(&mut self, event: Event) {
         match event {
-            Event::Write(record) => {
-                self.pass(1);
-                self.writes[record].push(self.time + self.nodes[record % 2]);
-            }
+            Event::Write(record) => self.put(record, Put { bins: 1, life_ms: None, old_ms: 0 }),
+            Event::Put(record, put) => self.put(record, put),
+            Event::Delete(record) => self.delete(record),
             Event::Wait(ms) => self.pass(ms),
             Event::Step(ms) => self.ours = (self.ours + ms).clamp(-200_000, 200_000),
             Event::Full(run) => self.start(BackupType::Full, Mode::Differential, run),
@@ -136,6 +180,29 @@ impl World {
         }
     }
 
+    fn put(&mut self, record: usize, put: Put) {
+        self.pass(1);
+        let number = self.history.events(record).len().to_be_bytes().to_vec();
+        let bins = BINS.iter().enumerate().filter(|(bit, _)| put.bins & (1 << bit) != 0);
+        let version = Version {
+            generation: self.history.next_generation(record, self.time),
+            bins: bins.map(|(_, name)| (name.to_vec(), number.clone())).collect(),
+            gone_at: put.life_ms.map(|life| self.time + life),
+        };
+        let stamp = self.time + self.nodes[record % 2] - put.old_ms;
+        let at = (self.time, self.time);
+        self.history.push(record, Change { at, stamp, old_stamp: put.old_ms > 0, version: Some(version) });
+    }
+
+    fn delete(&mut self, record: usize) {
+        self.pass(1);
+        if self.history.live(record, self.time).is_some() {
+            let stamp = self.time + self.nodes[record % 2];
+            let at = (self.time, self.time);
+            self.history.push(record, Change { at, stamp, old_stamp: false, version: None });
+        }
+    }
+
     /// rules.md 3.1, 3.2: fixes `created` and when the scan starts.
     fn start(&mut self, backup_type: BackupType, mode: Mode, run: Run) {
         let created = self.now().max(self.last_created.plus_ms(1));
@@ -143,6 +210,7 @@ impl World {
             return; // failed: clock-behind
         }
         self.last_created = created;
+        self.runs += 1;
         let scan_at = self.time + created.since(self.now()) + MARGIN_MS;
         self.active.push(Active {
             backup_type,
@@ -155,8 +223,8 @@ impl World {
             begun: false,
             safe_from: created,
             builds_on: None,
-            bound: UnixMillis(i64::MIN),
-            found: vec![None; RECORDS],
+            bound: None,
+            content: Content::none(),
             promoted: false,
         });
         // The clock stands still relative to the nodes until the scan has begun.
@@ -164,7 +232,7 @@ impl World {
     }
 
     /// Lets true time pass, millisecond by millisecond where something happens.
-    fn pass(&mut self, ms: i64) {
+    pub(super) fn pass(&mut self, ms: i64) {
         let end = self.time + ms;
         while self.time < end {
             let instants = self.active.iter().flat_map(|active| {
@@ -191,9 +259,7 @@ impl World {
         }
         for record in 0..RECORDS {
             if self.time >= active.reads_at(record) && active.scanned.insert(record) {
-                let newest = self.writes[record].len().checked_sub(1);
-                active.found[record] =
-                    newest.filter(|version| self.writes[record][*version] >= active.bound.0);
+                self.read(active, record);
             }
         }
         if self.time < active.finish_at {
@@ -202,13 +268,27 @@ impl World {
         if let Some(after) = active.run.retry_after_ms.take() {
             active.scan_at = self.time + after;
             active.finish_at = active.scan_at + active.run.scan_ms;
-            (active.begun, active.scanned, active.found) = (false, BTreeSet::new(), vec![None; RECORDS]);
+            (active.begun, active.scanned, active.content) = (false, BTreeSet::new(), Content::none());
             return true;
         }
         if !active.run.fails {
             self.commit(active);
         }
         false
+    }
+
+    /// Reads one record now.
+    fn read(&self, active: &mut Active, record: usize) {
+        let (lower, upper) = (active.bound, active.run.sealed.then_some(active.created));
+        let (lower, upper) = (lower.map(|at| at.0), upper.map(|at| at.0));
+        active.content.scans[record] = Scan { from: self.time, until: self.time, lower, upper };
+        active.content.found[record] = self.history.live(record, self.time).filter(|place| {
+            let change = &self.history.events(record)[*place];
+            let in_scope = |version: &Version| project(&version.bins, self.scope.as_ref()).is_some();
+            lower.is_none_or(|lower| change.stamp >= lower)
+                && upper.is_none_or(|upper| change.stamp < upper)
+                && change.version.as_ref().is_some_and(in_scope)
+        });
     }
 
     /// rules.md 3.2, 3.5: measures the clocks and asks what to build on.
@@ -227,16 +307,16 @@ impl World {
             let on = self.members.iter().find(|one| one.created == bound.builds_on).expect("it is there");
             assert!(on.is_usable() && on.created < active.created && on.finished <= self.now());
             assert!(active.mode == Mode::Differential || on == base);
-            (active.builds_on, active.bound) = (Some(bound.builds_on), bound.safe_from);
+            (active.builds_on, active.bound) = (Some(bound.builds_on), Some(bound.safe_from));
         } else {
             // rules.md 3.7: when-no-chain = full
             (active.backup_type, active.promoted) = (BackupType::Full, true);
-            (active.builds_on, active.bound) = (None, UnixMillis(i64::MIN));
+            (active.builds_on, active.bound) = (None, None);
         }
     }
 
     fn commit(&mut self, active: &Active) {
-        let record_count = active.found.iter().flatten().count() as u64;
+        let record_count = active.content.found.iter().flatten().count() as u64;
         if active.backup_type == BackupType::Incremental && record_count == 0 {
             return; // rules.md 3.12
         }
@@ -253,7 +333,8 @@ impl World {
             record_count,
             scope_hash: None,
         });
-        self.contents.push(active.found.clone());
+        self.contents.push(active.content.clone());
+        self.commits += 1;
     }
 
     /// Pins the chain of one backup (rules.md 5.4).
@@ -343,7 +424,7 @@ impl World {
     }
 
     /// rules.md 3.3, 3.4 at every instant at which anything changes.
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let instants =
             self.members.iter().flat_map(|one| [one.created, one.finished]).chain([FOREVER, self.now()]);
         for at in instants {
@@ -375,8 +456,9 @@ impl World {
         }
         for record in 0..RECORDS {
             // Newest first, each record once (rules.md 4.3).
-            let restored = chain.members.iter().rev().find_map(|place| self.contents[*place][record]);
-            let promised = self.writes[record].iter().rposition(|stamp| *stamp < chain.complete_before.0);
+            let restored = chain.members.iter().rev().find_map(|place| self.contents[*place].found[record]);
+            let changes = self.history.events(record);
+            let promised = changes.iter().rposition(|change| change.stamp < chain.complete_before.0);
             assert!(
                 restored >= promised,
                 "record {record} at {at}: version {restored:?} restored, {promised:?} promised before {}",
@@ -410,11 +492,16 @@ fn chain_of(members: &[Member], member: &Member) -> Option<Chain> {
     })
 }
 
-fn runs() -> impl Strategy<Value = Run> {
+pub(super) fn runs() -> impl Strategy<Value = Run> {
     let retry = prop_oneof![4 => Just(None), 1 => (1..20_000_i64).prop_map(Some)];
     let fails = prop::bool::weighted(0.1);
-    (1..9_000_i64, any::<u8>(), retry, fails)
-        .prop_map(|(scan_ms, order, retry_after_ms, fails)| Run { scan_ms, order, retry_after_ms, fails })
+    (1..9_000_i64, any::<u8>(), retry, fails).prop_map(|(scan_ms, order, retry_after_ms, fails)| Run {
+        scan_ms,
+        order,
+        retry_after_ms,
+        fails,
+        sealed: false,
+    })
 }
 
 fn events(damage: u32, retention: u32, most: usize) -> impl Strategy<Value = Vec<Event>> {
