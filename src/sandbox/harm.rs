@@ -20,7 +20,13 @@ pub(super) async fn meet(
 ) -> std::io::Result<Option<u8>> {
     match node.faults.meet(moment) {
         None => Ok(None),
-        Some(harm) => suffer(stream, node, harm, frame, kind_of(moment)).await,
+        Some(harm) => {
+            // Of an answer that is lost nothing arrives; of a scan what was read before.
+            if moment != Moment::Record && matches!(harm, Harm::Close | Harm::Silence | Harm::Leave) {
+                frame.clear();
+            }
+            suffer(stream, node, harm, frame, kind_of(moment)).await
+        }
     }
 }
 

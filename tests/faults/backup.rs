@@ -50,8 +50,8 @@ async fn frames_that_are_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_and_info_requests_that_are_refused() {
     survives(&[
-        Fault::new(Moment::Connection, Harm::Close).at(4).times(2),
-        Fault::new(Moment::Info, Harm::Close).at(5).every(7).times(2),
+        Fault::new(Moment::Connection, Harm::Close).at(4),
+        Fault::new(Moment::Info, Harm::Close).at(6),
     ])
     .await;
 }

@@ -208,5 +208,7 @@ async fn a_restore_that_fails_counts_what_it_wrote() {
     let inserted = restored.records("inserted");
     assert!((1..RECORDS as u64).contains(&inserted), "{restored:#?}");
     faulty.heal();
-    assert_eq!(faulty.bench.node.snapshot(TARGET).await.0.len() as u64, inserted, "{restored:#?}");
+    // What the other writers had sent when the first was refused is in doubt.
+    let written = faulty.bench.node.snapshot(TARGET).await.0.len() as u64;
+    assert!((inserted..=inserted + in_doubt(&restored)).contains(&written), "{written} {restored:#?}");
 }
