@@ -19,6 +19,8 @@ mod chain;
 mod counters;
 mod damage;
 mod destination;
+mod exclusion;
+mod mesh;
 mod namespaces;
 mod node;
 mod promotion;
