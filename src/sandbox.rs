@@ -31,9 +31,12 @@
 //! registered, never used; `hash` in `udf-list` is RIPEMD-160, not the server's digest.
 
 mod batch;
+mod cluster;
 mod connection;
 mod digest;
 mod expression;
+mod fault;
+mod harm;
 mod info;
 mod msgpack;
 mod node;
@@ -44,6 +47,7 @@ mod single;
 mod store;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod write;
 
 use std::net::SocketAddr;
@@ -56,7 +60,9 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
 use crate::tasks::Scope;
 
+pub use cluster::SandboxCluster;
 pub use digest::{digest_of, partition_of};
+pub use fault::{Fault, Garble, Harm, Moment, Planted};
 pub use store::{Bin, PARTITIONS, SandboxRecord};
 
 /// How a sandbox node is set up.
@@ -99,33 +105,54 @@ impl Default for SandboxOptions {
 #[derive(Debug)]
 pub struct Sandbox {
     node: Arc<node::Node>,
-    scope: Scope,
+    token: CancellationToken,
+    scope: Option<Scope>,
 }
 
 impl Sandbox {
-    /// Binds and serves until `token` is cancelled or the sandbox is dropped.
+    /// Binds and serves, as a cluster of one, until `token` is cancelled or the sandbox is dropped.
     ///
     /// Errors: `sandbox-address` (not loopback, or it cannot be bound), `sandbox-options`.
     pub async fn start(options: SandboxOptions, token: &CancellationToken) -> Result<Self> {
-        check(&options)?;
-        let listener = TcpListener::bind(options.address).await.map_err(|error| {
-            Error::permanent("sandbox-address", format!("cannot listen on {}", options.address))
-                .source(error)
-                .hint("Choose another port, or port 0.")
-        })?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| Error::permanent("sandbox-address", "no local address").source(error))?;
-        let store = store::Store::new(&options.namespaces);
-        let node = Arc::new(node::Node::new(options, address, Arc::new(store)));
-        tracing::warn!(
-            %address,
-            "sandbox node started: it keeps records in memory only and is not a database"
-        );
-        let mut scope = Scope::new(token);
+        let mut nodes = cluster::start(vec![options], false, token).await?;
+        nodes.pop().ok_or_else(|| Error::permanent("sandbox-options", "a cluster has at least one node"))
+    }
+
+    /// Serves on `listener` until the token is cancelled, the node leaves or the sandbox is dropped.
+    fn serve(&mut self, listener: TcpListener) {
+        let mut scope = Scope::new(&self.node.join(&self.token));
         let token = scope.token().clone();
-        scope.spawn("sandbox", connection::accept(listener, Arc::clone(&node), token));
-        Ok(Self { node, scope })
+        scope.spawn("sandbox", connection::accept(listener, Arc::clone(&self.node), token));
+        self.scope = Some(scope);
+    }
+
+    /// Closes the port and all connections, as if the node had died; its records stay. The others no longer name it.
+    pub async fn take_down(&mut self) -> Result<()> {
+        self.node.leave();
+        match self.scope.take() {
+            Some(scope) => scope.join().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Listens again at the same place, with the records it had.
+    ///
+    /// Errors: `sandbox-address` if somebody else took its port.
+    pub async fn bring_up(&mut self) -> Result<()> {
+        self.take_down().await?;
+        let listener = bind(self.node.address).await?;
+        self.serve(listener);
+        Ok(())
+    }
+
+    /// Plants a fault; it counts the events of this node from now on.
+    pub fn plant(&self, fault: Fault) -> Arc<Planted> {
+        self.node.faults.plant(fault)
+    }
+
+    /// Removes all faults of this node.
+    pub fn heal(&self) {
+        self.node.faults.clear();
     }
 
     /// Where it listens.
@@ -134,9 +161,8 @@ impl Sandbox {
     }
 
     /// Stops serving and waits for the end.
-    pub async fn stop(self) -> Result<()> {
-        self.scope.token().cancel();
-        self.scope.join().await
+    pub async fn stop(mut self) -> Result<()> {
+        self.take_down().await
     }
 
     /// Puts a record exactly as given, with its own generation, void time and stamp.
@@ -186,7 +212,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Gives a partition away, or takes it back: what is not owned is missing in `replicas` and answers
+    /// Gives a partition to nobody, or takes it: what is not owned is missing in `replicas` and answers
     /// *unavailable* (11). Its records stay.
     pub fn set_owned(&self, partition: u16, owned: bool) {
         self.node.set_owned(partition, owned);
@@ -203,6 +229,14 @@ impl Sandbox {
                 .hint("List it in the namespaces of the sandbox.")
         })
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::permanent("sandbox-address", format!("cannot listen on {address}"))
+            .source(error)
+            .hint("Choose another port, or port 0.")
+    })
 }
 
 /// Longest namespace name of a server.

@@ -8,9 +8,11 @@ use tokio::net::TcpStream;
 use super::connection::send;
 use super::digest::Digest;
 use super::expression::Filter;
+use super::fault::Moment;
+use super::harm;
 use super::node::Node;
 use super::proto::{Frame, Head, MESSAGE, Reader, Request, bit, field, rc};
-use super::single;
+use super::single::{self, Answer};
 use super::store::Namespace;
 
 /// A frame of answers is sent when it has this size, as on the server.
@@ -44,6 +46,9 @@ pub(super) async fn run(
         None => None,
     };
     let mut frame = Frame::new();
+    if let Some(code) = harm::meet(stream, node, Moment::Batch, &mut frame).await? {
+        return send(stream, Head::last(code)).await;
+    }
     let mut result = rc::OK;
     // Whether answers are no longer reported.
     let mut closed = false;
@@ -56,7 +61,14 @@ pub(super) async fn run(
         let Some((namespace, row)) = &before else {
             return send(stream, Head::last(rc::PARAMETER)).await;
         };
-        let answer = single::run(node, namespace, &digest, row, filter.as_ref());
+        let refused = harm::meet(stream, node, Moment::Row, &mut frame).await?;
+        let mut answer = match refused {
+            Some(code) => Answer::of(code),
+            None => single::run(node, namespace, &digest, row, filter.as_ref()),
+        };
+        if let Some(code) = harm::meet(stream, node, Moment::RowDone, &mut frame).await? {
+            answer = Answer::of(code);
+        }
         let fine = matches!(answer.result, rc::OK | rc::NOT_FOUND | rc::FILTERED_OUT);
         if !closed {
             answer.write(&mut frame, index);
@@ -74,6 +86,9 @@ pub(super) async fn run(
         } else if done as usize % ROWS_PER_TURN == ROWS_PER_TURN - 1 {
             tokio::task::yield_now().await;
         }
+    }
+    if let Some(code) = harm::meet(stream, node, Moment::Answer, &mut frame).await? {
+        result = code;
     }
     if !frame.is_empty() {
         stream.write_all(&frame.finish(MESSAGE)).await?;

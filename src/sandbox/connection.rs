@@ -12,7 +12,8 @@ use super::proto::{
     BODY_MAX, COMPRESSED, FRAME_HEADER, Frame, Head, INFO, MESSAGE, Request, SECURITY, VERSION, bit, field,
     frame_header, rc,
 };
-use super::{batch, info, scan, single};
+use super::fault::Moment;
+use super::{batch, harm, info, scan, single};
 use crate::error::Result;
 use crate::tasks::Scope;
 
@@ -62,6 +63,7 @@ pub(super) async fn accept(listener: TcpListener, node: Arc<Node>, token: Cancel
 /// Serves one connection until its end; like a server it closes on a frame that it cannot frame.
 async fn serve(mut stream: TcpStream, node: &Arc<Node>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    harm::meet(&mut stream, node, Moment::Connection, &mut Frame::new()).await?;
     loop {
         let mut header = [0; FRAME_HEADER];
         if stream.read_exact(&mut header).await.is_err() {
@@ -77,7 +79,13 @@ async fn serve(mut stream: TcpStream, node: &Arc<Node>) -> std::io::Result<()> {
             INFO => {
                 let mut frame = Frame::new();
                 info::answer(node, &body, &mut frame);
-                stream.write_all(&frame.finish(INFO)).await?;
+                if harm::meet(&mut stream, node, Moment::Info, &mut frame).await?.is_some() {
+                    continue;
+                }
+                // A fault that only delayed has sent it.
+                if !frame.is_empty() {
+                    stream.write_all(&frame.finish(INFO)).await?;
+                }
             }
             MESSAGE => message(&mut stream, node, &body).await?,
             // Neither is part of the community edition.

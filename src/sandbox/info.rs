@@ -12,14 +12,12 @@
 mod data;
 mod metadata;
 
-use std::fmt::Write as _;
-
 use base64_simd::STANDARD;
 
-use super::digest::digest_of;
 use super::node::Node;
 use super::proto::Frame;
 use super::store::PARTITIONS;
+use super::topology::Member;
 
 const UNRECOGNIZED: &str = "ERROR:4:unrecognized command";
 const ENTERPRISE_ONLY: &str = "ERROR:25:enterprise only";
@@ -83,12 +81,16 @@ fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
         "version" => format!("Holdfast sandbox build {}", node.build),
         "status" | "user-agent-set" => "ok".to_owned(),
         "features" => FEATURES.to_owned(),
-        "partition-generation" => node.partition_generation().to_string(),
-        "peers-generation" => "0".to_owned(),
+        "partition-generation" => node.topology.partition_generation().to_string(),
+        "peers-generation" => node.topology.peers_generation().to_string(),
         "rebalance-generation" => "1".to_owned(),
-        "peers-clear-std" | "peers-clear-alt" => format!("0,{},[]", node.address.port()),
+        "peers-clear-std" | "peers-clear-alt" => peers(node),
         "service" | "service-clear-std" => node.address.to_string(),
-        "services" | "service-clear-alt" => String::new(),
+        "services" => {
+            let others = others(node).into_iter().map(|other| other.address.to_string());
+            others.collect::<Vec<_>>().join(";")
+        }
+        "service-clear-alt" => String::new(),
         "peers-tls-std" | "peers-tls-alt" | "service-tls-std" | "service-tls-alt" | "rack-ids" | "racks" => {
             ENTERPRISE_ONLY.to_owned()
         }
@@ -98,6 +100,19 @@ fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
         "get-config" => get_config(node, arguments),
         _ => return None,
     })
+}
+
+/// The other nodes that are there.
+fn others(node: &Node) -> Vec<Member> {
+    let members = node.topology.members().into_iter();
+    members.filter(|member| member.present && member.name != node.name).collect()
+}
+
+/// `generation,port,[[name,tls-name,[address]],…]`.
+fn peers(node: &Node) -> String {
+    let others = others(node).into_iter().map(|other| format!("[{},,[{}]]", other.name, other.address));
+    let others = others.collect::<Vec<_>>().join(",");
+    format!("{},{},[{others}]", node.topology.peers_generation(), node.address.port())
 }
 
 /// `ns:regime,replicas,bitmap;…`: the first bit of the first byte is partition 0.
@@ -116,33 +131,25 @@ fn replicas(node: &Node) -> String {
 }
 
 fn statistics(node: &Node) -> String {
-    let objects: u64 = node.store.namespaces.iter().map(|space| space.objects()).sum();
+    let objects: u64 = node.store.namespaces.iter().map(|space| space.objects_of(node)).sum();
     format!(
-        "cluster_size=1;cluster_key={};cluster_integrity=true;cluster_is_member=true;\
+        "cluster_size={};cluster_key={};cluster_integrity=true;cluster_is_member=true;\
          cluster_clock_skew_stop_writes_sec=0;cluster_clock_skew_ms={};cluster_clock_skew_outliers=null;\
          uptime={};objects={objects};tombstones=0;migrate_partitions_remaining=0",
-        cluster_key(node),
+        node.topology.size(),
+        node.topology.cluster_key(&node.cluster_name),
         node.clock_skew_ms(),
         node.uptime_s(),
     )
 }
 
-/// Twelve hexadecimal digits, the same as long as the cluster is.
-fn cluster_key(node: &Node) -> String {
-    let digest = digest_of(node.cluster_name.as_bytes(), 0, node.name.as_bytes());
-    digest.iter().take(6).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
-}
-
 fn cluster_stable(node: &Node, arguments: &str) -> String {
-    if parameter(arguments, "size").is_some_and(|size| size != "1") {
+    if parameter(arguments, "size").is_some_and(|size| size != node.topology.size().to_string()) {
         return "ERROR:7:cluster not specified size".to_owned();
     }
     match namespace_of(arguments) {
         Some(name) if node.store.namespace(name.as_bytes()).is_none() => NO_NAMESPACE.to_owned(),
-        _ => cluster_key(node),
+        _ => node.topology.cluster_key(&node.cluster_name),
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use super::SandboxOptions;
-use super::store::{PARTITIONS, Store, since_2010_ms};
+use super::fault::Faults;
+use super::store::{Store, since_2010_ms};
+use super::topology::Topology;
 use crate::clock::SharedClock;
 
 /// Finished scans whose task ids are remembered: a server's `query-max-done`.
@@ -29,16 +33,25 @@ pub(super) struct Node {
     pub default_ttl_s: u32,
     pub max_record_bytes: usize,
     pub store: Arc<Store>,
+    pub topology: Arc<Topology>,
+    pub faults: Faults,
+    /// Its place in the cluster.
+    index: usize,
+    /// Cancelled when the node is gone; a node that comes back gets another.
+    power: Mutex<CancellationToken>,
     clock: SharedClock,
     started_s: u32,
-    owned: Vec<AtomicBool>,
-    partition_generation: AtomicU64,
     clock_skew_ms: AtomicU64,
     scans: Mutex<Scans>,
 }
 
 impl Node {
-    pub fn new(options: SandboxOptions, address: SocketAddr, store: Arc<Store>) -> Self {
+    pub fn new(
+        options: SandboxOptions,
+        address: SocketAddr,
+        store: Arc<Store>,
+        (topology, index): (Arc<Topology>, usize),
+    ) -> Self {
         let mut node = Self {
             name: options.node_name,
             cluster_name: options.cluster_name,
@@ -47,10 +60,12 @@ impl Node {
             default_ttl_s: options.default_ttl_s,
             max_record_bytes: options.max_record_bytes,
             store,
+            topology,
+            faults: Faults::default(),
+            index,
+            power: Mutex::default(),
             clock: options.clock,
             started_s: 0,
-            owned: (0..PARTITIONS).map(|_| AtomicBool::new(true)).collect(),
-            partition_generation: AtomicU64::new(1),
             clock_skew_ms: AtomicU64::new(0),
             scans: Mutex::default(),
         };
@@ -73,19 +88,26 @@ impl Node {
     }
 
     pub fn owns(&self, pid: u16) -> bool {
-        self.owned.get(usize::from(pid)).is_some_and(|owned| owned.load(Ordering::Relaxed))
+        self.topology.owns(self.index, pid)
     }
 
+    /// Takes a partition for itself, or gives it to nobody.
     pub fn set_owned(&self, pid: u16, owned: bool) {
-        if let Some(slot) = self.owned.get(usize::from(pid))
-            && slot.swap(owned, Ordering::Relaxed) != owned
-        {
-            self.partition_generation.fetch_add(1, Ordering::Relaxed);
-        }
+        self.topology.give(pid, owned.then_some(self.index));
     }
 
-    pub fn partition_generation(&self) -> u64 {
-        self.partition_generation.load(Ordering::Relaxed)
+    /// Joins the cluster: what is cancelled when it leaves.
+    pub fn join(&self, parent: &CancellationToken) -> CancellationToken {
+        let power = parent.child_token();
+        *self.power.lock().unwrap_or_else(PoisonError::into_inner) = power.clone();
+        self.topology.set_present(self.index, true);
+        power
+    }
+
+    /// Leaves the cluster, with all its connections.
+    pub fn leave(&self) {
+        self.topology.set_present(self.index, false);
+        self.power.lock().unwrap_or_else(PoisonError::into_inner).cancel();
     }
 
     pub fn clock_skew_ms(&self) -> u64 {

@@ -292,6 +292,10 @@ impl Frame {
         self.body_len() == 0
     }
 
+    pub fn clear(&mut self) {
+        self.0.truncate(FRAME_HEADER);
+    }
+
     pub fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }

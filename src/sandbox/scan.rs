@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 use super::connection::send;
 use super::digest::{Digest, partition_of};
 use super::expression::Filter;
+use super::fault::{Harm, Moment};
+use super::harm;
 use super::node::Node;
 use super::proto::{BIN_NAME_MAX, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc};
 use super::single::passes;
@@ -54,26 +56,29 @@ pub(super) async fn run(
         Ok(scan) => scan,
         Err(result) => return send(stream, Head::result(result)).await,
     };
+    if let Some(code) = harm::meet(stream, node, Moment::Scan, &mut Frame::new()).await? {
+        return send(stream, Head::result(code)).await;
+    }
     let named = !scan.short && scan.task_id != 0;
     let running = named.then(|| node.begin_scan(scan.task_id));
     if matches!(running, Some(None)) {
         return send(stream, Head::result(rc::PARAMETER)).await;
     }
-    let mut rest = stream_records(stream, node, namespace, &scan).await?;
+    let (mut rest, result) = stream_records(stream, node, namespace, &scan).await?;
     if !scan.short {
         flush(stream, &mut rest, scan.stall).await?;
     }
-    rest.head(Head::last(rc::OK), 0, 0);
+    rest.head(Head::last(result), 0, 0);
     flush(stream, &mut rest, scan.stall).await
 }
 
-/// Sends all chunks but the last, which it returns.
+/// Sends all chunks but the last, which it returns with the result.
 async fn stream_records(
     stream: &mut TcpStream,
-    node: &Node,
+    node: &Arc<Node>,
     namespace: &Namespace,
     scan: &Scan<'_>,
-) -> std::io::Result<Frame> {
+) -> std::io::Result<(Frame, u8)> {
     let mut frame = Frame::new();
     let mut left = if scan.max_records == 0 { u64::MAX } else { scan.max_records };
     let per_turn = match scan.records_per_second {
@@ -90,7 +95,12 @@ async fn stream_records(
         while left > 0 {
             // The partition is locked for one chunk: writes go on between two.
             let turn = left.min(per_turn - unpaused);
-            let (found, next) = scan.fill(&mut frame, node, namespace, *pid, after, turn);
+            let (found, next, struck) = scan.fill(&mut frame, node, namespace, *pid, after, turn);
+            if let Some(harm) = struck
+                && let Some(code) = harm::suffer(stream, node, harm, &mut frame, MESSAGE).await?
+            {
+                return Ok((frame, code));
+            }
             left -= found;
             unpaused += found;
             if next.is_some() || unpaused >= per_turn {
@@ -107,7 +117,7 @@ async fn stream_records(
             tokio::task::yield_now().await;
         }
     }
-    Ok(frame)
+    Ok((frame, rc::OK))
 }
 
 /// Waits as long as `records` take at the limit.
@@ -172,8 +182,8 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// Fills the frame from one partition, with at most `max` records: how many they were, and where to go on
-    /// unless the partition is done.
+    /// Fills the frame from one partition, with at most `max` records: how many they were, where to go on unless the
+    /// partition is done, and what the last of them met.
     fn fill(
         &self,
         frame: &mut Frame,
@@ -182,7 +192,7 @@ impl<'a> Scan<'a> {
         pid: u16,
         after: Option<Digest>,
         max: u64,
-    ) -> (u64, Option<Digest>) {
+    ) -> (u64, Option<Digest>, Option<Harm>) {
         let now_s = node.now_s();
         let mut partition = namespace.partition(pid);
         if after.is_none() {
@@ -196,12 +206,13 @@ impl<'a> Scan<'a> {
                 && passes(self.filter.as_ref(), node, digest, record);
             if wanted && self.put(frame, &namespace.name, digest, record) {
                 found += 1;
-                if found == max || frame.body_len() > CHUNK {
-                    return (found, Some(*digest));
+                let struck = node.faults.meet(Moment::Record);
+                if found == max || frame.body_len() > CHUNK || struck.is_some() {
+                    return (found, Some(*digest), struck);
                 }
             }
         }
-        (found, None)
+        (found, None, None)
     }
 
     /// Writes a record; none when it has no bin of those asked for.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::digest::{Digest, partition_of};
+use super::node::Node;
 use super::registry::Registry;
 use crate::model::UnixMillis;
 use crate::model::time::AEROSPIKE_EPOCH_S;
@@ -209,9 +210,11 @@ impl Namespace {
         self.sets.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Records, counting those that are expired and not yet removed, as a server does.
-    pub fn objects(&self) -> u64 {
-        self.sets().iter().map(|set| set.objects.load(Ordering::Relaxed)).sum()
+    /// Records in the partitions that a node serves, counting those that are expired and not yet removed, as a server
+    /// does.
+    pub fn objects_of(&self, node: &Node) -> u64 {
+        let owned = (0..PARTITIONS).filter(|pid| node.owns(*pid));
+        owned.map(|pid| self.partition(pid).records.len() as u64).sum()
     }
 
     /// Bytes, as we count them.

@@ -20,6 +20,8 @@ mod counters;
 mod damage;
 mod damage_matrix;
 mod destination;
+mod exclusion;
+mod mesh;
 mod namespaces;
 mod node;
 mod owner;

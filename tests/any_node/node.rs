@@ -61,6 +61,12 @@ impl Node {
         node
     }
 
+    /// A cluster that somebody else runs, as it is.
+    pub async fn at(host: &str, port: u16) -> Self {
+        let cluster = connect(host, port).await;
+        Self { cluster, host: host.to_owned(), port, sandbox: None, _alone: None }
+    }
+
     async fn clean(&self) {
         let node = &self.cluster.nodes().await[0];
         for module in self.cluster.list_udfs().await.unwrap() {

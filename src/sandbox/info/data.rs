@@ -33,14 +33,15 @@ pub(super) fn bytes_command(node: &Node, line: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn namespace(node: &Node, space: &Namespace) -> String {
-    let (objects, bytes) = (space.objects(), space.bytes());
+    let (objects, bytes) = (space.objects_of(node), space.bytes());
     format!(
-        "ns_cluster_size=1;effective_replication_factor=1;objects={objects};tombstones=0;\
+        "ns_cluster_size={};effective_replication_factor=1;objects={objects};tombstones=0;\
          master_objects={objects};master_tombstones=0;prole_objects=0;prole_tombstones=0;\
          non_replica_objects=0;dead_partitions=0;unavailable_partitions=0;clock_skew_stop_writes=false;\
          stop_writes=false;hwm_breached=false;current_time={};truncate_lut={};truncating=false;\
          data_used_bytes={bytes};migrate_tx_partitions_remaining=0;migrate_rx_partitions_remaining=0;\
          replication-factor=1;default-ttl={};nsup-period=120;max-record-size={};storage-engine=memory",
+        node.topology.size(),
         node.now_s(),
         space.truncate_ms.load(Ordering::Relaxed),
         node.default_ttl_s,
