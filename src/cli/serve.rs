@@ -16,6 +16,8 @@ use crate::tasks::Scope;
 
 /// Runs the service until it is told to stop; SIGHUP reads the configuration again (rules.md 6.4).
 pub async fn run(config: &Path) -> Result<()> {
+    #[cfg(feature = "fault-injection")]
+    crate::fault::announce();
     let options = ServiceOptions::from_file(config, Arc::new(SystemClock))?;
     log_to_stdout(&options.service_config().logger);
     let mut signals = Scope::new(&CancellationToken::new());

@@ -4,6 +4,7 @@ use std::fs::{DirEntry, FileType, read_dir};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::disk;
 use super::files::{absent, info, io_error, prune, resolve, sync_dir};
 use crate::error::Result;
 use crate::storage::ObjectInfo;
@@ -71,7 +72,7 @@ pub(super) fn delete(root: &Path, path: &Path) -> Result<()> {
     if resolve(root, folder)?.is_none() || path.symlink_metadata().is_ok_and(|data| data.is_dir()) {
         return Ok(());
     }
-    match std::fs::remove_file(path) {
+    match disk::remove_file(path) {
         Ok(()) => {}
         Err(error) => return absent(root, path, error),
     }
@@ -108,10 +109,10 @@ fn empty(root: &Path, folder: &Path) -> Result<u64> {
         let removed = if kind.is_dir() {
             // As deep as the path is long: keys have at most 512 segments.
             deleted += empty(root, &path)?;
-            std::fs::remove_dir(&path)
+            disk::remove_dir(&path)
         } else {
             let object = kind.is_file() && visible_name(&entry).is_some();
-            std::fs::remove_file(&path).inspect(|()| deleted += u64::from(object))
+            disk::remove_file(&path).inspect(|()| deleted += u64::from(object))
         };
         match removed {
             // Somebody started another file in it meanwhile: it stays.
