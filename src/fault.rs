@@ -5,11 +5,13 @@
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `HOLDFAST_FAULT` | `abort`: the process ends, the system lives; `cut`: the power goes, see [`journal`]; `fail`: an I/O error; `full`: no space is left. None: calls are only counted |
+//! | `HOLDFAST_FAULT` | `abort`: the process ends, the system lives; `cut`: the power goes, see [`journal`]; `fail`: an I/O error; `full`: no space is left; `slow`: the call waits first. None: calls are only counted |
 //! | `HOLDFAST_FAULT_NTH` | which call, from 1 |
 //! | `HOLDFAST_FAULT_AFTER` | set: the call takes effect first, and its answer is lost |
 //! | `HOLDFAST_FAULT_ALWAYS` | set: every call from the nth on |
 //! | `HOLDFAST_FAULT_SEAMS` | which calls count, by comma: `store` (commits), `storage` (every operation), `effects` (those operations that change something), `disk` (the system calls of local storage that change something); `store,storage` when missing |
+//! | `HOLDFAST_FAULT_PLACE` | only calls whose key or path contains this count |
+//! | `HOLDFAST_FAULT_MS` | how long a slow call waits |
 //! | `HOLDFAST_FAULT_WHILE` | calls count, and faults happen, only while this file exists |
 //! | `HOLDFAST_FAULT_LOG` | each counted call is a line of this file: number, operation, place |
 
@@ -23,6 +25,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -64,6 +67,7 @@ enum Action {
     Cut,
     Fail,
     Full,
+    Slow(Duration),
 }
 
 #[derive(Debug)]
@@ -73,6 +77,7 @@ struct Plan {
     after: bool,
     always: bool,
     seams: Vec<String>,
+    place: String,
     only_while: Option<PathBuf>,
     log: Option<File>,
     calls: u64,
@@ -91,6 +96,10 @@ pub fn announce() {
 /// Does `work`, unless this is the call that fails.
 pub async fn call<T>(call: Call, place: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let Some(fault) = hit(call, place) else { return work.await };
+    if let Action::Slow(wait) = fault.action {
+        tokio::time::sleep(wait).await;
+        return work.await;
+    }
     if fault.after {
         work.await?;
     }
@@ -100,6 +109,10 @@ pub async fn call<T>(call: Call, place: &str, work: impl Future<Output = Result<
 /// As [`call`], for a system call.
 pub(crate) fn call_io<T>(call: Call, place: &str, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let Some(fault) = hit(call, place) else { return work() };
+    if let Action::Slow(wait) = fault.action {
+        std::thread::sleep(wait);
+        return work();
+    }
     if fault.after {
         work()?;
     }
@@ -124,7 +137,7 @@ impl Fault {
                 journal::lose_what_is_not_synced();
                 end(call, "power cut")
             }
-            Action::Count | Action::Fail | Action::Full => self,
+            Action::Count | Action::Fail | Action::Full | Action::Slow(_) => self,
         }
     }
 
@@ -160,7 +173,7 @@ fn hit(call: Call, place: &str) -> Option<Fault> {
         // Another call ends the process: as with a real end, this one never happens. The lock is kept.
         std::thread::park();
     }
-    if !plan.counts(call) {
+    if !plan.counts(call, place) {
         return None;
     }
     plan.calls += 1;
@@ -190,6 +203,10 @@ impl Plan {
             Some("cut") => Action::Cut,
             Some("fail") => Action::Fail,
             Some("full") => Action::Full,
+            Some("slow") => {
+                let ms = var("_MS").and_then(|ms| ms.parse().ok()).unwrap_or(1);
+                Action::Slow(Duration::from_millis(ms))
+            }
             Some(other) => {
                 eprintln!("fault-injection: HOLDFAST_FAULT={other} is not known");
                 std::process::exit(2)
@@ -202,18 +219,19 @@ impl Plan {
             after: var("_AFTER").is_some(),
             always: var("_ALWAYS").is_some(),
             seams: seams.split(',').map(|seam| seam.trim().to_owned()).collect(),
+            place: var("_PLACE").unwrap_or_default(),
             only_while: var("_WHILE").map(PathBuf::from),
             log: var("_LOG").and_then(|path| File::options().create(true).append(true).open(path).ok()),
             calls: 0,
         }
     }
 
-    fn counts(&self, call: Call) -> bool {
+    fn counts(&self, call: Call, place: &str) -> bool {
         let named = self.seams.iter().any(|seam| match (seam.as_str(), call.seam) {
             ("store", Seam::Store) | ("storage", Seam::Storage) | ("disk", Seam::Disk) => true,
             ("effects", Seam::Storage) => call.effect,
             _ => false,
         });
-        named && self.only_while.as_ref().is_none_or(|path| path.exists())
+        named && place.contains(&self.place) && self.only_while.as_ref().is_none_or(|path| path.exists())
     }
 }
