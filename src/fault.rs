@@ -5,7 +5,7 @@
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `HOLDFAST_FAULT` | `abort`: the process ends, the system lives; `cut`: the power goes, see [`journal`]; `fail`: an I/O error; `full`: no space is left; `slow`: the call waits first. None: calls are only counted |
+//! | `HOLDFAST_FAULT` | `abort`: the process ends, the system lives; `cut`: the power goes, see [`journal`]; `fail`: an I/O error; `full`: no space is left, for calls that need any; `slow`: the call waits first. None: calls are only counted |
 //! | `HOLDFAST_FAULT_NTH` | which call, from 1 |
 //! | `HOLDFAST_FAULT_AFTER` | set: the call takes effect first, and its answer is lost |
 //! | `HOLDFAST_FAULT_ALWAYS` | set: every call from the nth on |
@@ -36,6 +36,8 @@ pub struct Call {
     name: &'static str,
     /// Whether it changes something.
     effect: bool,
+    /// Whether a full disk can refuse it.
+    needs_room: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +49,17 @@ enum Seam {
 
 impl Call {
     /// The commit of a store transaction.
-    pub const STORE_COMMIT: Self = Self { seam: Seam::Store, name: "store-commit", effect: true };
+    pub const STORE_COMMIT: Self =
+        Self { seam: Seam::Store, name: "store-commit", effect: true, needs_room: true };
 
     /// An operation of a storage.
     pub const fn storage(name: &'static str, effect: bool) -> Self {
-        Self { seam: Seam::Storage, name, effect }
+        Self { seam: Seam::Storage, name, effect, needs_room: effect }
     }
 
     /// A system call that changes a disk.
-    pub const fn disk(name: &'static str) -> Self {
-        Self { seam: Seam::Disk, name, effect: true }
+    pub const fn disk(name: &'static str, needs_room: bool) -> Self {
+        Self { seam: Seam::Disk, name, effect: true, needs_room }
     }
 }
 
@@ -90,7 +93,11 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Says on standard error that this program may fail on demand.
 pub fn announce() {
-    eprintln!("WARNING: built with fault-injection: this program fails on demand and is for tests only");
+    // Standard error may be what is full.
+    let _ = writeln!(
+        io::stderr(),
+        "WARNING: built with fault-injection: this program fails on demand and is for tests only"
+    );
 }
 
 /// Does `work`, unless this is the call that fails.
@@ -134,7 +141,7 @@ impl Fault {
         match self.action {
             Action::Abort => end(call, "aborted"),
             Action::Cut => {
-                journal::lose_what_is_not_synced();
+                let _dark = journal::lose_what_is_not_synced();
                 end(call, "power cut")
             }
             Action::Count | Action::Fail | Action::Full | Action::Slow(_) => self,
@@ -161,7 +168,7 @@ impl Fault {
 }
 
 fn end(call: Call, how: &str) -> ! {
-    eprintln!("fault-injection: {how} at {}", call.name);
+    let _ = writeln!(io::stderr(), "fault-injection: {how} at {}", call.name);
     std::process::abort()
 }
 

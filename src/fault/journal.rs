@@ -135,8 +135,12 @@ pub(crate) fn remove_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The power cut: bytes first, then names, the latest first. The lock is never given back.
-pub(super) fn lose_what_is_not_synced() {
+/// Keeps other threads from changing the disk until it is dropped.
+#[must_use]
+pub struct Dark(#[allow(dead_code)] MutexGuard<'static, Journal>);
+
+/// The power cut: bytes first, then names, the latest first.
+pub fn lose_what_is_not_synced() -> Dark {
     let mut journal = journal();
     for (_, change) in &journal.changes {
         if let Change::Written { file } = change {
@@ -148,7 +152,7 @@ pub(super) fn lose_what_is_not_synced() {
         // What fails was in a folder that is gone.
         let _ = undo(change);
     }
-    std::mem::forget(journal);
+    Dark(journal)
 }
 
 fn undo(change: Change) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::place::{NEVER, Place, ROUTINE};
-use crate::process::Process;
+use crate::process::{Fault, PATIENCE, Process};
 use crate::verdict::Expect;
 use crate::world::{SECOND, SOURCE, TARGET, World};
 
@@ -23,15 +23,36 @@ pub struct Kind {
     pub namespaces: &'static [&'static str],
     /// Fired by a slot that a downtime missed (and so run again after a crash), not by a request.
     pub by_slot: bool,
+    /// The process crashed before: what is tried is the recovery, and the next attempt of the slot.
+    pub crashed: bool,
 }
 
 pub const KINDS: &[Kind] = &[
-    Kind { name: "full", what: What::Full, namespaces: &[SOURCE], by_slot: true },
-    Kind { name: "full of two", what: What::Full, namespaces: &[SOURCE, SECOND], by_slot: true },
-    Kind { name: "incremental", what: What::Incremental, namespaces: &[SOURCE], by_slot: true },
-    Kind { name: "restore", what: What::Restore, namespaces: &[SOURCE], by_slot: false },
-    Kind { name: "retention", what: What::Retention, namespaces: &[SOURCE], by_slot: false },
-    Kind { name: "verify", what: What::Verify, namespaces: &[SOURCE], by_slot: false },
+    Kind { name: "full", what: What::Full, namespaces: &[SOURCE], by_slot: true, crashed: false },
+    Kind {
+        name: "full of two",
+        what: What::Full,
+        namespaces: &[SOURCE, SECOND],
+        by_slot: true,
+        crashed: false,
+    },
+    Kind {
+        name: "recovery of a full",
+        what: What::Full,
+        namespaces: &[SOURCE],
+        by_slot: true,
+        crashed: true,
+    },
+    Kind {
+        name: "incremental",
+        what: What::Incremental,
+        namespaces: &[SOURCE],
+        by_slot: true,
+        crashed: false,
+    },
+    Kind { name: "restore", what: What::Restore, namespaces: &[SOURCE], by_slot: false, crashed: false },
+    Kind { name: "retention", what: What::Retention, namespaces: &[SOURCE], by_slot: false, crashed: false },
+    Kind { name: "verify", what: What::Verify, namespaces: &[SOURCE], by_slot: false, crashed: false },
 ];
 
 /// A kind with a place that is prepared for it.
@@ -105,6 +126,18 @@ impl Kind {
         }
         if self.by_slot {
             place.miss_a_slot().await;
+        }
+        if self.crashed {
+            let fault = Fault {
+                action: "abort",
+                nth: 1,
+                seams: "effects",
+                place: "metadata.yaml",
+                ..Fault::default()
+            };
+            if let Ok(mut service) = Process::start(&place, Some(&fault)).await {
+                service.wait(PATIENCE).await.expect("it crashes");
+            }
         }
         place.keep();
         Some(Ready { kind: self, place, jobs_before, path, body })

@@ -12,6 +12,7 @@
     clippy::format_push_string
 )]
 
+mod durable;
 mod ending;
 mod fail;
 mod kills;
