@@ -99,7 +99,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: start the runtime: {error}");
+            tell(&format!("error: start the runtime: {error}"));
             return ExitCode::from(FAILURE);
         }
     };
@@ -122,10 +122,17 @@ pub fn run(cli: Cli) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.report());
+            tell(&format!("error: {}", error.report()));
             ExitCode::from(if error.code() == "config-invalid" { BAD_CONFIGURATION } else { FAILURE })
         }
     }
+}
+
+/// A line on standard error, as far as it takes any: `eprintln!` would panic where its disk is full.
+fn tell(line: &str) {
+    use std::io::Write;
+    // There is nowhere left to complain.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A token that SIGTERM, SIGINT or SIGQUIT cancels; a second signal ends the process at once (rules.md 6.4).
@@ -146,7 +153,7 @@ fn stop_on_signal(scope: &mut crate::tasks::Scope) -> Result<CancellationToken> 
                 () = ended.cancelled() => return Ok(()),
             }
             if token.is_cancelled() {
-                eprintln!("second signal: stopping at once");
+                tell("second signal: stopping at once");
                 std::process::exit(130);
             }
             token.cancel();

@@ -13,6 +13,8 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 pub mod inspect;
 pub mod jobs;
 pub mod metrics;

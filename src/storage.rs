@@ -8,7 +8,7 @@
 
 #[cfg(test)]
 pub mod conformance;
-#[cfg(test)]
+#[cfg(any(test, feature = "fault-injection"))]
 pub mod faulty;
 pub mod key;
 pub mod local;

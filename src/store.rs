@@ -104,7 +104,10 @@ pub struct Tx(Transaction<'static, Sqlite>);
 impl Tx {
     /// Makes everything of this transaction durable.
     pub async fn commit(self) -> Result<()> {
-        Ok(self.0.commit().await?)
+        let commit = async { Ok(self.0.commit().await?) };
+        #[cfg(feature = "fault-injection")]
+        let commit = crate::fault::call(crate::fault::Call::STORE_COMMIT, "", commit);
+        commit.await
     }
 }
 

@@ -50,7 +50,10 @@ pub struct RoutineState {
 /// mounted must not look like backups that do not exist (rules.md 6.1).
 pub async fn open_storage(config: &StorageConfig) -> Result<Arc<dyn Storage>> {
     let StoragePlace::Local { path, .. } = &config.place;
-    Ok(Arc::new(LocalStorage::open(path).await?))
+    let storage = LocalStorage::open(path).await?;
+    #[cfg(feature = "fault-injection")]
+    let storage = crate::storage::faulty::Faulty::by_environment(Arc::new(storage));
+    Ok(Arc::new(storage))
 }
 
 impl App {

@@ -16,6 +16,8 @@ use crate::tasks::Scope;
 
 /// Runs the service until it is told to stop; SIGHUP reads the configuration again (rules.md 6.4).
 pub async fn run(config: &Path) -> Result<()> {
+    #[cfg(feature = "fault-injection")]
+    crate::fault::announce();
     let options = ServiceOptions::from_file(config, Arc::new(SystemClock))?;
     log_to_stdout(&options.service_config().logger);
     let mut signals = Scope::new(&CancellationToken::new());
@@ -47,12 +49,17 @@ fn log_to_stdout(logger: &LoggerConfig) {
         LogLevel::Error => "error",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stdout().is_terminal());
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stdout().is_terminal())
+        // It would tell of a line that it cannot write by `eprintln!`, which panics where standard error is on the
+        // same full disk. Backups go on without a log.
+        .log_internal_errors(false);
     let installed = match logger.format {
         LogFormat::Plain => lines.try_init(),
         LogFormat::Json => lines.json().try_init(),
     };
     if let Err(error) = installed {
-        eprintln!("note: no log: {error}");
+        super::tell(&format!("note: no log: {error}"));
     }
 }

@@ -1,8 +1,9 @@
 //! A storage that fails on demand, for tests: the nth call of an operation, before or after it took effect.
-#![allow(clippy::missing_panics_doc)] // test support: panics are its verdicts
+//!
+//! Unit tests say in code what fails; the crash tests by the environment of the process (feature `fault-injection`).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +27,27 @@ pub enum Op {
     ListDirs,
     Delete,
     DeletePrefix,
+}
+
+#[cfg(feature = "fault-injection")]
+impl Op {
+    fn call(self) -> crate::fault::Call {
+        let (name, effect) = match self {
+            Self::Put => ("storage-put", true),
+            Self::Create => ("storage-create", true),
+            Self::Write => ("storage-write", true),
+            Self::Finish => ("storage-finish", true),
+            Self::Get => ("storage-get", false),
+            Self::Open => ("storage-open", false),
+            Self::Next => ("storage-next", false),
+            Self::Head => ("storage-head", false),
+            Self::List => ("storage-list", false),
+            Self::ListDirs => ("storage-list-dirs", false),
+            Self::Delete => ("storage-delete", true),
+            Self::DeletePrefix => ("storage-delete-prefix", true),
+        };
+        crate::fault::Call::storage(name, effect)
+    }
 }
 
 /// When a storage fails.
@@ -61,30 +83,52 @@ struct State {
 pub struct Faulty {
     inner: Arc<dyn Storage>,
     state: Arc<Mutex<State>>,
+    /// Whether calls also count for the faults of the process.
+    #[cfg(feature = "fault-injection")]
+    by_environment: bool,
 }
 
 impl Faulty {
     /// Passes everything on until told otherwise.
     pub fn new(inner: Arc<dyn Storage>) -> Self {
-        Self { inner, state: Arc::default() }
+        Self {
+            inner,
+            state: Arc::default(),
+            #[cfg(feature = "fault-injection")]
+            by_environment: false,
+        }
+    }
+
+    /// Fails as the environment of the process says.
+    #[cfg(feature = "fault-injection")]
+    pub fn by_environment(inner: Arc<dyn Storage>) -> Self {
+        Self { by_environment: true, ..Self::new(inner) }
     }
 
     /// Adds a fault; its calls are counted from now on.
     pub fn fail(&self, fault: Fault) {
-        self.state.lock().unwrap().faults.push((fault, 0));
+        self.lock().faults.push((fault, 0));
     }
 
     /// No fault any more.
     pub fn heal(&self) {
-        self.state.lock().unwrap().faults.clear();
+        self.lock().faults.clear();
     }
 
     /// How often an operation was called.
     pub fn calls(&self, op: Op) -> u64 {
-        self.state.lock().unwrap().calls.get(&op).copied().unwrap_or(0)
+        self.lock().calls.get(&op).copied().unwrap_or(0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn call<T>(&self, op: Op, key: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        #[cfg(feature = "fault-injection")]
+        if self.by_environment {
+            return crate::fault::call(op.call(), key, work).await;
+        }
         match self.count(op, key) {
             Some(after) => {
                 if after {
@@ -98,7 +142,7 @@ impl Faulty {
 
     /// Counts a call; if it fails, whether only after its effect.
     fn count(&self, op: Op, key: &str) -> Option<bool> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.lock();
         *state.calls.entry(op).or_default() += 1;
         let mut failed = None;
         for (fault, seen) in &mut state.faults {
@@ -151,6 +195,11 @@ impl Storage for Faulty {
 
     async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
         self.call(Op::DeletePrefix, prefix, self.inner.delete_prefix(prefix)).await
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn writes_may_land_late(&self) -> bool {
+        !self.by_environment || self.inner.writes_may_land_late()
     }
 
     fn describe(&self) -> String {

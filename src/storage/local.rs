@@ -3,6 +3,8 @@
 //! Files are 0600, folders 0700 (abs.md 3, 3.7's form). No key follows a symbolic link out of the root, and listings
 //! follow none at all.
 
+#[cfg_attr(feature = "fault-injection", path = "local/disk_on_demand.rs")]
+mod disk;
 mod files;
 mod walk;
 
@@ -71,8 +73,8 @@ impl Storage for LocalStorage {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         check_key(key)?;
         self.run(key, move |root, path| {
-            let (mut file, temp) = TempFile::create(root, path)?;
-            temp.write_all(&mut file, &bytes)?;
+            let (file, temp) = TempFile::create(root, path)?;
+            temp.write_all(&file, &bytes)?;
             temp.finish(&file)
         })
         .await
@@ -176,10 +178,10 @@ impl LocalWriter {
 #[async_trait]
 impl ObjectWriter for LocalWriter {
     async fn write(&mut self, block: Bytes) -> Result<()> {
-        let (mut file, temp) = self.take()?;
+        let (file, temp) = self.take()?;
         let size = block.len() as u64;
         let open = blocking(move || {
-            temp.write_all(&mut file, &block)?;
+            temp.write_all(&file, &block)?;
             Ok((file, temp))
         })
         .await?;

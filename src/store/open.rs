@@ -5,9 +5,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::check::damaged_files;
 use super::{Inner, Tx, corrupt};
@@ -59,6 +59,7 @@ pub(super) async fn open_locked(state_dir: &Path, clock: &SharedClock, lock: Fil
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_usable(connection)))
         .connect_with(options.clone())
         .await?;
     check(&writer).await?;
@@ -70,6 +71,16 @@ pub(super) async fn open_locked(state_dir: &Path, clock: &SharedClock, lock: Fil
         .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
         .await?;
     Ok(Inner { path, writer, reader, lock })
+}
+
+/// Whether a connection can begin another transaction; if not, it is closed and a new one is opened in its place.
+///
+/// After a write that failed (disk full, I/O error) SQLite has rolled back by itself. The `ROLLBACK` that sqlx then
+/// sends fails, and sqlx counts the transaction as open for ever: it would refuse every later `BEGIN`.
+async fn is_usable(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // Behind a rollback that waits in the queue of the connection.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Creates the directory for its owner only and takes its lock, which the system frees with our process.

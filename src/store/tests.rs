@@ -58,6 +58,22 @@ async fn pragma(store: &Store, sql: &'static str) -> String {
     sqlx::query_scalar::<_, String>(sql).fetch_one(&mut *tx).await.unwrap()
 }
 
+/// SQLite rolls back by itself when its disk is full; the writer must not be lost with that.
+#[tokio::test]
+async fn can_be_written_again_once_there_is_room() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let mut tx = store.write().await.unwrap();
+    // No page more than now: as a full disk, for this connection only.
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx.0).await.unwrap();
+    let many = vec![backup("daily", JobStatus::Skipped); 500];
+    let error = tx.insert_jobs(&many, NOW).await.unwrap_err();
+    assert_eq!((error.code(), error.is_temporary()), ("store-full", true));
+    drop(tx);
+    assert_eq!(insert(&store, &[backup("daily", JobStatus::Queued)]).await.len(), 1);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn opens_durable_and_for_the_owner_only() {
     use std::os::unix::fs::PermissionsExt;

@@ -175,7 +175,7 @@ impl World {
                 self.pass(1);
                 self.truncated = Some(UnixMillis(self.time + self.nodes[0]));
             }
-            Event::Read(which, ms) => self.read(which, ms),
+            Event::Read(which, ms) => self.hold(which, ms),
             Event::Retain(full, incremental, cut) => self.retain(Policy { full, incremental }, cut),
         }
     }
@@ -338,7 +338,7 @@ impl World {
     }
 
     /// Pins the chain of one backup (rules.md 5.4).
-    fn read(&mut self, which: usize, ms: i64) {
+    fn hold(&mut self, which: usize, ms: i64) {
         let points: Vec<UnixMillis> = self.members.iter().map(|one| one.finished).collect();
         let Some(at) = which.checked_rem(points.len()).map(|place| points[place]) else { return };
         if let Ok(chain) = chain_at(&self.members, at, true) {

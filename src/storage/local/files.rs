@@ -1,11 +1,11 @@
 //! Single files of the local driver: temporary names, syncing, containment, and what an I/O error means.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use super::disk;
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::storage::ObjectInfo;
@@ -103,7 +103,7 @@ fn make_dirs_io(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         make_dirs_io(parent)?;
     }
-    match DirBuilder::new().mode(0o700).create(path) {
+    match disk::make_dir(path) {
         Ok(()) => path.parent().map_or(Ok(()), sync_dir),
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
@@ -114,13 +114,13 @@ fn make_dirs_io(path: &Path) -> io::Result<()> {
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     // A relative path of one segment has the empty parent.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path)?.sync_all()
+    disk::sync_dir(path)
 }
 
 /// Removes the empty folders from `folder` upwards, below the root: object stores have no empty folders.
 pub(super) fn prune(root: &Path, folder: &Path) {
     let mut folder = folder;
-    while folder != root && folder.starts_with(root) && std::fs::remove_dir(folder).is_ok() {
+    while folder != root && folder.starts_with(root) && disk::remove_dir(folder).is_ok() {
         let Some(parent) = folder.parent() else { return };
         folder = parent;
     }
@@ -144,7 +144,7 @@ impl TempFile {
         let mut tries = 1;
         loop {
             let temp = temp_path(folder, target);
-            match make_dirs_io(folder).and_then(|()| open_new(&temp)) {
+            match make_dirs_io(folder).and_then(|()| disk::create_new(&temp)) {
                 Ok(file) => {
                     let guard =
                         Self { temp, target: target.to_owned(), root: root.to_owned(), finished: false };
@@ -156,16 +156,15 @@ impl TempFile {
         }
     }
 
-    pub(super) fn write_all(&self, file: &mut File, bytes: &[u8]) -> Result<()> {
-        file.write_all(bytes).map_err(|error| io_error("write", &self.target, error))
+    pub(super) fn write_all(&self, file: &File, bytes: &[u8]) -> Result<()> {
+        disk::write_all(file, &self.temp, bytes).map_err(|error| io_error("write", &self.target, error))
     }
 
     /// Makes the file durable, gives it its name, and makes the name durable.
     pub(super) fn finish(mut self, file: &File) -> Result<()> {
         let folder = self.target.parent().unwrap_or(&self.root);
-        file.sync_all().map_err(|error| io_error("sync", &self.target, error))?;
-        std::fs::rename(&self.temp, &self.target)
-            .map_err(|error| io_error("rename to", &self.target, error))?;
+        disk::sync_file(file, &self.temp).map_err(|error| io_error("sync", &self.target, error))?;
+        disk::rename(&self.temp, &self.target).map_err(|error| io_error("rename to", &self.target, error))?;
         sync_dir(folder).map_err(|error| io_error("sync folder of", &self.target, error))?;
         self.finished = true;
         Ok(())
@@ -174,7 +173,7 @@ impl TempFile {
     /// Removes the file and the folders made for it, as far as they are empty.
     pub(super) fn remove(mut self) -> Result<()> {
         self.finished = true;
-        let removed = std::fs::remove_file(&self.temp);
+        let removed = disk::remove_file(&self.temp);
         self.prune();
         match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("remove", &self.temp, error)),
@@ -192,7 +191,7 @@ impl TempFile {
 impl Drop for TempFile {
     /// Two short system calls, on whatever thread drops it: nothing may be left visible, also when a job is aborted.
     fn drop(&mut self) {
-        if !self.finished && std::fs::remove_file(&self.temp).is_ok() {
+        if !self.finished && disk::remove_file(&self.temp).is_ok() {
             self.prune();
         }
     }
@@ -215,10 +214,6 @@ fn check_contained(root: &Path, folder: &Path) -> Result<()> {
             Err(error) => Err(io_error("look at", existing, error)),
         };
     }
-}
-
-fn open_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// `.<name>.partial-<random>`, the name cut so that the whole stays below 255 bytes.

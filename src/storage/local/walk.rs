@@ -4,6 +4,7 @@ use std::fs::{DirEntry, FileType, read_dir};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::disk;
 use super::files::{absent, info, io_error, prune, resolve, sync_dir};
 use crate::error::Result;
 use crate::storage::ObjectInfo;
@@ -71,7 +72,7 @@ pub(super) fn delete(root: &Path, path: &Path) -> Result<()> {
     if resolve(root, folder)?.is_none() || path.symlink_metadata().is_ok_and(|data| data.is_dir()) {
         return Ok(());
     }
-    match std::fs::remove_file(path) {
+    match disk::remove_file(path) {
         Ok(()) => {}
         Err(error) => return absent(root, path, error),
     }
@@ -84,20 +85,35 @@ pub(super) fn delete(root: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a folder with all it holds, temporary files too; how many objects went.
+/// Deletes a folder with all it holds, temporary files too, durably; how many objects went.
 pub(super) fn delete_tree(root: &Path, folder: &Path) -> Result<u64> {
     let Some(parent) = folder.parent() else { return Ok(0) };
-    if resolve(root, parent)?.is_none() {
-        return Ok(0);
+    let mut deleted = 0;
+    if resolve(root, parent)?.is_some() {
+        match folder.symlink_metadata() {
+            Ok(data) if data.is_dir() => {
+                deleted = empty(root, folder)?;
+                prune(root, folder);
+            }
+            Ok(_) => return Ok(0),
+            Err(error) => absent(root, folder, error)?,
+        }
     }
-    match folder.symlink_metadata() {
-        Ok(data) if data.is_dir() => {}
-        Ok(_) => return Ok(0),
-        Err(error) => return absent(root, folder, error).map(|()| 0),
-    }
-    let deleted = empty(root, folder)?;
-    prune(root, folder);
+    sync_absence(root, folder)?;
     Ok(deleted)
+}
+
+/// Makes it durable that a folder is gone, whoever removed it: syncs the nearest folder above it that is there.
+///
+/// Nobody asks again for an attempt whose end is in the store: its files must not come back after a power cut.
+fn sync_absence(root: &Path, folder: &Path) -> Result<()> {
+    let mut at = folder;
+    loop {
+        match (sync_dir(at), at.parent()) {
+            (Err(error), Some(parent)) if at != root && error.kind() == ErrorKind::NotFound => at = parent,
+            (synced, _) => return synced.map_err(|error| io_error("sync", at, error)),
+        }
+    }
 }
 
 /// Deletes what a folder holds and the folders in it; how many objects went.
@@ -108,10 +124,10 @@ fn empty(root: &Path, folder: &Path) -> Result<u64> {
         let removed = if kind.is_dir() {
             // As deep as the path is long: keys have at most 512 segments.
             deleted += empty(root, &path)?;
-            std::fs::remove_dir(&path)
+            disk::remove_dir(&path)
         } else {
             let object = kind.is_file() && visible_name(&entry).is_some();
-            std::fs::remove_file(&path).inspect(|()| deleted += u64::from(object))
+            disk::remove_file(&path).inspect(|()| deleted += u64::from(object))
         };
         match removed {
             // Somebody started another file in it meanwhile: it stays.
