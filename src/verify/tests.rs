@@ -1,5 +1,6 @@
 //! Verify jobs over backups in real storage, with faults on demand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -145,7 +146,7 @@ impl Factory {
     async fn delete_meanwhile(self, context: JobContext) -> Ended {
         let now = context.clock.now();
         let storage = self.storage.as_ref();
-        let plan = VerifyPlan::find(storage, "r", &self.request, None, now).await.unwrap();
+        let plan = VerifyPlan::find(storage, "r", &self.request, None, &BTreeSet::new(), now).await.unwrap();
         storage.delete_prefix(&good(Backup::full(FULL, "ns")).folder()).await.unwrap();
         let verify = Verify {
             watch: Arc::new(ProgressWatch(context.progress.clone())),

@@ -391,7 +391,7 @@ impl World {
                 );
             }
         }
-        self.delete(&plan.removals, cut);
+        self.delete_backups(&plan.removals, cut);
         // Cut off or not, what is offered is what would be without the rest; finishing it deletes nothing else.
         let offered = |members: &[Member]| -> Vec<UnixMillis> {
             members.iter().filter(|one| !one.marked).map(|one| one.created).collect()
@@ -411,7 +411,7 @@ impl World {
     }
 
     /// Marks all, then deletes in order (rules.md 5.3); each step leaves only whole chains behind.
-    fn delete(&mut self, removals: &[usize], cut: Option<usize>) {
+    fn delete_backups(&mut self, removals: &[usize], cut: Option<usize>) {
         for place in removals {
             self.members[*place].marked = true;
         }

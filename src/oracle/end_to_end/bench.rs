@@ -15,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::application::{Application, MARGIN_MS, NAMESPACES, sandbox};
 use crate::backup::BackupWork;
-use crate::catalog::History;
-use crate::clock::SharedClock;
+use crate::catalog::{History, OwnerTimes, Ownership};
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{ClusterConfig, Config, JobConfig, RestoreConfig, RestoreTimestampRequest, from_json};
 use crate::engine::aerospike::AerospikeConnect;
 use crate::engine::{ClusterFacts, Connect, Destination, NamespaceRead, ReadReport, Source, Watch};
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, NewJob, Observer, Runner, RunnerOptions, Transition, Work, WorkFactory};
-use crate::model::{BackupType, JobKind, UnixMillis};
+use crate::model::{BackupType, InstanceId, JobKind, UnixMillis};
 use crate::oracle::judge::Scan;
 use crate::restore::RestoreWork;
 use crate::sandbox::Sandbox;
@@ -247,7 +247,7 @@ impl Bench {
 
     /// What storage has.
     pub(super) async fn history(&self) -> History {
-        History::read(self.storage.as_ref(), ROUTINE).await.unwrap()
+        History::read(self.storage.as_ref(), ROUTINE, &BTreeSet::new()).await.unwrap()
     }
 
     pub(super) async fn stop(self) {
@@ -269,7 +269,11 @@ impl WorkFactory for Factory {
         let storage = Arc::clone(&self.storage);
         Ok(match job.kind {
             JobKind::Backup => {
-                Box::new(BackupWork::new(document.parse()?, job.backup_type.unwrap(), connect, storage))
+                let id = InstanceId::parse("oracle").unwrap();
+                let times = OwnerTimes::default();
+                let ownership = Ownership::new(id, None, Arc::new(SystemClock), times);
+                let asked = job.backup_type.unwrap();
+                Box::new(BackupWork::new(document.parse()?, asked, connect, storage, ownership))
             }
             _ => {
                 let config: RestoreConfig = document.parse()?;

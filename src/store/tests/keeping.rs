@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{NOW, backup, clock, insert, open};
 use crate::model::ledger::NewMark;
-use crate::model::{BackupType, JobStatus, UnixMillis};
+use crate::model::{BackupType, JobStatus, SlotType, UnixMillis};
 use crate::store::check::inspect;
 use crate::store::rebuild::rebuild;
 use crate::store::{
@@ -137,7 +137,7 @@ async fn slots_go_with_their_jobs_but_never_above_the_mark_or_on_their_day() {
     let mut tx = store.write().await.unwrap();
     let row = ScheduleRow {
         routine: "r".to_owned(),
-        backup_type: BackupType::Full,
+        slot_type: SlotType::Full,
         cron: "@daily".to_owned(),
         zone: "UTC".to_owned(),
         effective_from: old,
@@ -146,14 +146,14 @@ async fn slots_go_with_their_jobs_but_never_above_the_mark_or_on_their_day() {
     tx.set_schedule(&row).await.unwrap();
     let mark = NewMark {
         routine: "r".to_owned(),
-        backup_type: BackupType::Full,
+        slot_type: SlotType::Full,
         mark: Some(mark),
         effective_from: None,
     };
     tx.move_marks(&[mark]).await.unwrap();
     let slot = |routine: &str, at: UnixMillis| SlotInsert {
         routine: routine.to_owned(),
-        backup_type: BackupType::Full,
+        slot_type: SlotType::Full,
         state: SlotState::Fired,
         count: 1,
         first_s: at.secs(),
