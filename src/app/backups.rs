@@ -80,7 +80,11 @@ impl App {
         let shown = serde_json::to_value(shown).unwrap_or_default();
         let level = config.service().compatibility;
         let listing = self.list(&named, routine, backup_type, bounds).await?;
-        Ok(listing.counted().filter(|entry| entry.state != State::Marked).map(|entry| BackupDetails::new(entry, shown.clone(), level)).collect())
+        Ok(listing
+            .counted()
+            .filter(|entry| entry.state != State::Marked)
+            .map(|entry| BackupDetails::new(entry, shown.clone(), level))
+            .collect())
     }
 
     /// What runs of a routine, what ran last, what comes next.
@@ -133,7 +137,12 @@ impl App {
         for problem in &listing.problems {
             // A run under way looks like what a crash left: only the rest is worth a line.
             if problem.kind != ProblemKind::Incomplete {
-                tracing::warn!(routine, folder = problem.key, reason = problem.reason, "not a readable backup");
+                tracing::warn!(
+                    routine,
+                    folder = problem.key,
+                    reason = problem.reason,
+                    "not a readable backup"
+                );
             }
         }
         Ok(listing)

@@ -60,7 +60,8 @@ impl App {
 
     fn note_retentions(&self, ended: &[JobRow]) {
         for job in ended {
-            if let (Some(routine), Some(outcome), Some(at)) = (&job.routine, outcome(job.status), job.finished)
+            if let (Some(routine), Some(outcome), Some(at)) =
+                (&job.routine, outcome(job.status), job.finished)
                 && self.config().backup_routines.contains_key(routine)
             {
                 self.metrics.retention_ended(routine, outcome, at);

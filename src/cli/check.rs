@@ -100,7 +100,9 @@ fn describe_routine(
     }
     let retention = policy.and_then(|policy| policy.retention).and_then(crate::config::Retention::resolve);
     match retention {
-        Some(retention) => line(text, format_args!("  retention: {retention}; what is needed to restore them stays")),
+        Some(retention) => {
+            line(text, format_args!("  retention: {retention}; what is needed to restore them stays"))
+        }
         None => line(text, format_args!("  retention: none, nothing is ever deleted")),
     }
     let local = config.storage.get(&routine.storage).and_then(|storage| storage.local_storage.as_ref());

@@ -189,8 +189,13 @@ mod tests {
             "totals": {"stays": 0, "stays-bytes": 0, "goes": 1, "goes-bytes": 2048},
             "problems": [{"code": "kept-full-damaged", "backup": "x", "reason": "y"}],
         }));
-        assert!(text.contains("goes   full         then     2.0 KiB  enough newer fulls stay  daily/backup/1/data/ns\n"));
-        assert!(text.contains("1 would go (2.0 KiB)\nnothing would be deleted: kept-full-damaged: x: y\n"), "{text}");
+        assert!(text.contains(
+            "goes   full         then     2.0 KiB  enough newer fulls stay  daily/backup/1/data/ns\n"
+        ));
+        assert!(
+            text.contains("1 would go (2.0 KiB)\nnothing would be deleted: kept-full-damaged: x: y\n"),
+            "{text}"
+        );
     }
 
     #[test]

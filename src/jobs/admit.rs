@@ -6,8 +6,8 @@ use super::Transition;
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::store::{
-    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, PinRow, SlotId,
-    Trigger, Tx,
+    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, PinRow, SlotId, Trigger,
+    Tx,
 };
 
 /// Why a trigger is refused.

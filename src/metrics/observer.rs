@@ -45,7 +45,8 @@ impl Observer for Metrics {
 impl Metrics {
     fn retention(&self, transition: &Transition, outcome: Outcome) {
         let Some(routine) = &transition.routine else { return };
-        let deleted = transition.counters.as_ref().and_then(|counters| counters.get(DELETED_BACKUPS)?.as_u64());
+        let deleted =
+            transition.counters.as_ref().and_then(|counters| counters.get(DELETED_BACKUPS)?.as_u64());
         self.retention_event(routine, outcome, deleted.unwrap_or(0));
         if let Some(finished) = transition.finished {
             self.retention_ended(routine, outcome, finished);
@@ -114,7 +115,8 @@ mod tests {
     #[test]
     fn what_retention_deletes_is_counted_whatever_its_end() {
         let metrics = Metrics::new().unwrap();
-        for (status, deleted) in [(JobStatus::Succeeded, 3), (JobStatus::Failed, 2), (JobStatus::Running, 9)] {
+        for (status, deleted) in [(JobStatus::Succeeded, 3), (JobStatus::Failed, 2), (JobStatus::Running, 9)]
+        {
             let counters = Some(serde_json::json!({ super::DELETED_BACKUPS: deleted }));
             let routine = Some("daily".to_owned());
             metrics.on_transition(&Transition { counters, routine, ..ended(JobKind::Retention, status) });

@@ -319,12 +319,7 @@ pub const fn why(verdict: Verdict) -> &'static str {
 }
 
 /// What retention would do now, without doing it: the same code as the job's.
-pub async fn view(
-    store: &Store,
-    storage: &dyn Storage,
-    config: &JobConfig,
-    now: UnixMillis,
-) -> Result<View> {
+pub async fn view(store: &Store, storage: &dyn Storage, config: &JobConfig, now: UnixMillis) -> Result<View> {
     let seen = Seen::read(store, storage, &config.routine, now).await?;
     let needed = Needed::read(&mut store.write().await?, &seen).await?;
     let retention = config.policy.retention;

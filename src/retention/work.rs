@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::plan::{Decision, Mark, Needed, Seen, decide, look_at};
 use super::HELD_BACK;
+use super::plan::{Decision, Mark, Needed, Seen, decide, look_at};
 use crate::catalog::layout::{CONFIGURATION, DATA};
 use crate::catalog::{RunFolder, remove_attempt};
 use crate::config::JobConfig;
@@ -77,8 +77,7 @@ impl RetentionWork {
     /// Errors: `kept-full-damaged`, `backup-unreadable`, those of storage; then nothing is marked.
     async fn mark(&self, context: &JobContext, done: &mut Done) -> Result<Vec<DeletionRow>> {
         let storage = self.storage.as_ref();
-        let seen =
-            Seen::read(&context.store, storage, &self.config.routine, context.clock.now()).await?;
+        let seen = Seen::read(&context.store, storage, &self.config.routine, context.clock.now()).await?;
         if let Some(problem) = seen.unreadable() {
             return Err(problem.into());
         }

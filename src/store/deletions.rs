@@ -83,8 +83,7 @@ impl Store {
 impl Tx {
     /// The deletion that a folder is, or lies in.
     pub async fn deletion_of(&mut self, address: &str) -> Result<Option<DeletionRow>> {
-        let all: Vec<DeletionRow> =
-            sqlx::query_as("SELECT * FROM deletions").fetch_all(&mut *self.0).await?;
+        let all: Vec<DeletionRow> = sqlx::query_as("SELECT * FROM deletions").fetch_all(&mut *self.0).await?;
         Ok(all.into_iter().find(|row| is_in(address, &row.address)))
     }
 

@@ -142,10 +142,13 @@ mod tests {
     #[test]
     fn a_pin_holds_what_lies_in_it_and_what_it_lies_in() {
         let backup = "local storage /b/r/backup/1/data/ns";
-        for pin in ["local storage /b", "local storage /b/r", backup, "local storage /b/r/backup/1/data/ns/x"] {
+        for pin in ["local storage /b", "local storage /b/r", backup, "local storage /b/r/backup/1/data/ns/x"]
+        {
             assert!(holds(pin, backup), "{pin}");
         }
-        for other in ["local storage /c/r", "local storage /b/r2", "local storage /b/r/backup/1/data/ns.2", "x"] {
+        for other in
+            ["local storage /c/r", "local storage /b/r2", "local storage /b/r/backup/1/data/ns.2", "x"]
+        {
             assert!(!holds(other, backup), "{other}");
         }
     }
