@@ -10,7 +10,7 @@ use super::layout::{METADATA, RunFolder};
 use super::list::{ListQuery, list_backups};
 use super::manifest::{
     BLOCK_BYTES, BlocksWriter, ClusterIdentity, Engine, FileKind, Manifest, ManifestFile, NodeIdentity,
-    SCHEMA_VERSION, Scope, Totals, hash_hex,
+    Promoted, SCHEMA_VERSION, Scope, Totals, hash_hex,
 };
 use super::metadata::{Compression, Encryption, Metadata};
 use crate::model::{BackupType, UnixMillis};
@@ -39,7 +39,15 @@ pub struct Backup {
 impl Backup {
     pub fn full(created: i64, namespace: &str) -> Self {
         let run = RunFolder::new("r", BackupType::Full, UnixMillis(created), None).unwrap();
-        Self { run, namespace: namespace.into(), attempt: 1, from: None, files: vec![], foreign: false, promoted: false }
+        Self {
+            run,
+            namespace: namespace.into(),
+            attempt: 1,
+            from: None,
+            files: vec![],
+            foreign: false,
+            promoted: false,
+        }
     }
 
     pub fn incremental(created: i64, from: i64, namespace: &str) -> Self {
@@ -101,7 +109,7 @@ impl Backup {
             from: self.from,
             safe_from: self.run.created.plus_ms(-7),
             sealed_until: None,
-            promoted: self.promoted.then(|| Promoted { code: "closed".into(), reason: "truncated".into() }),
+            promoted: self.promoted.then(|| Promoted { reason: "closed".into() }),
             run_namespaces: vec![self.namespace.clone(), "gone".into()],
             scope_hash: scope.hash(),
             scope,

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{HELD_BACK, RetentionWork, View, resume, view};
-use crate::catalog::testkit::Backup;
 use crate::catalog::History;
+use crate::catalog::testkit::Backup;
 use crate::clock::{ManualClock, SharedClock};
 use crate::config::{Config, JobConfig, RetentionConfig};
 use crate::error::Result;
@@ -272,7 +272,8 @@ async fn a_deletion_that_was_cut_off_is_out_of_every_chain_and_finished() {
     assert_eq!(job.counters.unwrap()["deleted-backups"], 0, "its configuration folder was not deleted");
     assert!(bench.keys().await.contains(&all[0].folder()), "still there");
     assert_eq!(bench.store().deletions().await.unwrap().len(), 4);
-    let (entries, members) = bench.history().await.members("a");
+    let history = bench.history().await;
+    let (entries, members) = history.members("a");
     let offered: BTreeSet<String> = entries
         .iter()
         .zip(&members)
@@ -428,7 +429,10 @@ async fn superseded_attempts_go_too_and_uncommitted_folders_stay() {
     bench.run().await;
     assert_eq!(bench.keys().await, keys_of(&[&all[2], &all[3]]));
     assert!(!bench.storage.list(&unfinished.folder()).await.unwrap().is_empty());
-    assert!(bench.storage.head(&all[0].run.configuration_file(0)).await.unwrap().is_some(), "the run is not empty");
+    assert!(
+        bench.storage.head(&all[0].run.configuration_file(0)).await.unwrap().is_some(),
+        "the run is not empty"
+    );
 }
 
 #[tokio::test]

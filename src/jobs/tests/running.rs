@@ -6,9 +6,9 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::{Bench, NOW, full, incremental, restore, script, until, until_ended, with_runner};
 use crate::error::Error;
-use crate::jobs::{Ended, JobContext};
-use crate::model::{JobStatus, UnixMillis};
-use crate::store::{AttemptEnd, AttemptStart, AttemptStatus, JobId};
+use crate::jobs::{Ended, JobContext, NewJob};
+use crate::model::{BackupType, JobStatus, UnixMillis};
+use crate::store::{AttemptEnd, AttemptStart, AttemptStatus, DeletionRow, JobId};
 
 use JobStatus::{Canceled, Failed, Interrupted, Queued, Running, Scheduled, Skipped, Succeeded};
 
@@ -456,4 +456,53 @@ fn attempt(folder: &str) -> AttemptStart {
         from: None::<UnixMillis>,
         promoted: None,
     }
+}
+
+/// rules.md 5.3, 5.4: who pins something is told if it is being deleted; what lies around it may be.
+#[tokio::test]
+async fn a_pin_on_what_is_being_deleted_is_refused_and_pins_end_with_their_job() {
+    let bench = Bench::new().await;
+    let marked = DeletionRow {
+        address: "p/r/backup/1/data/n".to_owned(),
+        place: "p".to_owned(),
+        storage: None,
+        routine: "r".to_owned(),
+        backup_type: BackupType::Full,
+        folder: "r/backup/1/data/n".to_owned(),
+        namespace: "n".to_owned(),
+        created: NOW,
+        bytes: 1,
+        marked: NOW,
+        job_id: JobId(1),
+    };
+    let mut tx = bench.jobs.store().write().await.unwrap();
+    tx.insert_deletions(&[marked]).await.unwrap();
+    tx.commit().await.unwrap();
+    let pins = |bench: &Bench| {
+        let store = bench.jobs.store().clone();
+        async move { store.write().await.unwrap().pins().await.unwrap() }
+    };
+    let job = NewJob { pins: vec!["q/r".to_owned()], ..restore("c", None) };
+    let (id, ..) = bench.admit(job).await;
+    assert_eq!(pins(&bench).await.len(), 1, "from its admission on");
+    let runner = bench.runner(
+        1,
+        script(|ctx| async move {
+            for wide in ["p", "p/r", "p/r/backup/1/data/n2"] {
+                ctx.pin([wide.to_owned()]).await.unwrap();
+            }
+            let pins = ctx.store.write().await.unwrap().pins().await.unwrap();
+            let held: Vec<&str> = pins.iter().map(|pin| pin.address.as_str()).collect();
+            assert_eq!(held, ["p/r/backup/1/data/n2"], "in place of those before");
+            for gone in ["p/r/backup/1/data/n", "p/r/backup/1/data/n/0_n_1.asb"] {
+                assert_eq!(ctx.pin([gone.to_owned()]).await.unwrap_err().code(), "backup-marked");
+            }
+            Ended::Succeeded
+        }),
+    );
+    with_runner(&runner, async {
+        assert_eq!(until_ended(&bench, id).await.status, JobStatus::Succeeded);
+    })
+    .await;
+    assert!(pins(&bench).await.is_empty());
 }

@@ -300,7 +300,8 @@ impl World {
         }
         let bound = lower_bound(&self.members, active.created, self.now(), active.mode);
         // rules.md 3.7: closed, once between two fulls that count
-        let is_closed = |base: &Member| !base.promoted && self.truncated.is_some_and(|at| at > base.safe_from());
+        let is_closed =
+            |base: &Member| !base.promoted && self.truncated.is_some_and(|at| at > base.safe_from());
         if let Some(bound) = bound.filter(|bound| !is_closed(&self.members[bound.base])) {
             let base = &self.members[bound.base];
             assert!(base.is_usable() && base.backup_type == BackupType::Full);
@@ -350,7 +351,8 @@ impl World {
     /// `created` of what running jobs read or build on.
     fn pinned(&self) -> BTreeSet<UnixMillis> {
         let building = self.active.iter().filter_map(|active| active.builds_on);
-        let reading = self.readers.iter().filter(|(end, _)| *end > self.time).flat_map(|(_, read)| read.clone());
+        let reading =
+            self.readers.iter().filter(|(end, _)| *end > self.time).flat_map(|(_, read)| read.clone());
         building.chain(reading).collect()
     }
 
@@ -398,7 +400,9 @@ impl World {
         };
         assert_eq!(offered(&self.members), offered(&kept));
         let again = |place: usize| pinned.contains(&self.members[place].created);
-        for (member, verdict) in self.members.iter().zip(plan_retention(&self.members, again, policy).verdicts) {
+        for (member, verdict) in
+            self.members.iter().zip(plan_retention(&self.members, again, policy).verdicts)
+        {
             assert_eq!(verdict.stays(), !member.marked, "{} when finished", member.created.0);
         }
         // Where incrementals are kept, the newest point loses nothing.
