@@ -45,8 +45,8 @@ pub use restore::{
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{
-    Http, HttpConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR, Service, ServiceBackup,
-    ServiceBackupConfig, ServiceConfig, TimestampFormat,
+    Http, HttpConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR,
+    Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
 pub use storage::{LocalStorage, PART_BYTES, Storage, StorageConfig, StoragePlace};
 pub use tree::DOCUMENT_BYTES_MAX;

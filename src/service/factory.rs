@@ -93,7 +93,8 @@ impl Work for Restore {
     /// Writes wait between their tries inside the client, unseen: the longest such wait is added.
     fn stall_timeout_ms(&self) -> u64 {
         let retry = self.config.policy.retry;
-        STALL_TIMEOUT_MS.saturating_add(retry.retries_max.checked_sub(1).map_or(0, |last| retry.delay_ms(last)))
+        STALL_TIMEOUT_MS
+            .saturating_add(retry.retries_max.checked_sub(1).map_or(0, |last| retry.delay_ms(last)))
     }
 
     async fn run(self: Box<Self>, context: JobContext) -> Ended {

@@ -145,7 +145,12 @@ mod tests {
         let count = Arc::clone(&heard);
         let dir = tempfile::tempdir().unwrap();
         let inner: Arc<dyn Storage> = Arc::new(LocalStorage::create(dir.path()).await.unwrap());
-        let watched = Watched::new(inner, Arc::new(move || drop(count.fetch_add(1, Ordering::Relaxed))));
+        let watched = Watched::new(
+            inner,
+            Arc::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }),
+        );
         watched.head("a/b").await.unwrap();
         let before = heard.load(Ordering::Relaxed);
         assert_eq!(before, 1);

@@ -89,11 +89,12 @@ async fn query(path: &Path, report: &mut StoreReport) -> Result<()> {
     }
     report.schema =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut db).await?;
-    let created: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'created-ms'")
-        .fetch_optional(&mut db)
-        .await?;
+    let created: Option<String> =
+        sqlx::query_scalar("SELECT value FROM meta WHERE key = 'created-ms'").fetch_optional(&mut db).await?;
     report.created = created.and_then(|ms| ms.parse().ok()).map(UnixMillis);
-    for row in sqlx::query("SELECT status, count(*) AS n FROM jobs GROUP BY status").fetch_all(&mut db).await? {
+    for row in
+        sqlx::query("SELECT status, count(*) AS n FROM jobs GROUP BY status").fetch_all(&mut db).await?
+    {
         report.jobs.insert(row.try_get("status")?, super::words::count(&row, "n")?);
     }
     let unsettled: i64 = sqlx::query_scalar(

@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::Store;
 use super::check::{examine, read_only};
 use super::open::{self, db_path, side_file};
-use super::Store;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::tasks::blocking;
@@ -31,15 +31,23 @@ pub struct Rebuilt {
 pub async fn rebuild(state_dir: &Path, clock: &SharedClock, force: bool) -> Result<(Store, Rebuilt)> {
     let path = db_path(state_dir);
     if !path.exists() {
-        return Err(Error::permanent("store-missing", format!("there is no job store in {}", state_dir.display()))
-            .hint("A start makes a new one."));
+        return Err(Error::permanent(
+            "store-missing",
+            format!("there is no job store in {}", state_dir.display()),
+        )
+        .hint("A start makes a new one."));
     }
     let dir = state_dir.to_owned();
     let lock = blocking(move || open::lock(&dir)).await?;
     let damage = examine(&path).await?.damage;
     if damage.is_empty() && !force {
-        return Err(Error::permanent("store-intact", format!("the job store {} is not damaged", path.display()))
-            .hint("Nothing was changed. --force sets it aside all the same; the history of jobs is lost by it."));
+        return Err(Error::permanent(
+            "store-intact",
+            format!("the job store {} is not damaged", path.display()),
+        )
+        .hint(
+            "Nothing was changed. --force sets it aside all the same; the history of jobs is lost by it.",
+        ));
     }
     let (values, last_job) = salvage(&path).await;
     let stamp = clock.now().to_utc().format("%Y%m%dT%H%M%SZ").to_string();
@@ -65,9 +73,8 @@ async fn salvage(path: &Path) -> (Vec<(String, String)>, Option<i64>) {
 
 /// Renames the files so that SQLite still takes them for one database.
 fn set_aside(state_dir: &Path, stamp: &str) -> Result<Vec<PathBuf>> {
-    let failed = |error: std::io::Error| {
-        Error::temporary("store-io", "set the damaged store aside").source(error)
-    };
+    let failed =
+        |error: std::io::Error| Error::temporary("store-io", "set the damaged store aside").source(error);
     let (from, to) = (db_path(state_dir), state_dir.join(format!("holdfast-set-aside-{stamp}.db")));
     if to.exists() {
         return Err(failed(std::io::ErrorKind::AlreadyExists.into()));

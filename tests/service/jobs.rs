@@ -131,10 +131,13 @@ async fn an_ended_job_is_tried_again_and_what_cannot_be_says_why() {
 
     // The routine rests from now on: its backups are not to be had, as by a trigger.
     let yaml = std::fs::read_to_string(service.config_path()).unwrap();
-    std::fs::write(service.config_path(), yaml.replace("[test]\n", "[test]\n    disabled: true\n").replace(
-        "    disabled: true\n    interval-cron: \"@daily\"\n    disabled: true\n",
-        "    disabled: true\n    interval-cron: \"@daily\"\n",
-    ))
+    std::fs::write(
+        service.config_path(),
+        yaml.replace("[test]\n", "[test]\n    disabled: true\n").replace(
+            "    disabled: true\n    interval-cron: \"@daily\"\n    disabled: true\n",
+            "    disabled: true\n    interval-cron: \"@daily\"\n",
+        ),
+    )
     .unwrap();
     service.service.reload().await.unwrap();
     assert_eq!(refused(again, "").await, (404, "routine-disabled".to_owned()));
