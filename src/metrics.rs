@@ -56,6 +56,8 @@ pub struct RunningBackup {
     pub backup_type: BackupType,
     /// 0 to 1.
     pub progress_ratio: f64,
+    /// How long nothing has moved in it (rules.md 2.9).
+    pub stalled_seconds: f64,
 }
 
 /// What is known of the backups of one routine, as the gauges show it.
@@ -83,6 +85,7 @@ pub struct Metrics {
     backups_active: IntGaugeVec,
     progress_pct: GaugeVec,
     progress_ratio: GaugeVec,
+    stalled: GaugeVec,
     restores_running: IntGauge,
     restore_events: IntCounterVec,
     retention_events: IntCounterVec,
@@ -129,6 +132,7 @@ impl Metrics {
                 &registry,
                 GaugeVec::new(opts(MetricName::BackupProgressRatio), BY_ROUTINE),
             )?,
+            stalled: register(&registry, GaugeVec::new(opts(MetricName::BackupStalled), BY_ROUTINE))?,
             restores_running: register(&registry, IntGauge::with_opts(opts(MetricName::RestoreInProgress)))?,
             restore_events: register(
                 &registry,
@@ -293,12 +297,14 @@ impl Metrics {
         }
         self.progress_pct.reset();
         self.progress_ratio.reset();
+        self.stalled.reset();
         for backup in running {
             let labels = [backup.routine.as_str(), backup.backup_type.as_str()];
             self.backups_running.with_label_values(&labels).inc();
             self.backups_active.with_label_values(&labels).inc();
             self.progress_pct.with_label_values(&labels).set(backup.progress_ratio * 100.0);
             self.progress_ratio.with_label_values(&labels).set(backup.progress_ratio);
+            self.stalled.with_label_values(&labels).set(backup.stalled_seconds);
         }
         self.restores_running.set(restores);
         self.jobs_queued.set(queued);
@@ -359,11 +365,13 @@ mod tests {
             routine: "daily".to_owned(),
             backup_type: BackupType::Incremental,
             progress_ratio: 0.5,
+            stalled_seconds: 7.0,
         };
         let text = metrics.render(&[running], 1, 2).unwrap();
         assert!(text.contains(
             "aerospike_backup_service_backup_progress_pct{routine=\"daily\",type=\"incremental\"} 50"
         ));
+        assert!(text.contains("backup_stalled_seconds{routine=\"daily\",type=\"incremental\"} 7"));
         let text = metrics.render(&[], 0, 0).unwrap();
         assert!(!text.contains("backup_progress_pct{"), "{text}");
     }

@@ -22,6 +22,7 @@ impl App {
                     routine: job.routine.clone()?,
                     backup_type: job.backup_type?,
                     progress_ratio,
+                    stalled_seconds: live.idle_ms as f64 / 1000.0,
                 })
             })
             .collect();

@@ -34,6 +34,7 @@ metric_names! {
     BackupActive = "backup_active", "Backups that run now.";
     BackupProgressPct = "backup_progress_pct", "How far a running backup is, 0 to 100.";
     BackupProgressRatio = "backup_progress_ratio", "How far a running backup is, 0 to 1.";
+    BackupStalled = "backup_stalled_seconds", "How long nothing has moved in a running backup, waits on purpose excluded.";
     RestoreInProgress = "restore_in_progress", "Restores that run now.";
     RestoreEvents = "restore_events_total", "Ends of restores, by outcome: success, failure, canceled.";
     RetentionEvents = "retention_events_total", "Ends of retention jobs, by outcome: success, failure, canceled, skip.";

@@ -61,7 +61,7 @@ async fn storage_of(context: &JobContext, config: &StorageConfig) -> Result<Arc<
     context.progress.doing("", "opening the storage");
     let storage = open_known(&context.store, config).await?;
     let progress = context.progress.clone();
-    Ok(Watched::new(storage, Arc::new(move || progress.moved())))
+    Ok(Arc::new(Watched::new(storage, Arc::new(move || progress.moved()))))
 }
 
 /// A backup that has yet to open its storage.

@@ -20,8 +20,8 @@ pub struct Watched {
 
 impl Watched {
     /// `inner`, telling `heard`.
-    pub fn new(inner: Arc<dyn Storage>, heard: Heard) -> Arc<dyn Storage> {
-        Arc::new(Self { inner, heard })
+    pub fn new(inner: Arc<dyn Storage>, heard: Heard) -> Self {
+        Self { inner, heard }
     }
 
     async fn tell<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
@@ -145,11 +145,16 @@ mod tests {
         let count = Arc::clone(&heard);
         let dir = tempfile::tempdir().unwrap();
         let inner: Arc<dyn Storage> = Arc::new(LocalStorage::create(dir.path()).await.unwrap());
-        let watched = Watched::new(inner, Arc::new(move || drop(count.fetch_add(1, Ordering::Relaxed))));
+        let watched = Watched::new(
+            inner,
+            Arc::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }),
+        );
         watched.head("a/b").await.unwrap();
         let before = heard.load(Ordering::Relaxed);
         assert_eq!(before, 1);
-        conformance::run(watched.as_ref()).await;
+        conformance::run(&watched).await;
         assert!(heard.load(Ordering::Relaxed) > 10);
     }
 }

@@ -170,3 +170,37 @@ async fn a_chain_whose_last_member_is_damaged_is_not_quietly_shorter() {
     bench.restore_to(point(&next), json!({})).await.ok();
     assert_eq!(bench.differences(&source).await, Vec::<String>::new());
 }
+
+/// rules.md 2.5: a restore that is tried again keeps the order that its first attempt chose, although the destination is
+/// no longer empty; what is there by then is passed over.
+#[tokio::test]
+async fn a_restore_that_was_cut_off_is_tried_again_in_the_same_order() {
+    let bench = Bench::start().await;
+    bench.write(&version(1)).await;
+    let at = point(&bench.back_up("full").await);
+    let expected = bench.node.snapshot(SOURCE).await;
+    let key = bench.newest_key("full").await;
+    let files = bench.data_files(&key);
+    assert!(files.len() > 1, "one file is whole: it is restored by the first attempt");
+    let whole = std::fs::read(&files[0]).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(&files[0], damaged).unwrap();
+    let id = bench.trigger_restore_to(at, &json!({})).await;
+    assert_eq!(bench.restored(id).await.job["status"], "failed");
+
+    std::fs::write(&files[0], whole).unwrap();
+    let (status, body) = bench.post(&format!("/v1/jobs/{id}/retry"), &json!({})).await;
+    assert_eq!((status, body.as_str()), (202, ""));
+    let newest = bench.get("/v1/jobs?limit=1").await["jobs"][0]["id"].as_i64().unwrap();
+    let again = bench.restored(newest).await.ok();
+    let plan = &again.job["result"]["namespaces"][0]["plan"];
+    assert_eq!((&again.job["retry-of"], &plan["policy"]), (&json!(id), &json!("create-only")), "{again:#?}");
+    assert_eq!(
+        (&plan["destination-empty"], &plan["verify-first"]),
+        (&json!(true), &json!(true)),
+        "{again:#?}"
+    );
+    assert!(bench.differences(&expected).await.is_empty());
+}

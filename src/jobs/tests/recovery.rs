@@ -263,10 +263,15 @@ async fn a_crash_while_a_job_is_canceled_ends_the_cancel() {
 struct Retention;
 
 impl crate::jobs::Follow for Retention {
-    fn follow(&self, job: &JobRow, attempts: &[AttemptRow]) -> crate::error::Result<Vec<crate::jobs::NewJob>> {
+    fn follow(
+        &self,
+        job: &JobRow,
+        attempts: &[AttemptRow],
+    ) -> crate::error::Result<Vec<crate::jobs::NewJob>> {
         let committed = attempts.iter().any(|attempt| attempt.status == AttemptStatus::Committed);
         let wanted = job.kind == crate::model::JobKind::Backup && committed;
-        let next = super::routine("r").on_backups(crate::model::JobKind::Retention, Trigger::AfterBackup, None);
+        let next =
+            super::routine("r").on_backups(crate::model::JobKind::Retention, Trigger::AfterBackup, None);
         Ok(wanted.then_some(next).into_iter().collect())
     }
 }
@@ -288,7 +293,6 @@ async fn what_follows_a_backup_follows_it_when_its_commit_is_known() {
     jobs.settle_unknown(&storage(&[("b", committed())]), &|_| true).await.unwrap();
     let rows = bench.rows().await;
     let kinds: Vec<_> = rows.iter().map(|row| (row.kind, row.status)).collect();
-    let expected =
-        [(crate::model::JobKind::Backup, Interrupted), (crate::model::JobKind::Retention, Queued)];
+    let expected = [(crate::model::JobKind::Backup, Interrupted), (crate::model::JobKind::Retention, Queued)];
     assert_eq!((rows[0].id, kinds), (id, expected.to_vec()));
 }
