@@ -85,7 +85,8 @@ impl Mesh {
     /// Once the job has done some of its work, and a moment later that is not the same in two runs.
     async fn under_way(&self, id: i64) -> u64 {
         let job = self.bench.wait_until(id, |job| job["progress"]["done-records"].as_u64() > Some(0)).await;
-        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+        let nanos =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
         tokio::time::sleep(Duration::from_millis(u64::from(nanos / 1000 % 150))).await;
         job["progress"]["done-records"].as_u64().unwrap()
     }
@@ -93,7 +94,12 @@ impl Mesh {
     /// A backup that succeeded has every record, once, as it was.
     async fn holds_all(&self, job: &Value) {
         let last = job["attempts"][SOURCE].as_array().unwrap().last().unwrap().clone();
-        assert_eq!((&job["status"], &last["record-count"]), (&json!("succeeded"), &json!(RECORDS)), "{job:#}");
+        assert_eq!(
+            (&job["status"], &last["record-count"]),
+            (&json!("succeeded"), &json!(RECORDS)),
+            "{job:#}"
+        );
+        self.bench.node.cluster.refresh().await.unwrap();
         self.bench.node.empty(TARGET).await;
         let restored = self.bench.restore_to(point(job), json!({})).await.ok();
         assert_eq!(restored.records("inserted"), RECORDS as u64, "{restored:#?}");

@@ -116,7 +116,10 @@ async fn a_node_that_goes_and_comes_back() {
     gone.wait().await;
     faulty.nodes.node_mut(1).bring_up().await.unwrap();
     let job = faulty.bench.wait_job(id).await;
-    assert_eq!((&job["status"], &job["attempts"][SOURCE][0]["record-count"]), (&json!("succeeded"), &json!(RECORDS)));
+    assert_eq!(
+        (&job["status"], &job["attempts"][SOURCE][0]["record-count"]),
+        (&json!("succeeded"), &json!(RECORDS))
+    );
     faulty.is_restored(point(&job)).await;
 }
 
@@ -143,6 +146,10 @@ async fn partitions_that_nobody_serves() {
     .await;
     faulty.plant(&unserved);
     let job = faulty.bench.run("full", ROUTINE).await;
-    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("scan-timeout")), "{job:#}");
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("scan-timeout")),
+        "{job:#}"
+    );
     assert_eq!(faulty.bench.files(""), Vec::<String>::new());
 }

@@ -39,11 +39,7 @@ impl Faulty {
     }
 
     /// Nodes whose clocks are off by so much; `inherits`: as with two copies of each record.
-    pub async fn with(
-        clocks_off_ms: &[i64],
-        inherits: bool,
-        change: impl FnOnce(&mut Value),
-    ) -> Self {
+    pub async fn with(clocks_off_ms: &[i64], inherits: bool, change: impl FnOnce(&mut Value)) -> Self {
         let options = clocks_off_ms.iter().enumerate().map(|(index, off_ms)| SandboxOptions {
             namespaces: vec![SOURCE.to_owned(), TARGET.to_owned()],
             clock: Arc::new(Off(*off_ms)) as SharedClock,
