@@ -8,7 +8,7 @@
 //!
 //! - **Records**: read (all bins, named bins, header only), write, touch, delete; create-only, update-only,
 //!   replace, replace-only; generation equal and greater; ttl `0`, `-1`, `-2`, `n`; stored user keys; filters.
-//!   Bin ops: READ 1, WRITE 2, TOUCH 11, DELETE_ALL 14.
+//!   Bin ops: READ 1, WRITE 2, INCR 5, APPEND 9, PREPEND 10, TOUCH 11, DELETE_ALL 14.
 //! - **Batches** of reads, writes and deletes (field 41), with repeated rows and the error flags 4 and 8.
 //! - **Scans**: partitions, resume digests, bins, no bins, sets, record limits, records per second, socket
 //!   timeout, filters. Within a partition records come in falling digest order and a resume digest continues below
@@ -19,6 +19,11 @@
 //!   exists, 72 is tombstone, 74 record size (ours, not the server's), 80 key, 81 bin (bool, int, string, blob,
 //!   float), 82 bin type; literals nil, bool, int, float, string, blob.
 //! - **Info**: `info.rs` lists the commands.
+//!
+//! - **Clusters** of up to three nodes over the same records ([`SandboxCluster`]): peers, partition maps, partitions that
+//!   move, nodes that go and come back, clocks of their own. Each node tells the counts of sets for the whole cluster.
+//! - **Faults on demand** ([`Fault`]): at the nth event of a kind a connection drops, falls silent, is slow or speaks
+//!   nonsense, a request or row is refused, partitions move, the node goes.
 //!
 //! Everything else is refused: parameter error (4) for what is malformed or unknown to us in a filter, unsupported
 //! feature (16) for what a server knows and this node does not (secondary index queries, UDF calls, background

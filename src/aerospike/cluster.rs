@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use crate::error::{Error, Result};
 use crate::model::partitions::PARTITION_COUNT;
@@ -141,6 +141,23 @@ impl Cluster {
             }
         }
         Err(last.unwrap_or_else(|| self.unreachable(&["no node is known".to_owned()])))
+    }
+
+    /// Asks every node. One that is gone makes the nodes be looked for again, once: if it is still gone it is left out,
+    /// with a warning (see [`Cluster::refresh`]). A refusal is the error `info-refused`.
+    pub(super) async fn ask_all(&self, command: &[u8]) -> Result<Vec<(Arc<Node>, Vec<u8>)>> {
+        let ask = async || {
+            let nodes = self.nodes().await;
+            let answers = try_join_all(nodes.iter().map(|node| self.ask(node, command))).await?;
+            Ok(nodes.into_iter().zip(answers).collect())
+        };
+        match ask().await {
+            Err(error) if Error::code(&error) == CONNECTION_LOST => {
+                self.refresh().await?;
+                ask().await
+            }
+            answered => answered,
+        }
     }
 
     /// The owners of the partitions of `namespace`, asked of every node now. A node that does not answer is left

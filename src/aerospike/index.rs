@@ -69,8 +69,18 @@ impl Cluster {
         }
     }
 
-    /// Waits until every node has built the index. No deadline of its own: drop the future to stop waiting.
-    pub async fn wait_for_index(&self, namespace: &[u8], name: &[u8]) -> Result<()> {
+    /// Waits until every node has built the index, for `limit` at most.
+    ///
+    /// Errors: `index-not-built` (temporary).
+    pub async fn wait_for_index(&self, namespace: &[u8], name: &[u8], limit: Duration) -> Result<()> {
+        tokio::time::timeout(limit, self.index_is_built(namespace, name)).await.unwrap_or_else(|_| {
+            let (name, seconds) = (String::from_utf8_lossy(name), limit.as_secs());
+            Err(Error::temporary("index-not-built", format!("index {name} was not built within {seconds} s"))
+                .hint("See the nodes' logs; an index over many records takes its time."))
+        })
+    }
+
+    async fn index_is_built(&self, namespace: &[u8], name: &[u8]) -> Result<()> {
         let namespace = check_parameter(namespace, "namespace")?;
         let name = check_parameter(name, "index")?;
         let command = if self.lowest_build() >= Build::NAMED_PARAMETERS {

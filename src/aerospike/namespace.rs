@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join_all;
-
 use crate::error::{Error, Result};
 
 use super::cluster::Cluster;
@@ -41,11 +39,10 @@ pub struct SetStats {
 impl Cluster {
     /// The names of the namespaces that any node has, sorted.
     pub async fn namespaces(&self) -> Result<Vec<String>> {
-        let nodes = self.nodes().await;
-        let answers = try_join_all(nodes.iter().map(|node| self.ask(node, b"namespaces"))).await?;
+        let answers = self.ask_all(b"namespaces").await?;
         let mut names: Vec<String> = answers
             .iter()
-            .flat_map(|answer| answer.split(|byte| *byte == b';'))
+            .flat_map(|(_, answer)| answer.split(|byte| *byte == b';'))
             .filter(|name| !name.is_empty())
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect();
@@ -59,49 +56,35 @@ impl Cluster {
     /// Errors: `namespace-missing` (permanent) if none has it.
     pub async fn namespace_stats(&self, namespace: &str) -> Result<Vec<NodeNamespace>> {
         check_parameter(namespace.as_bytes(), "namespace")?;
-        let nodes = self.nodes().await;
-        let asked = nodes.iter().map(|node| self.node_namespace(node, namespace));
-        let stats: Vec<_> = try_join_all(asked).await?.into_iter().flatten().collect();
+        let command = format!("namespace/{namespace}");
+        let answers = self.ask_all(command.as_bytes()).await?;
+        let statistics: BTreeMap<String, Vec<u8>> = self
+            .ask_all(b"statistics")
+            .await?
+            .into_iter()
+            .map(|(node, answer)| (node.name.clone(), answer))
+            .collect();
+        let mut stats = Vec::new();
+        for (node, answer) in &answers {
+            let statistics = statistics.get(&node.name).map(Vec::as_slice).unwrap_or_default();
+            stats.extend(node_namespace(node, &command, answer, statistics)?);
+        }
         if stats.is_empty() {
             return Err(missing(self, namespace));
         }
         Ok(stats)
     }
 
-    async fn node_namespace(&self, node: &Node, namespace: &str) -> Result<Option<NodeNamespace>> {
-        let command = format!("namespace/{namespace}");
-        let answer = self.ask(node, command.as_bytes()).await?;
-        // "type=unknown", in other versions "ns_type=unknown"
-        let kind = |key| value_of(&answer, b';', key) == Some(b"unknown");
-        if kind("type") || kind("ns_type") {
-            return Ok(None);
-        }
-        let statistics = self.ask(node, b"statistics").await?;
-        let need = |key: &str| number_of(&answer, b';', key).ok_or_else(|| unreadable(node, &command, key));
-        let factor = ["effective_replication_factor", "effective-replication-factor", "repl-factor"];
-        let factor = factor.iter().find_map(|key| number_of(&answer, b';', key));
-        Ok(Some(NodeNamespace {
-            node: node.name.clone(),
-            objects: need("objects")?,
-            replication_factor: factor.unwrap_or(1).max(1),
-            current_time_s: need("current_time")?,
-            truncate_lut_ms: need("truncate_lut")?,
-            clock_skew_ms: number_of(&statistics, b';', "cluster_clock_skew_ms").unwrap_or(0),
-        }))
-    }
-
     /// The sets of `namespace`, sorted by name, summed over the nodes. A set stays listed after its last record.
     pub async fn sets(&self, namespace: &str) -> Result<Vec<SetStats>> {
         let command = [b"sets/", check_parameter(namespace.as_bytes(), "namespace")?].concat();
-        let nodes = self.nodes().await;
         let mut sets: BTreeMap<Vec<u8>, SetStats> = BTreeMap::new();
-        let answers = try_join_all(nodes.iter().map(|node| self.ask(node, &command))).await?;
-        for (node, answer) in nodes.iter().zip(answers) {
+        for (node, answer) in self.ask_all(&command).await? {
             for entry in answer.split(|byte| *byte == b';').filter(|entry| !entry.is_empty()) {
                 let Some(name) = value_of(entry, b':', "set") else { continue };
                 let need = |key: &str| {
                     number_of(entry, b':', key)
-                        .ok_or_else(|| unreadable(node, &String::from_utf8_lossy(&command), key))
+                        .ok_or_else(|| unreadable(&node, &String::from_utf8_lossy(&command), key))
                 };
                 let (objects, truncate_lut_ms) = (need("objects")?, need("truncate_lut")?);
                 let set = sets.entry(name.to_vec()).or_insert_with(|| SetStats {
@@ -130,6 +113,30 @@ impl Cluster {
         };
         self.ask_any(&command).await.map(drop)
     }
+}
+
+fn node_namespace(
+    node: &Node,
+    command: &str,
+    answer: &[u8],
+    statistics: &[u8],
+) -> Result<Option<NodeNamespace>> {
+    // "type=unknown", in other versions "ns_type=unknown"
+    let kind = |key| value_of(answer, b';', key) == Some(b"unknown");
+    if kind("type") || kind("ns_type") {
+        return Ok(None);
+    }
+    let need = |key: &str| number_of(answer, b';', key).ok_or_else(|| unreadable(node, command, key));
+    let factor = ["effective_replication_factor", "effective-replication-factor", "repl-factor"];
+    let factor = factor.iter().find_map(|key| number_of(answer, b';', key));
+    Ok(Some(NodeNamespace {
+        node: node.name.clone(),
+        objects: need("objects")?,
+        replication_factor: factor.unwrap_or(1).max(1),
+        current_time_s: need("current_time")?,
+        truncate_lut_ms: need("truncate_lut")?,
+        clock_skew_ms: number_of(statistics, b';', "cluster_clock_skew_ms").unwrap_or(0),
+    }))
 }
 
 /// The error for a namespace that no node has.

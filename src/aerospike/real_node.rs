@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -317,7 +318,7 @@ async fn indexes_and_modules_come_back_as_they_went() {
     for index in &indexes {
         cluster.drop_index(&index.namespace, &index.name).await.unwrap();
         assert_eq!(cluster.create_index(index).await.unwrap(), Created::Created, "{index:?}");
-        cluster.wait_for_index(&index.namespace, &index.name).await.unwrap();
+        cluster.wait_for_index(&index.namespace, &index.name, Duration::from_mins(1)).await.unwrap();
     }
     let same_name = IndexDef { bin: b"other".to_vec(), ..indexes[0].clone() };
     assert_eq!(cluster.create_index(&same_name).await.unwrap(), Created::Exists);

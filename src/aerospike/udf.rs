@@ -1,11 +1,16 @@
 //! UDF modules: list, get, put (asb.md 7.1). They belong to the cluster, not to a namespace.
 
+use std::time::Duration;
+
 use crate::asb::UdfDef;
 use crate::error::{Error, Result};
 
 use super::cluster::Cluster;
 use super::index::POLL_INTERVAL;
 use super::info::{check_parameter, value_of};
+
+/// A cluster that takes longer than this to hand something on to all its nodes has a problem.
+const SPREAD_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A registered module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +38,9 @@ impl Cluster {
         Ok(UdfDef { name: name.to_vec(), content: content.ok_or_else(|| unreadable(&answer))? })
     }
 
-    /// Registers a module, in place of one of the same name, and waits until every node has it. No deadline of its
-    /// own: drop the future to stop waiting.
+    /// Registers a module, in place of one of the same name, and waits until every node has it.
+    ///
+    /// Errors: `udf-not-spread` (temporary) if that takes more than a minute.
     pub async fn put_udf(&self, udf: &UdfDef) -> Result<()> {
         let name = check_parameter(&udf.name, "udf")?;
         let content = base64_simd::STANDARD.encode_to_string(&udf.content);
@@ -50,7 +56,8 @@ impl Cluster {
         ]
         .concat();
         self.ask_any(&command).await?;
-        self.wait_for_udf(udf).await
+        let spread = tokio::time::timeout(SPREAD_DEADLINE, self.wait_for_udf(udf)).await;
+        spread.unwrap_or_else(|_| Err(late(&udf.name)))
     }
 
     /// The hash is over more than the content, so equality of content is asked for itself.
@@ -70,6 +77,15 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+fn late(name: &[u8]) -> Error {
+    let (name, seconds) = (String::from_utf8_lossy(name), SPREAD_DEADLINE.as_secs());
+    Error::temporary(
+        "udf-not-spread",
+        format!("UDF module {name} did not reach every node within {seconds} s"),
+    )
+    .hint("See the nodes' logs. The records of this backup are restored.")
 }
 
 fn parse_list(answer: &[u8]) -> Result<Vec<UdfName>> {

@@ -7,12 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Moment;
 use super::node::Node;
 use super::proto::{
     BODY_MAX, COMPRESSED, FRAME_HEADER, Frame, Head, INFO, MESSAGE, Request, SECURITY, VERSION, bit, field,
     frame_header, rc,
 };
-use super::fault::Moment;
 use super::{batch, harm, info, scan, single};
 use crate::error::Result;
 use crate::tasks::Scope;

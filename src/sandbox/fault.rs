@@ -158,12 +158,8 @@ pub(super) struct Faults {
 
 impl Faults {
     pub fn plant(&self, fault: Fault) -> Arc<Planted> {
-        let planted = Planted {
-            fault,
-            seen: AtomicU64::new(0),
-            struck: AtomicU64::new(0),
-            strike: Notify::new(),
-        };
+        let planted =
+            Planted { fault, seen: AtomicU64::new(0), struck: AtomicU64::new(0), strike: Notify::new() };
         let planted = Arc::new(planted);
         let mut all = self.planted.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(Arc::clone(&planted));

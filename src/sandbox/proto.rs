@@ -29,6 +29,7 @@ pub(super) mod rc {
     pub const PARAMETER: u8 = 4;
     pub const EXISTS: u8 = 5;
     pub const UNAVAILABLE: u8 = 11;
+    pub const INCOMPATIBLE_TYPE: u8 = 12;
     pub const TOO_BIG: u8 = 13;
     pub const UNSUPPORTED: u8 = 16;
     pub const KEY_MISMATCH: u8 = 19;
@@ -89,6 +90,9 @@ pub(super) mod field {
 pub(super) mod op {
     pub const READ: u8 = 1;
     pub const WRITE: u8 = 2;
+    pub const INCREMENT: u8 = 5;
+    pub const APPEND: u8 = 9;
+    pub const PREPEND: u8 = 10;
     pub const TOUCH: u8 = 11;
     pub const DELETE_ALL: u8 = 14;
     /// The highest number that a server knows.

@@ -177,7 +177,7 @@ fn check_read(wanted: &Op<'_>) -> u8 {
 
 /// The refusal of an op: what a server knows and we do not is unsupported, everything else a bad parameter.
 pub(super) fn unknown_op(op: u8) -> u8 {
-    let write_only = [op::WRITE, op::TOUCH, op::DELETE_ALL];
+    let write_only = [op::WRITE, op::INCREMENT, op::APPEND, op::PREPEND, op::TOUCH, op::DELETE_ALL];
     if op == 0 || op > op::KNOWN_MAX || write_only.contains(&op) { rc::PARAMETER } else { rc::UNSUPPORTED }
 }
 

@@ -80,7 +80,8 @@ fn check_ops(request: &Request<'_>) -> Result<(), u8> {
             op::TOUCH => {}
             _ if wanted.name.len() > BIN_NAME_MAX => return Err(rc::BIN_NAME),
             op::WRITE if wanted.kind == kind::NULL && replaces(request) => return Err(rc::PARAMETER),
-            op::WRITE | op::DELETE_ALL => {}
+            op::INCREMENT | op::APPEND | op::PREPEND if replaces(request) => return Err(rc::PARAMETER),
+            op::WRITE | op::DELETE_ALL | op::INCREMENT | op::APPEND | op::PREPEND => {}
             op::READ if request.info1 & bit::READ != 0 => {}
             op::READ => return Err(rc::PARAMETER),
             other => return Err(unknown_op(other)),
@@ -146,6 +147,10 @@ fn apply(
         match wanted.code {
             op::WRITE if wanted.kind == kind::NULL => bins.retain(|bin| bin.name != wanted.name),
             op::WRITE => put(&mut bins, wanted, particle(wanted.kind, wanted.value)?),
+            op::INCREMENT | op::APPEND | op::PREPEND => {
+                let value = modified(&bins, wanted)?;
+                put(&mut bins, wanted, value);
+            }
             op::DELETE_ALL => bins.clear(),
             op::READ if get_all && wanted.name.is_empty() => answer.read_all(&bins),
             op::READ => answer.read(&bins, wanted.name, respond_all),
@@ -198,6 +203,35 @@ fn put(bins: &mut Vec<Bin>, wanted: &Op<'_>, value: Vec<u8>) {
         Some(bin) => (bin.kind, bin.value) = (wanted.kind, value),
         None => bins.push(Bin { name: wanted.name.to_vec(), kind: wanted.kind, value }),
     }
+}
+
+/// What an increment, an append or a prepend makes of a bin; of one that is not there, the operand.
+fn modified(bins: &[Bin], wanted: &Op<'_>) -> Result<Vec<u8>, u8> {
+    let fits = match wanted.code {
+        op::INCREMENT => matches!(wanted.kind, kind::INTEGER | kind::FLOAT),
+        _ => matches!(wanted.kind, kind::STRING | kind::BLOB),
+    };
+    if !fits {
+        return Err(rc::PARAMETER);
+    }
+    let operand = particle(wanted.kind, wanted.value)?;
+    let Some(bin) = bins.iter().find(|bin| bin.name == wanted.name) else { return Ok(operand) };
+    if bin.kind != wanted.kind {
+        return Err(rc::INCOMPATIBLE_TYPE);
+    }
+    let number = |bytes: &[u8]| bytes.try_into().map_err(|_| rc::PARAMETER);
+    Ok(match (wanted.code, wanted.kind) {
+        (op::APPEND, _) => [bin.value.as_slice(), &operand].concat(),
+        (op::PREPEND, _) => [operand.as_slice(), &bin.value].concat(),
+        (_, kind::FLOAT) => {
+            let sum = f64::from_be_bytes(number(&bin.value)?) + f64::from_be_bytes(number(&operand)?);
+            sum.to_be_bytes().to_vec()
+        }
+        _ => {
+            let (old, by) = (i64::from_be_bytes(number(&bin.value)?), i64::from_be_bytes(number(&operand)?));
+            old.wrapping_add(by).to_be_bytes().to_vec()
+        }
+    })
 }
 
 /// The value as it is stored, or the code with which a server refuses it.

@@ -99,6 +99,7 @@ impl Mesh {
             (&json!("succeeded"), &json!(RECORDS)),
             "{job:#}"
         );
+        self.bench.node.cluster.refresh().await.unwrap();
         self.bench.node.empty(TARGET).await;
         let restored = self.bench.restore_to(point(job), json!({})).await.ok();
         assert_eq!(restored.records("inserted"), RECORDS as u64, "{restored:#?}");

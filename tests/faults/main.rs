@@ -20,5 +20,6 @@ mod service;
 mod backup;
 mod bench;
 mod cancel;
+mod client;
 mod clocks;
 mod restore;

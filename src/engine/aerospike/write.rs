@@ -22,9 +22,6 @@ use crate::storage::Storage;
 use crate::store::DigestTable;
 use crate::tasks::{Scope, unless_canceled};
 
-/// Registering a module waits until every node has it; a cluster that takes longer than this has a problem.
-const UDF_DEADLINE: Duration = Duration::from_mins(1);
-
 /// Fewer readers than this get batches as if there were so many, to keep the nodes busy.
 const READERS_MIN: usize = 4;
 
@@ -330,21 +327,11 @@ async fn finish(
         .hint("This is a defect of Holdfast: please report it."));
     }
     for udf in &udfs {
-        let put = tokio::time::timeout(UDF_DEADLINE, put_udf(cluster, udf, &mut warnings)).await;
-        if put.unwrap_or_else(|_| Err(udf_late(udf)))? {
+        if put_udf(cluster, udf, &mut warnings).await? {
             counters.add(&RestoreCounters { udf_count: 1, ..RestoreCounters::default() });
         }
     }
     Ok(MemberReport { counters: counters.get(), indexes, warnings })
-}
-
-fn udf_late(udf: &UdfDef) -> Error {
-    let (name, seconds) = (String::from_utf8_lossy(&udf.name), UDF_DEADLINE.as_secs());
-    Error::temporary(
-        "udf-not-spread",
-        format!("UDF module {name} did not reach every node within {seconds} s"),
-    )
-    .hint("See the nodes' logs. The records of this backup are restored.")
 }
 
 /// Registers a module unless it is there with the same content (rules.md 4.9); whether it was registered.

@@ -118,8 +118,8 @@ async fn retention_follows_an_attempt_that_turns_out_to_have_committed() {
     let ended = JobEnd::because(JobStatus::Interrupted, "commit-unknown", "not said");
     bench.backup(BackupType::Full, &[("a", None, AttemptStatus::Unknown)], ended).await;
     assert!(bench.retentions().await.is_empty());
-    bench.jobs.settle_unknown(&Committed).await.unwrap();
-    bench.jobs.settle_unknown(&Committed).await.unwrap();
+    bench.jobs.settle_unknown(&Committed, &|_| false).await.unwrap();
+    bench.jobs.settle_unknown(&Committed, &|_| false).await.unwrap();
     let follow = bench.retentions().await;
     assert_eq!(follow.len(), 1);
     assert_eq!(follow[0].0, names(&["a"]));

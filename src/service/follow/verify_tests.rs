@@ -66,8 +66,5 @@ async fn what_a_run_committed_is_verified_after_it_also_when_it_failed() {
     let request: VerifyRequest = verify.request.unwrap().parse().unwrap();
     assert_eq!(request, VerifyRequest::of_run(UnixMillis(1_700_000_000_000)));
     assert!(after("r", JobStatus::Failed, &[("a", Empty), ("b", Failed)]).await.is_empty());
-    assert!(
-        after("q", JobStatus::Succeeded, &[("a", Committed)]).await.is_empty(),
-        "nobody asked for it"
-    );
+    assert!(after("q", JobStatus::Succeeded, &[("a", Committed)]).await.is_empty(), "nobody asked for it");
 }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{NOW, backup, clock, insert, open};
 use crate::model::ledger::NewMark;
-use crate::model::{BackupType, JobStatus, SlotType, UnixMillis};
+use crate::model::{JobStatus, SlotType, UnixMillis};
 use crate::store::check::inspect;
 use crate::store::rebuild::rebuild;
 use crate::store::{
