@@ -90,8 +90,8 @@ impl App {
     /// Ends the delayed triggers of a routine that is gone or rests (abs.md 7.3); what waits or runs goes on.
     async fn drop_delayed(&self, routine: &str) -> Result<()> {
         for job in self.jobs.store().open_jobs(routine).await? {
-            let is_ours = matches!(job.kind, JobKind::Backup | JobKind::Retention);
-            if is_ours && job.status == JobStatus::Scheduled {
+let of_routine = job.kind != JobKind::Restore;
+            if of_routine && job.status == JobStatus::Scheduled {
                 self.cancel_job(job.id).await?;
             }
         }

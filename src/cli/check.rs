@@ -93,6 +93,9 @@ fn describe_routine(
         Err(error) => line(text, format_args!("  no schedule: {error}")),
     }
     let policy = routine.backup_policy.as_ref().and_then(|name| config.backup_policies.get(name));
+    if policy.is_some_and(|policy| policy.verify_after == Some(true)) {
+        line(text, format_args!("  each backup is verified after it"));
+    }
     if policy.is_some_and(|policy| policy.sealed == Some(true)) {
         line(
             text,

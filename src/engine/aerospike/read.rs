@@ -91,7 +91,7 @@ async fn read_records(
     report: &mut ReadReport,
 ) -> Result<()> {
     let scans = read.parallel.clamp(1, read.partitions.len().max(1));
-    let seats = threads::seats(read.parallel_write.clamp(1, scans), cancel).await?;
+    let seats = threads::seats(read.parallel_write.clamp(1, scans), watch.as_ref(), cancel).await?;
     let writers = seats.len();
     let unsupported = Arc::new(AtomicU64::new(0));
     let (written, mut collected) = mpsc::channel::<Vec<WrittenFile>>(writers);

@@ -4,10 +4,12 @@
 //! disks. Were all of the runtime's threads (512 by default) held by files, each would wait for ever for one more.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::Watch;
 use crate::error::Result;
 use crate::tasks::unless_canceled;
 
@@ -17,6 +19,9 @@ const THREADS_MAX: usize = 128;
 /// Kept free for jobs that have none yet: a job takes more than one thread only while more than this are left.
 const THREADS_KEPT: usize = 32;
 
+/// Far below any sensible `stall-timeout`.
+const WAIT_TOLD_EVERY: Duration = Duration::from_secs(1);
+
 static THREADS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(THREADS_MAX)));
 
 /// The right to one blocking thread until it is dropped; goes with the task.
@@ -24,9 +29,16 @@ pub type Seat = OwnedSemaphorePermit;
 
 /// Waits for one thread, then takes more, up to `wanted`, as far as they are free.
 ///
-/// Who holds a thread never waits for another, so the wait ends.
-pub async fn seats(wanted: usize, cancel: &CancellationToken) -> Result<Vec<Seat>> {
-    take(&THREADS, wanted, THREADS_KEPT, cancel).await
+/// Who holds a thread never waits for another, so the wait ends. It is no standstill (rules.md 2.9): `watch` hears of it.
+pub async fn seats(wanted: usize, watch: &dyn Watch, cancel: &CancellationToken) -> Result<Vec<Seat>> {
+    let taken = take(&THREADS, wanted, THREADS_KEPT, cancel);
+    tokio::pin!(taken);
+    loop {
+        tokio::select! {
+            seats = &mut taken => return seats,
+            () = tokio::time::sleep(WAIT_TOLD_EVERY) => watch.alive(),
+        }
+    }
 }
 
 /// Waits for one thread.

@@ -55,7 +55,8 @@ pub async fn write_member(
     cancel: &CancellationToken,
 ) -> Result<MemberReport> {
     let time = DestinationTime::ask(cluster, &write.namespace, cancel).await?;
-    let seats = threads::seats(write.parallel.clamp(1, write.files.len().max(1)), cancel).await?;
+    let seats =
+        threads::seats(write.parallel.clamp(1, write.files.len().max(1)), watch.as_ref(), cancel).await?;
     // Two for each reader: one is written while the next waits. More would only fill memory.
     let writers = write.max_async_batches.clamp(1, 2 * seats.len().max(READERS_MIN));
     let member = Arc::new(Member {
