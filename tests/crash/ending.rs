@@ -205,7 +205,7 @@ async fn terminate(rng: &mut impl Rng, kind: Kind, count: usize, tally: &mut Tal
 }
 
 fn share(of: usize) -> usize {
-    (if crate::all() { ALL } else { SHARE }) * of / 60
+    ((if crate::all() { ALL } else { SHARE }) * of).div_ceil(SHARE)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
