@@ -107,10 +107,9 @@ pub async fn call<T>(call: Call, place: &str, work: impl Future<Output = Result<
         tokio::time::sleep(wait).await;
         return work.await;
     }
-    if fault.after {
-        work.await?;
-    }
-    Err(fault.happen(call).as_error(call, place))
+    let done = if fault.after { work.await.map(drop) } else { Ok(()) };
+    let fault = fault.happen(call);
+    Err(done.err().unwrap_or_else(|| fault.as_error(call, place)))
 }
 
 /// As [`call`], for a system call.
@@ -120,10 +119,9 @@ pub(crate) fn call_io<T>(call: Call, place: &str, work: impl FnOnce() -> io::Res
         std::thread::sleep(wait);
         return work();
     }
-    if fault.after {
-        work()?;
-    }
-    Err(fault.happen(call).as_io())
+    let done = if fault.after { work().map(drop) } else { Ok(()) };
+    let fault = fault.happen(call);
+    Err(done.err().unwrap_or_else(|| fault.as_io()))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -90,7 +90,7 @@ impl App {
     /// Ends the delayed triggers of a routine that is gone or rests (abs.md 7.3); what waits or runs goes on.
     async fn drop_delayed(&self, routine: &str) -> Result<()> {
         for job in self.jobs.store().open_jobs(routine).await? {
-let of_routine = job.kind != JobKind::Restore;
+            let of_routine = job.kind != JobKind::Restore;
             if of_routine && job.status == JobStatus::Scheduled {
                 self.cancel_job(job.id).await?;
             }

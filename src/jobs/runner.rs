@@ -117,14 +117,21 @@ impl Runner {
     pub async fn run(&self) -> Result<()> {
         let mut scope = Scope::new(&CancellationToken::new());
         let mut flushed = self.0.jobs.now();
+        // Whether a write of the last turn may have been taken although it failed.
+        let mut in_doubt = false;
         while !self.0.stop.asked().is_cancelled() {
             reap(&mut scope);
             let turn = async {
+                if in_doubt {
+                    self.take_up(&mut scope).await?;
+                }
                 self.dispatch(&mut scope).await?;
                 self.see_cancels().await
             };
             self.end_stalled();
-            if let Err(error) = turn.await {
+            let turned = turn.await;
+            in_doubt = turned.is_err();
+            if let Err(error) = turned {
                 tracing::error!(code = error.code(), "jobs are not started: {}", error.report());
             }
             // `abs`: a clock that was set back must not silence the flush.
@@ -178,6 +185,22 @@ impl Runner {
         }
         self.queue_due().await?;
         while !self.0.stop.asked().is_cancelled() && self.start_next(scope).await? {}
+        Ok(())
+    }
+
+    /// Starts the tasks of jobs that run here by their rows only: the answer to the commit that started them was lost.
+    async fn take_up(&self, scope: &mut Scope) -> Result<()> {
+        let mut tx = self.0.jobs.store().write().await?;
+        let mut rows = tx.open_jobs_in(JobStatus::Running).await?;
+        rows.retain(|row| {
+            row.owner.as_deref() == Some(&self.0.options.owner) && !self.running().contains_key(&row.id)
+        });
+        let started: Vec<_> = rows.iter().map(|row| Transition::of(Some(JobStatus::Queued), row)).collect();
+        self.0.jobs.commit(tx, &started).await?;
+        for row in rows {
+            tracing::warn!(job = row.id.0, "it was started after all: the answer of the store was lost");
+            self.start_task(scope, row);
+        }
         Ok(())
     }
 

@@ -93,7 +93,7 @@ impl Kind {
             What::Incremental => path = format!("/v1/backups/incremental/{ROUTINE}"),
             What::Restore => {
                 let job = service.back_up("incremental").await;
-                path = "/v1/restore/timestamp".to_owned();
+                "/v1/restore/timestamp".clone_into(&mut path);
                 body = restore_body(&job);
             }
             What::Retention => {

@@ -166,8 +166,8 @@ impl Histogram {
         let file = place.rsplit('/').next().unwrap_or("");
         let file = match file {
             "metadata.yaml" | "manifest.json" | "blocks.b3" => format!(" {file}"),
-            _ if file.ends_with(".asb") => " data file".to_owned(),
             _ if file.contains(".partial-") => " temporary file".to_owned(),
+            _ if file.contains(".asb") => " data file".to_owned(),
             _ => String::new(),
         };
         *self.at.entry(format!("{name}{file}")).or_default() += 1;

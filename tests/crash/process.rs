@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::place::{Place, ROUTINE};
 
 /// How long a test waits for what must happen: it finds a hang, and is no measure of speed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the process does wrong: see `src/fault.rs`.
 #[derive(Debug, Clone, Default)]
@@ -39,12 +39,8 @@ impl Process {
         Self::start_with(place, fault, Stdio::from(log), Stdio::from(errors), |_| {
             let text = std::fs::read(place.path("log")).unwrap();
             let new = String::from_utf8_lossy(&text[known..]).into_owned();
-            let (line, _) = new
-                .rsplit_once('\n')?
-                .0
-                .lines()
-                .find(|line| line.contains("serving http"))
-                .map(|line| (line, ()))?;
+            let (whole, _) = new.rsplit_once('\n')?;
+            let line = whole.lines().find(|line| line.contains("serving http"))?;
             let event: Value = serde_json::from_str(line).ok()?;
             Some(event["fields"]["address"].as_str()?.to_owned())
         })

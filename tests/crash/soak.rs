@@ -47,14 +47,14 @@ async fn memory_descriptors_and_threads_stay_flat() {
     place.set("backup-routines", ROUTINE, "incr-interval-cron", json!("2/5 * * * * ?"));
     let service = Process::start(&place, None).await.unwrap();
     let started = Instant::now();
-    let length = Duration::from_secs(60 * minutes());
+    let length = Duration::from_mins(minutes());
     let (mut samples, mut restores, mut version) = (Vec::new(), 0, 1);
-    let mut next_restore = Duration::from_secs(60);
+    let mut next_restore = Duration::from_mins(1);
     while started.elapsed() < length {
         version += 1;
         world.write(SOURCE, version % 500, 50, version).await;
         if started.elapsed() >= next_restore {
-            next_restore += Duration::from_secs(60);
+            next_restore += Duration::from_mins(1);
             compare(&world, &service).await;
             restores += 1;
         }

@@ -91,10 +91,7 @@ pub(super) fn delete_tree(root: &Path, folder: &Path) -> Result<u64> {
     let mut deleted = 0;
     if resolve(root, parent)?.is_some() {
         match folder.symlink_metadata() {
-            Ok(data) if data.is_dir() => {
-                deleted = empty(root, folder)?;
-                prune(root, folder);
-            }
+            Ok(data) if data.is_dir() => deleted = empty(root, folder)?,
             Ok(_) => return Ok(0),
             Err(error) => absent(root, folder, error)?,
         }
@@ -103,13 +100,24 @@ pub(super) fn delete_tree(root: &Path, folder: &Path) -> Result<u64> {
     Ok(deleted)
 }
 
-/// Makes it durable that a folder is gone, whoever removed it: syncs the nearest folder above it that is there.
+/// Makes it durable that a folder is gone, whoever removed it: syncs the nearest folder above it that is there and not
+/// empty.
 ///
 /// Nobody asks again for an attempt whose end is in the store: its files must not come back after a power cut.
 fn sync_absence(root: &Path, folder: &Path) -> Result<()> {
     let mut at = folder;
+    // Also where the folder was never made, as the disk was full after its parents.
+    while at != root
+        && let Some(parent) = at.parent()
+    {
+        match disk::remove_dir(at) {
+            Err(error) if error.kind() != ErrorKind::NotFound => break,
+            _ => at = parent,
+        }
+    }
     loop {
         match (sync_dir(at), at.parent()) {
+            // Somebody else removed it meanwhile.
             (Err(error), Some(parent)) if at != root && error.kind() == ErrorKind::NotFound => at = parent,
             (synced, _) => return synced.map_err(|error| io_error("sync", at, error)),
         }
