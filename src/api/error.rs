@@ -164,11 +164,13 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
             "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
-            "routine-owned" => StatusCode::CONFLICT,
-            "retention-not-configured" => StatusCode::CONFLICT,
-            "job-not-ended" | "job-succeeded" | "job-retried" | "attempt-unsettled" | "nothing-to-retry" => {
-                StatusCode::CONFLICT
-            }
+            "routine-owned"
+            | "retention-not-configured"
+            | "job-not-ended"
+            | "job-succeeded"
+            | "job-retried"
+            | "attempt-unsettled"
+            | "nothing-to-retry" => StatusCode::CONFLICT,
             "stopping" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

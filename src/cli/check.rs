@@ -108,7 +108,7 @@ fn describe_routine(
     let retention = policy.and_then(|policy| policy.retention).and_then(crate::config::Retention::resolve);
     match retention {
         Some(retention) => {
-            line(text, format_args!("  retention: {retention}; what is needed to restore them stays"))
+            line(text, format_args!("  retention: {retention}; what is needed to restore them stays"));
         }
         None => line(text, format_args!("  retention: none, nothing is ever deleted")),
     }

@@ -228,7 +228,7 @@ impl Policy {
             clock_skew_margin_ms: self.clock_skew_margin.unwrap_or(1_000),
             when_no_chain: self.when_no_chain.unwrap_or_default(),
             unsupported_records: self.unsupported_records.unwrap_or_default(),
-            retention: self.retention.and_then(|retention| retention.resolve()),
+            retention: self.retention.and_then(super::retention::Retention::resolve),
             verify_after: self.verify_after.unwrap_or(false),
         }
     }

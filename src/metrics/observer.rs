@@ -119,7 +119,7 @@ mod tests {
         {
             let counters = Some(serde_json::json!({ super::DELETED_BACKUPS: deleted }));
             let routine = Some("daily".to_owned());
-            metrics.on_transition(&Transition { counters, routine, ..ended(JobKind::Retention, status) });
+            metrics.on_transition(&Transition { routine, counters, ..ended(JobKind::Retention, status) });
         }
         let text = metrics.render(&[], 0, 0).unwrap();
         for line in [

@@ -104,18 +104,22 @@ impl History {
 mod tests {
     use super::*;
 
-    fn event(at: i64, version: Option<Option<i64>>) -> Event {
-        let version = version.map(|gone_at| Version { generation: 1, bins: Bins::new(), gone_at });
-        Event { at: (at, at), stamp: at, old_stamp: false, version }
+    fn deleted(at: i64) -> Event {
+        Event { at: (at, at), stamp: at, old_stamp: false, version: None }
+    }
+
+    fn written(at: i64, gone_at: Option<i64>) -> Event {
+        let version = Some(Version { generation: 1, bins: Bins::new(), gone_at });
+        Event { version, ..deleted(at) }
     }
 
     #[test]
     fn a_window_shows_every_state_that_a_record_had_in_it() {
         let mut history = History::new(1);
         assert_eq!(history.states(0, 0, 100), [State::Never]);
-        history.push(0, event(10, Some(Some(20))));
-        history.push(0, event(30, None));
-        history.push(0, event(40, Some(None)));
+        history.push(0, written(10, Some(20)));
+        history.push(0, deleted(30));
+        history.push(0, written(40, None));
         assert_eq!(history.states(0, 0, 9), [State::Never]);
         assert_eq!(history.states(0, 11, 19), [State::Live(0)]);
         assert_eq!(history.states(0, 19, 20), [State::Live(0), State::Expired(0)]);

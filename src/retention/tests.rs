@@ -324,7 +324,7 @@ async fn a_pin_holds_under_every_name_of_the_place() {
         // A storage inside of the other, as a restore by path may name it.
         address(&inner.describe(), ""),
     ] {
-        let reader = bench.pin(&[pin.clone()]).await;
+        let reader = bench.pin(std::slice::from_ref(&pin)).await;
         bench.run().await;
         assert_eq!(bench.keys().await, before, "{pin}");
         bench.jobs.cancel(reader).await.unwrap();

@@ -1,5 +1,7 @@
 //! How a connection suffers what a fault does to it.
 
+#![allow(clippy::indexing_slicing)] // a finished frame has its whole header
+
 use std::io::ErrorKind;
 use std::sync::Arc;
 

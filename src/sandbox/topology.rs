@@ -97,6 +97,6 @@ impl Topology {
         let present = self.members().into_iter().filter(|member| member.present);
         let names: Vec<String> = present.map(|member| member.name).collect();
         let digest = digest_of(cluster_name.as_bytes(), 0, names.join(",").as_bytes());
-        digest.iter().take(6).map(|byte| format!("{byte:02X}")).collect()
+        digest.iter().take(6).fold(String::new(), |key, byte| key + &format!("{byte:02X}"))
     }
 }

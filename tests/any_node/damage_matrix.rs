@@ -368,7 +368,7 @@ impl WorkFactory for Factory {
             return Ok(Box::new(VerifyWork::new(self.config.clone(), VerifyRequest::default(), storage)));
         }
         // Half of them by path, half by time; of each half, half check all bytes before the first write.
-        let target = if at / 2 % 2 == 0 {
+        let target = if (at / 2).is_multiple_of(2) {
             RestoreTarget::Path { path: case.key.clone(), allow_incomplete: false }
         } else {
             RestoreTarget::Time {
@@ -379,7 +379,7 @@ impl WorkFactory for Factory {
                 allow_gap: false,
             }
         };
-        let first = at / 4 % 2 == 0;
+        let first = (at / 4).is_multiple_of(2);
         let config = RestoreConfig {
             target,
             source: self.config.storage.clone(),

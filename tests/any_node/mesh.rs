@@ -85,9 +85,7 @@ impl Mesh {
     /// Once the job has done some of its work, and a moment later that is not the same in two runs.
     async fn under_way(&self, id: i64) -> u64 {
         let job = self.bench.wait_until(id, |job| job["progress"]["done-records"].as_u64() > Some(0)).await;
-        let nanos =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-        tokio::time::sleep(Duration::from_millis(u64::from(nanos / 1000 % 150))).await;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..150))).await;
         job["progress"]["done-records"].as_u64().unwrap()
     }
 

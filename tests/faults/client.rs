@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use holdfast::error::Error;
 use holdfast::sandbox::{SandboxCluster, SandboxOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -25,12 +26,12 @@ async fn the_official_python_client_works_with_the_sandbox() {
         });
         let nodes = SandboxCluster::start(options.collect(), true, &CancellationToken::new()).await.unwrap();
         let port = nodes.node(0).address().port();
-        let client = tokio::task::spawn_blocking(move || {
+        let client = holdfast::tasks::blocking(move || {
             Command::new(Path::new(VENV).join("bin/python"))
                 .args(["-W", "ignore", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/client.py")])
                 .args([port.to_string(), count.to_string()])
                 .output()
-                .unwrap()
+                .map_err(|error| Error::permanent("client-not-run", error.to_string()))
         });
         let output = client.await.unwrap();
         let said =

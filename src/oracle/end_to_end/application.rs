@@ -69,6 +69,7 @@ pub(super) fn seconds(at: UnixMillis) -> i64 {
 /// How the clocks of the cluster's two nodes differ from ours. (The sandbox is one node: the records of odd partitions
 /// are stamped by a second one that is only thought.)
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names)] // the unit
 struct Skews {
     /// What each node's clock adds to ours.
     stamps_ms: [i64; 2],

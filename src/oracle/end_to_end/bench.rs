@@ -267,19 +267,14 @@ impl WorkFactory for Factory {
     fn work(&self, job: &JobRow) -> Result<Box<dyn Work>> {
         let (document, connect) = (job.config.as_ref().unwrap(), Arc::clone(&self.connect));
         let storage = Arc::clone(&self.storage);
-        Ok(match job.kind {
-            JobKind::Backup => {
-                let id = InstanceId::parse("oracle").unwrap();
-                let times = OwnerTimes::default();
-                let ownership = Ownership::new(id, None, Arc::new(SystemClock), times);
-                let asked = job.backup_type.unwrap();
-                Box::new(BackupWork::new(document.parse()?, asked, connect, storage, ownership))
-            }
-            _ => {
-                let config: RestoreConfig = document.parse()?;
-                Box::new(RestoreWork::new(config, connect, storage, self.state_dir.clone()))
-            }
-        })
+        if job.kind == JobKind::Backup {
+            let id = InstanceId::parse("oracle").unwrap();
+            let ownership = Ownership::new(id, None, Arc::new(SystemClock), OwnerTimes::default());
+            let asked = job.backup_type.unwrap();
+            return Ok(Box::new(BackupWork::new(document.parse()?, asked, connect, storage, ownership)));
+        }
+        let config: RestoreConfig = document.parse()?;
+        Ok(Box::new(RestoreWork::new(config, connect, storage, self.state_dir.clone())))
     }
 }
 
