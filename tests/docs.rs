@@ -34,7 +34,7 @@ const REASONS: [&str; 9] = [
 
 /// Files that make an error with a code that stands elsewhere in them, and those codes. A constant in capitals needs no
 /// entry.
-const INDIRECT: [(&str, &[(&str, &str)]); 3] = [
+const INDIRECT: [(&str, &[(&str, &str)]); 4] = [
     (
         "src/store.rs",
         &[
@@ -57,6 +57,8 @@ const INDIRECT: [(&str, &[(&str, &str)]); 3] = [
     ),
     // The refusal of a claim: a reason, found as one.
     ("src/jobs/context.rs", &[]),
+    // Fails on demand, with the codes of the seams.
+    ("src/fault.rs", &[]),
 ];
 
 /// Caught in the file that makes it.

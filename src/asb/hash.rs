@@ -49,11 +49,26 @@ impl BlockHasher {
         }
     }
 
-    /// The hashes of the whole file.
-    pub fn finish(mut self) -> BlockHashes {
+    /// The hashes of the blocks that are complete so far.
+    pub fn blocks(&self) -> &[[u8; 32]] {
+        &self.blocks
+    }
+
+    /// How many of the bytes lie in those blocks.
+    pub fn in_blocks(&self) -> u64 {
+        self.size - self.in_block as u64
+    }
+
+    /// The file ends here, with its last block.
+    pub fn end(&mut self) {
         if self.in_block > 0 {
             self.end_block();
         }
+    }
+
+    /// The hashes of the whole file.
+    pub fn finish(mut self) -> BlockHashes {
+        self.end();
         BlockHashes { root: root_of(&self.blocks), blocks: self.blocks, size: self.size }
     }
 

@@ -12,7 +12,6 @@ use super::namespace::{NamespaceEnd, NamespaceRun};
 use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
 use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
 use crate::catalog::layout::VOID;
-use crate::catalog::owner::Held;
 use crate::catalog::{History, Ownership, Scope};
 use crate::config::JobConfig;
 use crate::engine::{ClusterFacts, Connect, Source};
@@ -116,12 +115,8 @@ impl BackupWork {
     /// Makes sure that the routine's folder is ours, before the first write (rules.md 5.5).
     async fn hold(&self, context: &JobContext) -> Result<()> {
         let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
-        if let Held::Replaced { previous, renewed } = self.ownership.ensure(storage, routine).await? {
-            let text = format!(
-                "the folder of routine {routine} belonged to {previous}, last seen {renewed}; now it is this \
-                 instance's, {}",
-                self.ownership.id()
-            );
+        let held = self.ownership.ensure(storage, routine).await?;
+        if let Some(text) = held.warning(routine, self.ownership.id()) {
             context.warn("owner-replaced", text);
         }
         Ok(())

@@ -64,6 +64,17 @@ pub enum Held {
     },
 }
 
+impl Held {
+    /// What an operator must hear of it: that `ours` has taken the folder of a routine from an instance that is gone.
+    pub fn warning(&self, routine: &str, ours: &InstanceId) -> Option<String> {
+        let Self::Replaced { previous, renewed } = self else { return None };
+        Some(format!(
+            "the folder of routine {routine} belonged to {previous}, last seen {renewed}; now it is this instance's, \
+             {ours}"
+        ))
+    }
+}
+
 /// What was last seen of a routine's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::rest::Rest;
-use crate::app::open_storage;
+use crate::app::roots::open_known;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::retention::view;
@@ -61,12 +61,15 @@ async fn alone(config: &Path, routine: &str) -> Result<Value> {
     let clock: crate::clock::SharedClock = Arc::new(SystemClock);
     let options = ServiceOptions::from_file(config, Arc::clone(&clock))?;
     let job = options.config.routine(routine, clock.now())?.job;
-    let storage = open_storage(&job.storage).await?;
     let store = Store::open(&options.state_dir(), &clock).await.map_err(|error| match error.code() {
         "store-locked" => error.hint("The service runs: give its address with --url."),
         _ => error,
     })?;
-    let seen = view(&store, storage.as_ref(), &job, clock.now()).await;
+    let seen = async {
+        let storage = open_known(&store, &job.storage).await?;
+        view(&store, storage.as_ref(), &job, clock.now()).await
+    };
+    let seen = seen.await;
     store.close().await?;
     Ok(json!(seen?))
 }

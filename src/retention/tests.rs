@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{HELD_BACK, RetentionWork, View, resume, view};
-use crate::catalog::History;
 use crate::catalog::testkit::Backup;
-use crate::clock::{ManualClock, SharedClock};
+use crate::catalog::{History, OwnerTimes, Ownership};
+use crate::clock::{ManualClock, SharedClock, SystemClock};
 use crate::config::{Config, JobConfig, RetentionConfig};
 use crate::error::Result;
 use crate::jobs::{Jobs, NewJob, Runner, RunnerOptions, Settle, Settled, Work, WorkFactory};
-use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
+use crate::model::{BackupType, InstanceId, JobKind, JobStatus, UnixMillis};
 use crate::storage::faulty::{Fault, Faulty, Op};
 use crate::storage::{LocalStorage, Storage, address};
 use crate::store::{AttemptRow, AttemptStart, Document, JobId, JobRow, Store, Trigger};
@@ -40,12 +40,12 @@ struct Bench {
     config: JobConfig,
 }
 
-struct Factory(Faulty);
+struct Factory(Faulty, Ownership);
 
 impl WorkFactory for Factory {
     fn work(&self, job: &JobRow) -> Result<Box<dyn Work>> {
         let config: JobConfig = job.config.as_ref().unwrap().parse()?;
-        Ok(Box::new(RetentionWork::new(config, Arc::new(self.0.clone()))))
+        Ok(Box::new(RetentionWork::new(config, Arc::new(self.0.clone()), self.1.clone())))
     }
 }
 
@@ -62,6 +62,10 @@ async fn open(dir: &TempDir, clock: &ManualClock) -> Jobs {
     let shared: SharedClock = Arc::new(clock.clone());
     let store = Store::open(&dir.path().join("state"), &shared).await.unwrap();
     Jobs::new(store, shared, Vec::new(), Arc::new(crate::jobs::follow::Nothing))
+}
+
+fn instance(name: &str) -> Ownership {
+    Ownership::new(InstanceId::parse(name).unwrap(), None, Arc::new(SystemClock), OwnerTimes::default())
 }
 
 fn keeps(full: u32, incremental: Option<u32>) -> RetentionConfig {
@@ -86,7 +90,7 @@ impl Bench {
 
     fn runner(&self) -> Runner {
         let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
-        Runner::new(self.jobs.clone(), Arc::new(Factory(self.storage.clone())), options)
+        Runner::new(self.jobs.clone(), Arc::new(Factory(self.storage.clone(), instance("ours"))), options)
     }
 
     async fn admit(&self, namespaces: Option<&[&str]>) -> JobId {
@@ -221,6 +225,36 @@ async fn what_goes_is_what_the_dry_run_said_with_empty_folders_and_configuration
     assert!(bench.store().deletions().await.unwrap().is_empty());
 }
 
+/// rules.md 5.5
+#[tokio::test]
+async fn what_another_instance_owns_is_neither_marked_nor_deleted() {
+    let bench = Bench::new(keeps(1, None)).await;
+    let all = three(&bench.storage).await;
+    let rival = instance("rival");
+    rival.ensure(&bench.storage, "r").await.unwrap();
+    let job = bench.run().await;
+    assert_eq!(job.error_code.as_deref(), Some("routine-owned"));
+    assert_eq!(bench.keys().await.len(), all.len());
+    assert!(bench.store().deletions().await.unwrap().is_empty(), "nothing is marked");
+
+    // Asked before each deletion: at the start, before the first write, before the first deletion, before the second.
+    instance("ours").adopt(&bench.storage, "r").await.unwrap();
+    bench.storage.fail(Fault { key_contains: "holdfast-owner", ..Fault::nth(Op::Get, 4) });
+    let job = bench.run().await;
+    assert_eq!(job.error_code.as_deref(), Some("storage-io"), "{job:?}");
+    assert_eq!(bench.keys().await.len(), all.len() - 1);
+    assert_eq!(bench.store().deletions().await.unwrap().len(), 3);
+
+    rival.adopt(&bench.storage, "r").await.unwrap();
+    let job = bench.run().await;
+    assert_eq!(job.error_code.as_deref(), Some("routine-owned"));
+    assert_eq!(
+        bench.keys().await.len(),
+        all.len() - 1,
+        "what was marked before is not ours to delete any more"
+    );
+}
+
 /// rules.md 5.1
 #[tokio::test]
 async fn a_damaged_full_that_stays_keeps_everything() {
@@ -246,10 +280,12 @@ async fn doubt_about_storage_deletes_nothing() {
     for (op, nth, code) in [
         (Op::ListDirs, 1, "storage-io"),
         (Op::ListDirs, 3, "backup-unreadable"),
-        (Op::Get, 1, "backup-unreadable"),
+        // Whose the folder is.
+        (Op::Get, 1, "storage-io"),
+        (Op::Get, 2, "backup-unreadable"),
         (Op::Head, 2, "backup-unreadable"),
         // The manifest and the files of the full that stays.
-        (Op::Get, 13, "storage-io"),
+        (Op::Get, 14, "storage-io"),
         (Op::List, 1, "storage-io"),
     ] {
         bench.storage.fail(Fault::nth(op, nth));

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::HELD_BACK;
 use super::plan::{Decision, Mark, Needed, Seen, decide, look_at};
 use crate::catalog::layout::{CONFIGURATION, DATA};
-use crate::catalog::{RunFolder, remove_attempt};
+use crate::catalog::{Ownership, RunFolder, remove_attempt};
 use crate::config::JobConfig;
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
@@ -26,6 +26,7 @@ const TOLD_MAX: usize = 1000;
 pub struct RetentionWork {
     config: JobConfig,
     storage: Arc<dyn Storage>,
+    ownership: Ownership,
 }
 
 /// What was done so far; told also when the job fails.
@@ -39,12 +40,15 @@ struct Done {
 }
 
 impl RetentionWork {
-    /// The work of a job that runs with `config`.
-    pub fn new(config: JobConfig, storage: Arc<dyn Storage>) -> Self {
-        Self { config, storage }
+    /// The work of a job that runs with `config`; `ownership` says whether it may delete (rules.md 5.5).
+    pub fn new(config: JobConfig, storage: Arc<dyn Storage>, ownership: Ownership) -> Self {
+        Self { config, storage, ownership }
     }
 
     async fn execute(&self, context: &JobContext, done: &mut Done) -> Result<Ended> {
+        // Before anything is marked: what another instance owns stays in every chain here too.
+        let may_hold = self.ownership.may_hold(self.storage.as_ref(), &self.config.routine);
+        unless_canceled(&context.cancel, may_hold).await?;
         let before = self.marked_before(context, done).await?;
         if !self.delete(context, &before, done).await? {
             return Ok(Ended::Canceled);
@@ -126,11 +130,19 @@ impl RetentionWork {
     /// Deletes marked backups one after the other; false if it was asked to end in between.
     async fn delete(&self, context: &JobContext, rows: &[DeletionRow], done: &mut Done) -> Result<bool> {
         context.progress.add_total(rows.len() as u64);
+        let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
+        if !rows.is_empty() {
+            let held = self.ownership.ensure(storage, routine).await?;
+            if let Some(text) = held.warning(routine, self.ownership.id()) {
+                context.warn("owner-replaced", text);
+            }
+        }
         for row in rows {
             if context.cancel.is_cancelled() || context.stopping.is_cancelled() {
                 return Ok(false);
             }
-            done.objects += remove_attempt(self.storage.as_ref(), &row.folder)
+            self.ownership.check(storage, routine).await?;
+            done.objects += remove_attempt(storage, &row.folder)
                 .await
                 .map_err(|error| error.context(format!("delete backup {}", row.folder)))?;
             self.clean_run(context, row).await?;

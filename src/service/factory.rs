@@ -47,7 +47,9 @@ impl WorkFactory for Factory {
             JobKind::Restore => {
                 Box::new(Restore { config: document.parse()?, connect, state_dir: self.state_dir.clone() })
             }
-            JobKind::Retention => Box::new(Retention { config: document.parse()? }),
+            JobKind::Retention => {
+                Box::new(Retention { config: document.parse()?, ownership: self.ownership.clone() })
+            }
             JobKind::Verify => {
                 let request = job.request.as_ref().map(Document::parse).transpose()?.unwrap_or_default();
                 Box::new(Verify { config: document.parse()?, request })
@@ -92,13 +94,16 @@ impl Work for Backup {
 /// A retention that has yet to open its storage.
 struct Retention {
     config: JobConfig,
+    ownership: Ownership,
 }
 
 #[async_trait]
 impl Work for Retention {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
         match storage_of(&context, &self.config.storage).await {
-            Ok(storage) => Box::new(RetentionWork::new(self.config, storage)).run(context).await,
+            Ok(storage) => {
+                Box::new(RetentionWork::new(self.config, storage, self.ownership)).run(context).await
+            }
             Err(error) => Ended::Failed(error),
         }
     }

@@ -105,11 +105,15 @@ impl Bench {
         self.dir.path().join("backups").join(key)
     }
 
-    /// The files below a key, by their paths below it, sorted.
+    /// The files below a key, by their paths below it, sorted; without those that say whose the storage is.
     pub fn files(&self, key: &str) -> Vec<String> {
         let root = self.path(key);
         let mut found = Vec::new();
         walk(&root, &mut |path| found.push(path.strip_prefix(&root).unwrap().display().to_string()));
+        found.retain(|path| {
+            let of_owner = path.starts_with("holdfast-instances/") || path.ends_with("holdfast-owner.json");
+            !of_owner && path != "holdfast-root"
+        });
         found.sort();
         found
     }

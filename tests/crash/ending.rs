@@ -74,7 +74,7 @@ fn moment(rng: &mut impl Rng, took: Duration) -> Duration {
 
 async fn ready(kind: Kind) -> (World, Ready) {
     let world = World::start(200).await;
-    let ready = Kind { by_slot: false, ..kind }.prepare(&world).await.unwrap();
+    let ready = Kind { by_slot: false, ..kind }.prepare(&world).await;
     (world, ready)
 }
 

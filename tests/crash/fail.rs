@@ -106,7 +106,7 @@ async fn fail_at(kind: Kind) {
     let world = World::start(60).await;
     // By request: the end of that very job is looked at.
     let kind = Kind { by_slot: false, ..kind };
-    let Some(ready) = kind.prepare(&world).await else { return };
+    let ready = kind.prepare(&world).await;
     let (mut ends, mut counts, mut tried) = (BTreeMap::<String, usize>::new(), Counts::default(), 0);
     for how in HOW {
         let fault = |action: &'static str, nth: u64| Fault {

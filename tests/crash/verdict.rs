@@ -104,6 +104,7 @@ pub async fn judge(place: &Place, listed: &[String], expect: Expect) -> Counts {
     }
     let (_dir, pool) = place.store_copy().await;
     judge.jobs(&pool).await;
+    judge.deletions(&pool).await;
     judge.slots(&pool).await;
     let whole = judge.files(&place.storage(), listed);
     judge.committed(&pool, &whole).await;
@@ -141,6 +142,14 @@ impl Judge {
             self.counts.jobs_without_end += 1;
             let (job, folder, status): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
             self.note(format!("an attempt of job {job} in {folder} is {status}"));
+        }
+    }
+
+    /// A deletion that was cut off is finished (rules.md 5.3).
+    async fn deletions(&mut self, pool: &SqlitePool) {
+        for row in sqlx::query("SELECT folder FROM deletions").fetch_all(pool).await.unwrap() {
+            self.counts.leftovers += 1;
+            self.note(format!("marked, and not deleted: {}", row.get::<String, _>(0)));
         }
     }
 
@@ -267,11 +276,10 @@ fn check_backup(folder: &Path) -> Result<(Value, Vec<PathBuf>), String> {
     Ok((manifest, files))
 }
 
-/// What a storage may hold beside backups (rules.md 5.5).
+/// What a storage may hold beside backups (rules.md 5.5, 6.1).
 fn is_ours(path: &Path) -> bool {
-    path.ancestors().any(|path| {
-        path.file_name().is_some_and(|name| name == "holdfast-owner.json" || name == "holdfast-instances")
-    })
+    const OURS: [&str; 3] = ["holdfast-owner.json", "holdfast-instances", "holdfast-root"];
+    path.ancestors().filter_map(Path::file_name).any(|name| OURS.iter().any(|ours| name == *ours))
 }
 
 /// Every file and folder below.

@@ -1,5 +1,7 @@
-//! One file on its way back: storage → hash → decompress → decode.
+//! One file on its way back: storage → hash → decompress → decode. Where its block hashes are known, no byte goes on before
+//! its block is what was written: nothing of a damaged block reaches a cluster.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::asb::{BlockHasher, Decoder, Decompressor, FileHeader, Item, StoredForm};
+use crate::asb::{BLOCK_BYTES, BlockHasher, Decoder, Decompressor, FileHeader, Item, StoredForm};
 use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
 use crate::storage::{ObjectReader, Storage};
@@ -33,7 +35,7 @@ impl FileSource {
     ///
     /// Errors: `file-damaged`; `canceled`; those of storage, untouched.
     pub fn header(&self, file: &FileToRead) -> Result<FileHeader> {
-        let mut stored = self.open(file)?;
+        let mut stored = self.open(file, &[])?;
         let header = stored.header();
         // What storage said comes first: the decoder knows only that the text went no further.
         stored.take_error().map_or(Ok(()), Err)?;
@@ -45,7 +47,7 @@ impl FileSource {
     /// Errors: `file-damaged` names the file and where it differs; `canceled`; those of storage and of `visit`,
     /// untouched.
     pub fn read(&self, file: &FileToRead, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<u64> {
-        let mut stored = self.open(file)?;
+        let mut stored = self.open(file, &file.blocks)?;
         let size = stored.reader.size_bytes();
         if size != file.size {
             return Err(damaged(file, &format!("it has {size} bytes, {} were expected", file.size)));
@@ -73,9 +75,20 @@ impl FileSource {
         }
     }
 
-    fn open(&self, file: &FileToRead) -> Result<Stored<'_>> {
+    fn open<'a>(&'a self, file: &'a FileToRead, blocks: &'a [[u8; 32]]) -> Result<Stored<'a>> {
         let open = unless_canceled(&self.cancel, self.storage.open(&file.key));
-        Ok(Stored::new(self.runtime.block_on(open)?, self))
+        Ok(Stored {
+            reader: self.runtime.block_on(open)?,
+            source: self,
+            file,
+            blocks,
+            hasher: BlockHasher::new(),
+            waiting: VecDeque::new(),
+            taken: 0,
+            ended: false,
+            current: Bytes::new(),
+            error: None,
+        })
     }
 }
 
@@ -91,22 +104,25 @@ fn visit_items(
     Ok(())
 }
 
-/// The stored bytes of a file, hashed as they pass.
+/// The stored bytes of a file, hashed as they pass, and held back until their block is whole and compared.
 struct Stored<'a> {
     reader: Box<dyn ObjectReader>,
     source: &'a FileSource,
+    file: &'a FileToRead,
+    /// What each block is to hash to; empty where that is not known, and then nothing is held back.
+    blocks: &'a [[u8; 32]],
+    hasher: BlockHasher,
+    /// Read and hashed: at most one block, and what came with its end.
+    waiting: VecDeque<Bytes>,
+    /// How many bytes went on.
+    taken: u64,
+    ended: bool,
     current: Bytes,
-    hasher: Option<BlockHasher>,
-    read: u64,
     /// What storage said, kept whole: `Read` can only carry an `io::Error`.
     error: Option<Error>,
 }
 
-impl<'a> Stored<'a> {
-    fn new(reader: Box<dyn ObjectReader>, source: &'a FileSource) -> Self {
-        Self { reader, source, current: Bytes::new(), hasher: Some(BlockHasher::new()), read: 0, error: None }
-    }
-
+impl Stored<'_> {
     fn header(&mut self) -> std::result::Result<FileHeader, String> {
         let header = match self.peek().map_err(|error| error.to_string())? {
             StoredForm::Zstd => {
@@ -125,30 +141,55 @@ impl<'a> Stored<'a> {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        if !self.current.is_empty() {
-            return Ok(());
-        }
-        let (reader, cancel) = (&mut self.reader, &self.source.cancel);
-        let next = self.source.runtime.block_on(unless_canceled(cancel, reader.next()));
-        match next {
-            Ok(Some(block)) => {
-                self.read += block.len() as u64;
-                if let Some(watch) = &self.source.watch {
-                    watch.done(0, block.len() as u64);
-                }
-                if let Some(hasher) = &mut self.hasher {
-                    hasher.update(&block);
-                }
-                self.current = block;
-            }
-            Ok(None) => {}
-            Err(error) => {
+        while self.current.is_empty() {
+            if let Some(bytes) = self.take_compared() {
+                self.current = bytes;
+            } else if self.ended {
+                break;
+            } else if let Err(error) = self.read_on() {
                 let text = error.to_string();
                 self.error = Some(error);
                 return Err(io::Error::other(text));
             }
         }
         Ok(())
+    }
+
+    /// The next bytes that may go on.
+    fn take_compared(&mut self) -> Option<Bytes> {
+        let whole = if self.blocks.is_empty() { u64::MAX } else { self.hasher.in_blocks() };
+        let first = self.waiting.front_mut()?;
+        let length = usize::try_from(whole - self.taken).map_or(first.len(), |free| free.min(first.len()));
+        let bytes = first.split_to(length);
+        if first.is_empty() {
+            self.waiting.pop_front();
+        }
+        self.taken += length as u64;
+        (length > 0).then_some(bytes)
+    }
+
+    /// Reads the next bytes from storage, and compares the blocks that they complete.
+    fn read_on(&mut self) -> Result<()> {
+        let compared = self.hasher.blocks().len();
+        let (reader, cancel) = (&mut self.reader, &self.source.cancel);
+        match self.source.runtime.block_on(unless_canceled(cancel, reader.next()))? {
+            Some(bytes) => {
+                if let Some(watch) = &self.source.watch {
+                    watch.done(0, bytes.len() as u64);
+                }
+                self.hasher.update(&bytes);
+                self.waiting.push_back(bytes);
+            }
+            None => {
+                self.ended = true;
+                self.hasher.end();
+            }
+        }
+        let expected = self.blocks.iter().skip(compared);
+        match expected.zip(self.hasher.blocks().iter().skip(compared)).position(|(a, b)| a != b) {
+            Some(block) => Err(damaged(self.file, &differing_block(compared + block))),
+            None => Ok(()),
+        }
     }
 
     fn take_error(&mut self) -> Option<Error> {
@@ -164,17 +205,15 @@ impl<'a> Stored<'a> {
     }
 
     /// Compares what was read with what the manifest names; gives the bytes read.
-    fn verify(mut self, file: &FileToRead) -> Result<u64> {
-        if self.read != file.size {
-            return Err(damaged(file, &format!("it ends after {} of {} bytes", self.read, file.size)));
+    fn verify(self, file: &FileToRead) -> Result<u64> {
+        let hashes = self.hasher.finish();
+        if hashes.size != file.size {
+            return Err(damaged(file, &format!("it ends after {} of {} bytes", hashes.size, file.size)));
         }
-        if let (Some(hasher), Some(root)) = (self.hasher.take(), file.root) {
-            let hashes = hasher.finish();
-            if hashes.root != root {
-                return Err(damaged(file, &differing_block(&hashes.blocks, file)));
-            }
+        if file.root.is_some_and(|root| root != hashes.root) {
+            return Err(damaged(file, "its checksum is not that of its manifest"));
         }
-        Ok(self.read)
+        Ok(hashes.size)
     }
 }
 
@@ -189,16 +228,9 @@ impl Read for Stored<'_> {
     }
 }
 
-/// Which block differs from the manifest's, if its block hashes are known.
-fn differing_block(found: &[[u8; 32]], file: &FileToRead) -> String {
-    let differs = file.blocks.iter().zip(found).position(|(expected, found)| expected != found);
-    match differs {
-        Some(block) => {
-            let from = block as u64 * crate::asb::BLOCK_BYTES as u64;
-            format!("block {block}, from byte {from} on, does not have the checksum of its manifest")
-        }
-        None => "its checksum is not that of its manifest".to_owned(),
-    }
+fn differing_block(block: usize) -> String {
+    let from = block as u64 * BLOCK_BYTES as u64;
+    format!("block {block}, from byte {from} on, does not have the checksum of its manifest")
 }
 
 fn damaged(file: &FileToRead, what: &str) -> Error {
@@ -281,6 +313,44 @@ mod tests {
         assert!(error.code() == DAMAGED && !error.to_string().contains("checksum"), "{error}");
         let file = bench.put(&good, &good).await;
         assert_eq!(bench.read(&file).await.unwrap(), good.len() as u64);
+    }
+
+    /// The number of items that came out, and how it ended.
+    async fn items(bench: &Bench, file: &FileToRead) -> (usize, Result<u64>) {
+        let (source, file) = (bench.source.clone(), file.clone());
+        let counted = crate::tasks::blocking(move || {
+            let mut items = 0;
+            let ended = source.read(&file, &mut |_| {
+                items += 1;
+                Ok(())
+            });
+            Ok((items, ended))
+        });
+        counted.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_damaged_block_comes_out() {
+        const LINE: &[u8] = b"* i ns set name N 1 bin N\n";
+        let bench = bench().await;
+        let mut good = text();
+        while good.len() < 2 * BLOCK_BYTES {
+            good.extend_from_slice(LINE);
+        }
+        let file = bench.put(&good, &good).await;
+        let (all, ended) = items(&bench, &file).await;
+        assert_eq!(ended.unwrap(), good.len() as u64);
+        assert_eq!(all, (good.len() - text().len()) / LINE.len());
+
+        for (block, at) in [(0, 100), (1, 2 * BLOCK_BYTES - 100), (2, good.len() - 1)] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            let (found, ended) = items(&bench, &bench.put(&bad, &good).await).await;
+            let error = ended.unwrap_err();
+            assert!(error.to_string().contains(&format!("block {block},")), "{error}");
+            let before = (block * BLOCK_BYTES).saturating_sub(text().len()) / LINE.len();
+            assert!(found == before, "{found} items, {before} lie before block {block}");
+        }
     }
 
     #[tokio::test]

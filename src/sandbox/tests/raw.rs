@@ -175,7 +175,7 @@ async fn refusals_of_single_records() {
         // From here without the record's generation.
         (put(), vec![Told::result(4)]),
         (put().op(2, 1, &[b'a'; 16], &one(1)), vec![Told::result(21)]),
-        (put().op(5, 1, b"a", &one(1)), vec![Told::result(16)]),
+        (put().op(4, 4, b"a", &one(1)), vec![Told::result(16)]),
         (put().op(99, 1, b"a", &one(1)), vec![Told::result(4)]),
         (put().op(1, 0, b"a", b""), vec![Told::result(4)]),
         (Ask { info: [0, 1, 0x10], ..put().op(2, 0, b"a", b"") }, vec![Told::result(4)]),

@@ -111,17 +111,22 @@ fn sync_absence(root: &Path, folder: &Path) -> Result<()> {
         && let Some(parent) = at.parent()
     {
         match disk::remove_dir(at) {
-            Err(error) if error.kind() != ErrorKind::NotFound => break,
+            Err(error) if !is_nothing(&error) => break,
             _ => at = parent,
         }
     }
     loop {
         match (sync_dir(at), at.parent()) {
             // Somebody else removed it meanwhile.
-            (Err(error), Some(parent)) if at != root && error.kind() == ErrorKind::NotFound => at = parent,
+            (Err(error), Some(parent)) if at != root && is_nothing(&error) => at = parent,
             (synced, _) => return synced.map_err(|error| io_error("sync", at, error)),
         }
     }
+}
+
+/// Whether a path leads nowhere, or on from a file.
+fn is_nothing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Deletes what a folder holds and the folders in it; how many objects went.
