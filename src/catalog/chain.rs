@@ -123,6 +123,20 @@ impl History {
         self.counted().map(|entry| entry.namespace.clone()).collect()
     }
 
+    /// Refuses while storage did not say what a folder holds that may be a backup of the namespace, or of any, created by
+    /// `at`: what is missing from the list must not pass for what never was.
+    ///
+    /// Errors: `backup-unreadable` (temporary).
+    pub fn refuse_unread(&self, namespace: Option<&str>, at: UnixMillis) -> Result<()> {
+        let Some(problem) = self.problems().find(|problem| may_hide(problem, namespace, at)) else {
+            return Ok(());
+        };
+        let whose = namespace.map_or_else(|| "wanted".to_owned(), |name| format!("of the chain of {name:?}"));
+        let text = format!("backup {} may be {whose}: {}", problem.key, problem.reason);
+        Err(Error::temporary("backup-unreadable", text)
+            .hint("Check the storage and its permissions, and try again."))
+    }
+
     /// The chain of a namespace at `at`, each member looked at in storage (manifest and sizes).
     ///
     /// Errors: `backup-damaged` when the chain would have another member if that were not damaged, unless `allow_gap`;
@@ -135,16 +149,7 @@ impl History {
         at: UnixMillis,
         allow_gap: bool,
     ) -> Result<RestoreChain> {
-        if let Some(problem) = self.problems().find(|problem| may_hide(problem, namespace, at)) {
-            return Err(Error::temporary(
-                "backup-unreadable",
-                format!(
-                    "backup {} may belong to the chain of {namespace:?}: {}",
-                    problem.key, problem.reason
-                ),
-            )
-            .hint("Check the storage and its permissions, and try again."));
-        }
+        self.refuse_unread(Some(namespace), at)?;
         let damaged = self.mark_damaged(storage, namespace, at).await?;
         let found = self.chain_without_broken(storage, namespace, at, allow_gap).await;
         match (damaged.first(), found) {
@@ -243,14 +248,15 @@ fn damaged_member((key, reason): &(String, String), whole_at: Option<UnixMillis>
     ))
 }
 
-/// Whether an unread folder may hold a backup of the namespace that was created by `at`.
-pub(crate) fn may_hide(problem: &Problem, namespace: &str, at: UnixMillis) -> bool {
+/// Whether an unread folder may hold a backup of the namespace, or of any, that was created by `at`.
+pub(crate) fn may_hide(problem: &Problem, namespace: Option<&str>, at: UnixMillis) -> bool {
     if problem.kind != ProblemKind::Unreadable {
         return false;
     }
     let Some((run, rest)) = RunFolder::of_key(&problem.key) else { return true };
     let folder = rest.strip_prefix(DATA).and_then(|rest| rest.strip_prefix('/'));
-    run.created <= at && folder.is_none_or(|folder| parse_attempt_folder(folder, namespace).is_some())
+    let may_be = |folder, namespace| parse_attempt_folder(folder, namespace).is_some();
+    run.created <= at && folder.zip(namespace).is_none_or(|(folder, namespace)| may_be(folder, namespace))
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ async fn by_time(
 ) -> Result<RestorePlan> {
     let mut plan = RestorePlan::default();
     let wanted: Vec<String> = if named.is_empty() {
+        history.refuse_unread(None, at)?;
         let listed = history.namespaces_at(at);
         for stale in history.namespaces().difference(&listed) {
             plan.warnings.push(format!(

@@ -65,7 +65,7 @@ impl<'a> Chains<'a> {
                 Ok(chain) => chain,
                 Err(error) => {
                     let hidden =
-                        self.problems.iter().find(|one| may_hide(one, &entry.namespace, entry.created));
+                        self.problems.iter().find(|one| may_hide(one, Some(&entry.namespace), entry.created));
                     return Ok(Some(match hidden {
                         Some(problem) => (
                             VerifyOutcome::Unreadable,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 
-use crate::place::Place;
+use crate::place::{Place, ROUTINE};
 
 /// The stored bytes of one block hash (rules.md 3.11).
 const BLOCK: usize = 4 * 1024 * 1024;
@@ -178,7 +178,8 @@ impl Judge {
     /// Every file below the storage; the keys of the backups that are whole.
     fn files(&mut self, storage: &Path, listed: &[String]) -> BTreeMap<String, Value> {
         let mut whole = BTreeMap::new();
-        let mut owned: BTreeSet<PathBuf> = BTreeSet::new();
+        // The routine's own folder is made before the first file in it, and stays.
+        let mut owned = BTreeSet::from([storage.join(ROUTINE)]);
         let mut all = Vec::new();
         walk(storage, &mut all);
         for path in all.iter().filter(|path| path.ends_with("metadata.yaml")) {

@@ -114,6 +114,11 @@ async fn doubt_ends_the_search_only_where_it_matters() {
     assert_eq!(chain(&storage, UnixMillis(T + 29_999)).await.unwrap().len(), 3, "created after that time");
     unread("1700000030000/data/ns2/");
     assert_eq!(chain(&storage, END).await.unwrap(), [30_000], "another namespace");
+    unread("1700000030000/data/ns2/");
+    let history = History::read(&storage, "r", &BTreeSet::new()).await.unwrap();
+    assert!(history.refuse_unread(Some("ns"), END).is_ok());
+    assert_eq!(history.refuse_unread(None, END).unwrap_err().code(), "backup-unreadable", "any namespace");
+    assert!(history.refuse_unread(None, UnixMillis(T + 29_999)).is_ok());
     storage.fail(Fault { key_contains: "1700000030000", ..Fault::nth(Op::ListDirs, 1) });
     assert!(chain(&storage, END).await.unwrap_err().is_temporary());
 }
