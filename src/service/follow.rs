@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::jobs::{Follow, NewJob};
 use crate::model::{BackupType, JobKind, JobStatus};
 use crate::retention::HELD_BACK;
+use crate::storage::address;
 use crate::store::{AttemptRow, AttemptStatus, Document, JobRow, Trigger};
 use crate::verify::VerifyRequest;
 
@@ -77,8 +78,12 @@ fn verify_after(job: &JobRow, attempts: &[AttemptRow], config: &JobConfig) -> Re
     let Some(created) = job.created.filter(|_| config.policy.verify_after && !namespaces.is_empty()) else {
         return Ok(None);
     };
+    let place = config.storage.place();
+    let done = attempts.iter().filter(|attempt| attempt.status == AttemptStatus::Committed);
     Ok(Some(NewJob {
         request: Some(Document::of(&VerifyRequest::of_run(created))?),
+        // Not the whole routine: the retention beside it would find everything held.
+        pins: done.map(|attempt| address(&place, &attempt.start.folder)).collect(),
         ..routine_job(config)?.on_backups(JobKind::Verify, Trigger::AfterBackup, Some(namespaces))
     }))
 }

@@ -11,6 +11,7 @@ use crate::engine::Watch;
 use crate::error::Result;
 use crate::jobs::{Ended, JobContext, Progress, Work};
 use crate::storage::{Storage, address};
+use crate::store::Trigger;
 use crate::tasks::unless_canceled;
 
 /// The work of a verify job.
@@ -61,8 +62,11 @@ async fn find_and_pin(
     namespaces: Option<&[String]>,
 ) -> Result<VerifyPlan> {
     let place = storage.describe();
-    // From here on retention marks nothing of the routine: what it has marked is left out.
-    context.pin([address(&place, routine)]).await?;
+    // From here on retention marks nothing of the routine: what it has marked is left out. After a backup what is read was
+    // pinned in the transaction that ended the backup, and is the last to go.
+    if context.job.trigger != Trigger::AfterBackup {
+        context.pin([address(&place, routine)]).await?;
+    }
     let marked = context.store.marked(&place).await?;
     let now = context.clock.now();
     let plan = VerifyPlan::find(storage, routine, request, namespaces, &marked, now).await?;

@@ -111,8 +111,10 @@ impl Bench {
         let mut found = Vec::new();
         walk(&root, &mut |path| found.push(path.strip_prefix(&root).unwrap().display().to_string()));
         found.retain(|path| {
-            let of_owner = path.starts_with("holdfast-instances/") || path.ends_with("holdfast-owner.json");
-            !of_owner && path != "holdfast-root"
+            // Also what a killed process had begun to write under a temporary name.
+            !["holdfast-instances/", "holdfast-owner.json", "holdfast-root"]
+                .iter()
+                .any(|own| path.contains(own))
         });
         found.sort();
         found

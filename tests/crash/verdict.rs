@@ -277,10 +277,11 @@ fn check_backup(folder: &Path) -> Result<(Value, Vec<PathBuf>), String> {
     Ok((manifest, files))
 }
 
-/// What a storage may hold beside backups (rules.md 5.5, 6.1).
+/// What a storage may hold beside backups (rules.md 5.5, 6.1), also under the temporary name that a killed process left.
 fn is_ours(path: &Path) -> bool {
     const OURS: [&str; 3] = ["holdfast-owner.json", "holdfast-instances", "holdfast-root"];
-    path.ancestors().filter_map(Path::file_name).any(|name| OURS.iter().any(|ours| name == *ours))
+    let path = path.to_string_lossy();
+    OURS.iter().any(|ours| path.contains(ours))
 }
 
 /// Every file and folder below.

@@ -53,7 +53,14 @@ async fn after(routine: &str, end: JobStatus, ends: &[(&str, AttemptStatus)]) ->
     let error = (end == JobStatus::Failed).then(|| ("partial".to_owned(), "one failed".to_owned()));
     jobs.end(&row, &JobEnd { error, ..JobEnd::plain(end) }).await.unwrap();
     let filter = JobFilter { kind: Some(JobKind::Verify), ..JobFilter::default() };
-    jobs.store().jobs(&filter, 10).await.unwrap().jobs
+    let found = jobs.store().jobs(&filter, 10).await.unwrap().jobs;
+    let pins = jobs.store().write().await.unwrap().pins().await.unwrap();
+    let pinned: Vec<_> = pins.iter().map(|pin| pin.address.as_str()).collect();
+    let committed = ends.iter().filter(|(_, status)| *status == AttemptStatus::Committed);
+    let expected: Vec<_> =
+        committed.map(|(namespace, _)| format!("local storage /nowhere/f/{namespace}")).collect();
+    assert_eq!(pinned, if found.is_empty() { Vec::new() } else { expected }, "what it reads, and no more");
+    found
 }
 
 #[tokio::test]
