@@ -111,7 +111,8 @@ fn sync_absence(root: &Path, folder: &Path) -> Result<()> {
         && let Some(parent) = at.parent()
     {
         match disk::remove_dir(at) {
-            Err(error) if !is_nothing(&error) => break,
+            Err(error) if stays(&error) => break,
+            Err(error) if !is_nothing(&error) => return Err(io_error("remove", at, error)),
             _ => at = parent,
         }
     }
@@ -122,6 +123,14 @@ fn sync_absence(root: &Path, folder: &Path) -> Result<()> {
             (synced, _) => return synced.map_err(|error| io_error("sync", at, error)),
         }
     }
+}
+
+/// Whether a folder is there for others: it holds something, it is not ours to remove, or a disk is mounted on it.
+fn stays(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DirectoryNotEmpty | ErrorKind::PermissionDenied | ErrorKind::ResourceBusy
+    )
 }
 
 /// Whether a path leads nowhere, or on from a file.
