@@ -26,6 +26,7 @@ mod namespaces;
 mod node;
 mod owner;
 mod promotion;
+mod restore_options;
 mod round_trip;
 mod scope;
 mod service;
