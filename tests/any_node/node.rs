@@ -85,9 +85,7 @@ impl Node {
             self.cluster.info(node, &[&remove]).await.unwrap();
         }
         for namespace in [SOURCE, TARGET] {
-            for index in self.cluster.list_indexes(namespace).await.unwrap().indexes {
-                self.cluster.drop_index(namespace.as_bytes(), &index.name).await.unwrap();
-            }
+            self.drop_indexes(namespace).await;
             self.empty(namespace).await;
             if self.sandbox.is_some() {
                 continue;
@@ -96,6 +94,13 @@ impl Node {
             let raise = format!("set-config:context=namespace;namespace={namespace};max-record-size=8388608");
             let answer = self.cluster.info(node, &[&raise]).await.unwrap();
             assert_eq!(answer[&raise], b"ok", "{:?}", String::from_utf8_lossy(&answer[&raise]));
+        }
+    }
+
+    /// Removes every index of a namespace.
+    pub async fn drop_indexes(&self, namespace: &str) {
+        for index in self.cluster.list_indexes(namespace).await.unwrap().indexes {
+            self.cluster.drop_index(namespace.as_bytes(), &index.name).await.unwrap();
         }
     }
 

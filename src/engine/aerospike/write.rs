@@ -153,6 +153,13 @@ impl Member {
         match item {
             Item::Index(mut index) if !self.write.no_indexes => {
                 if index.namespace == self.write.source_namespace.as_bytes() {
+                    if index.bin == b"null" && index.expression.is_none() {
+                        // What asbackup writes of an expression index, which it does not know (asb.md 1.5).
+                        tally.warnings.push(format!(
+                            "index {} is over a bin \"null\": if it was over an expression, that was not saved",
+                            String::from_utf8_lossy(&index.name)
+                        ));
+                    }
                     index.namespace = self.write.namespace.clone().into_bytes();
                     tally.indexes.push(index);
                 } else {
