@@ -26,6 +26,7 @@ mod mesh;
 mod metadata;
 mod namespaces;
 mod node;
+mod official;
 mod owner;
 mod promotion;
 mod restore_options;
