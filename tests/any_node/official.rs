@@ -60,7 +60,8 @@ async fn filled() -> Bench {
     .await;
     bench.write(&records()).await;
     bench.node.cluster.create_index(&index(SOURCE)).await.unwrap();
-    let udf = UdfDef { name: b"totals.lua".to_vec(), content: b"function one(record)\n  return 1\nend\n".to_vec() };
+    let udf =
+        UdfDef { name: b"totals.lua".to_vec(), content: b"function one(record)\n  return 1\nend\n".to_vec() };
     bench.node.cluster.put_udf(&udf).await.unwrap();
     bench
 }
@@ -80,7 +81,9 @@ async fn what_asbackup_writes_comes_back() {
     let bench = filled().await;
     let expected = bench.node.snapshot(SOURCE).await;
     for (number, more) in
-        [&[][..], &["--compact"], &["--compress", "zstd"], &["--parallel", "4", "--file-limit", "1"]].iter().enumerate()
+        [&[][..], &["--compact"], &["--compress", "zstd"], &["--parallel", "4", "--file-limit", "1"]]
+            .iter()
+            .enumerate()
     {
         let folder = format!("theirs-{number}");
         let path = bench.path(&folder);

@@ -219,7 +219,7 @@ fn each_mistake_of_a_restore_by_time_names_its_field() {
         (
             json!({"policy": {"tps": 0}}),
             "policy.tps",
-            "invalid value validation error: \"tps\" 0 invalid, should be between 1 and 4294967295",
+            "non-positive value validation error: \"tps\" 0 invalid, should be positive number",
         ),
         (
             json!({"policy": {"bandwidth": 7}}),
