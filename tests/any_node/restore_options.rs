@@ -253,3 +253,34 @@ async fn udfs_are_registered_after_their_member_or_after_the_last_record() {
         assert_eq!(registered, usize::from(!last || !fails), "{last} {fails}");
     }
 }
+
+/// rules.md 4.2: two files, of which one is damaged. Verified first, not even the good one is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_verified_before_the_first_write_always_or_never_as_asked() {
+    let bench = Bench::start().await;
+    bench.write(&(0..2000).map(|key| mixed("customers", key, 1)).collect::<Vec<_>>()).await;
+    let at = point(&bench.back_up("full").await);
+    let key = bench.newest_key("full").await;
+    let files = bench.data_files(&key);
+    assert!(files.len() > 1, "{files:?}");
+    let mut bytes = std::fs::read(&files[1]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&files[1], bytes).unwrap();
+    for (word, there, verified) in
+        [("auto", false, false), ("auto", true, true), ("always", false, true), ("never", true, false)]
+    {
+        bench.node.empty(TARGET).await;
+        if there {
+            bench.node.write(TARGET, &[mixed("orders", 1, 1)]).await;
+        }
+        // One reader, one file after the other: the good one is read first.
+        let request = json!({"verify-first": word, "policy": {"parallel": 1, "no-generation": true}});
+        let restored = bench.restore_to(at, request).await;
+        let plan = restored.job["result"]["namespaces"][0]["plan"].clone();
+        assert_eq!(plan["verify-first"], verified, "{word} {there}");
+        restored.refused("file-damaged");
+        let written = bench.node.snapshot(TARGET).await.0.len() - usize::from(there);
+        assert_eq!(written == 0, verified, "{word} {there}: {written}");
+    }
+}

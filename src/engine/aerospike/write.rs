@@ -60,7 +60,8 @@ pub async fn write_member(
     cancel: &CancellationToken,
 ) -> Result<MemberReport> {
     let time = DestinationTime::ask(cluster, &write.namespace, cancel).await?;
-    let singly = write.singly || !unless_canceled(cancel, cluster.takes_batch_writes()).await?;
+    let takes_batches = async { Ok(cluster.takes_batch_writes().await) };
+    let singly = write.singly || !unless_canceled(cancel, takes_batches).await?;
     let seats =
         threads::seats(write.parallel.clamp(1, write.files.len().max(1)), watch.as_ref(), cancel).await?;
     // Two for each reader: one is written while the next waits. More would only fill memory.
