@@ -274,8 +274,9 @@ async fn bytes_are_verified_before_the_first_write_always_or_never_as_asked() {
         if there {
             bench.node.write(TARGET, &[mixed("orders", 1, 1)]).await;
         }
-        // One reader, one file after the other: the good one is read first.
-        let request = json!({"verify-first": word, "policy": {"parallel": 1, "no-generation": true}});
+        // One file after the other, the good one first; most of it is written before the reader can go on.
+        let policy = json!({"parallel": 1, "max-async-batches": 1, "no-generation": true});
+        let request = json!({"verify-first": word, "policy": policy});
         let restored = bench.restore_to(at, request).await;
         let plan = restored.job["result"]["namespaces"][0]["plan"].clone();
         assert_eq!(plan["verify-first"], verified, "{word} {there}");
