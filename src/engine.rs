@@ -4,14 +4,16 @@
 //! retries of whole namespaces live above, in `backup/` and `restore/`.
 
 pub mod aerospike;
+pub mod pace;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use pace::Pace;
 use tokio_util::sync::CancellationToken;
 
 use crate::aerospike::RetryPolicy;
-use crate::asb::{BlockHashes, IndexDef};
+use crate::asb::{BlockHashes, IndexDef, UdfDef};
 use crate::config::{ClusterConfig, RetryConfig};
 use crate::error::Result;
 use crate::jobs::Progress;
@@ -172,6 +174,8 @@ pub struct MemberWrite {
     pub namespace: String,
     /// Only these sets; empty: all.
     pub sets: Vec<String>,
+    /// Only these bins; empty: all. A version that has none of them is not written and hides older ones (rules.md 4.5).
+    pub bins: Vec<String>,
     /// What to do with records that exist.
     pub exists: Exists,
     /// Write only over an older generation.
@@ -188,6 +192,14 @@ pub struct MemberWrite {
     pub no_udfs: bool,
     /// Added to the life of records that expire, in seconds.
     pub extra_ttl_s: u32,
+    /// Count and pass over records that the destination refuses for what they are (rules.md 4.6).
+    pub ignore_record_error: bool,
+    /// Write each record by a request of its own.
+    pub singly: bool,
+    /// Do everything but write: what would be written counts as inserted, indexes and UDF modules as created.
+    pub validate: bool,
+    /// Most records written in a second, shared by all that is written at once; none: no limit.
+    pub records_pace: Option<Arc<Pace>>,
     /// Concurrent file readers.
     pub parallel: usize,
     /// Most records in one batch; an engine may make them smaller.
@@ -254,6 +266,17 @@ impl RestoreCounters {
         self.index_count += other.index_count;
         self.udf_count += other.udf_count;
         self.errors_in_doubt += other.errors_in_doubt;
+    }
+
+    /// Takes out what is only counted as done where nothing is written; gives it by name.
+    pub fn nothing_written(&mut self) -> serde_json::Value {
+        let would = serde_json::json!({
+            "records": self.inserted_records,
+            "indexes": self.index_count,
+            "udfs": self.udf_count,
+        });
+        (self.inserted_records, self.index_count, self.udf_count) = (0, 0, 0);
+        would
     }
 
     /// Whether every record read sits in exactly one counter.
@@ -347,6 +370,8 @@ pub struct MemberReport {
     pub counters: RestoreCounters,
     /// The indexes that its files define, in the destination's namespace; not created yet.
     pub indexes: Vec<IndexDef>,
+    /// The UDF modules that its files hold; not registered yet.
+    pub udfs: Vec<UdfDef>,
     /// Said in the job.
     pub warnings: Vec<String>,
 }
@@ -382,6 +407,10 @@ pub trait Destination: Send + Sync {
         digests: Arc<DigestTable>,
         cancel: &CancellationToken,
     ) -> Result<()>;
+
+    /// Registers the UDF modules that are not there with the same content (rules.md 4.9); gives how many were
+    /// registered, and a sentence about each that had another content.
+    async fn register_udfs(&self, udfs: &[UdfDef], cancel: &CancellationToken) -> Result<(u64, Vec<String>)>;
 
     /// Creates the indexes that do not exist; gives how many were created.
     async fn create_indexes(

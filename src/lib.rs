@@ -17,6 +17,7 @@ pub mod error;
 pub mod fault;
 pub mod inspect;
 pub mod jobs;
+pub mod limit;
 pub mod metrics;
 pub mod model;
 #[cfg(test)]

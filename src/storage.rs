@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod faulty;
 pub mod key;
 pub mod local;
+pub mod paced;
 pub mod watched;
 
 use std::fmt::Debug;

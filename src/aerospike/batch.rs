@@ -7,8 +7,8 @@ use crate::model::partitions::partition_of;
 
 use super::wire::{self, Cursor, FrameKind, Malformed, MessageHeader, field, info_bits};
 
-/// Most rows in one request (asb.md 6.1: the batch size of the official tools).
-pub(super) const ROWS_MAX: usize = 128;
+/// Most rows in one request where nothing else is asked for (asb.md 6.1: the batch size of the official tools).
+const ROWS_MAX: usize = 128;
 /// A request is closed once it has this many bytes; a single row may be longer.
 pub(super) const REQUEST_BYTES: usize = 1 << 20;
 /// Row flags: info bytes, generation and ttl follow.
@@ -44,6 +44,7 @@ pub struct WriteBatch {
     policy: WritePolicy,
     bytes: Vec<u8>,
     rows: Vec<Row>,
+    rows_max: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +56,19 @@ struct Row {
 impl WriteBatch {
     /// No rows yet; they will go to `namespace`, whatever namespace their heads name (asb.md 6.1, mapping).
     pub fn new(namespace: impl Into<Vec<u8>>, policy: WritePolicy) -> Self {
-        Self { namespace: namespace.into(), policy, bytes: Vec::new(), rows: Vec::new() }
+        Self { namespace: namespace.into(), policy, bytes: Vec::new(), rows: Vec::new(), rows_max: ROWS_MAX }
+    }
+
+    /// With another number of rows that fill a request; 0 counts as 1. Nodes refuse more than their
+    /// `batch-max-requests`.
+    #[must_use]
+    pub fn with_rows_max(self, rows_max: usize) -> Self {
+        Self { rows_max: rows_max.max(1), ..self }
+    }
+
+    /// Most rows in one request.
+    pub(super) fn rows_max(&self) -> usize {
+        self.rows_max
     }
 
     /// The namespace that the rows go to.
@@ -80,7 +93,7 @@ impl WriteBatch {
 
     /// Whether it is time to write: a request to one node would be full.
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= ROWS_MAX || self.bytes.len() >= REQUEST_BYTES
+        self.rows.len() >= self.rows_max || self.bytes.len() >= REQUEST_BYTES
     }
 
     /// Forgets the rows and keeps the buffer.
@@ -158,6 +171,41 @@ impl WriteBatch {
         let Some(Row { start, .. }) = self.rows.get(row) else { return &[] };
         let end = self.rows.get(row + 1).map_or(self.bytes.len(), |next| next.start);
         self.bytes.get(*start..end).unwrap_or_default()
+    }
+
+    /// The request that writes one row by itself. All of it but the head is as it stands in a batch.
+    pub(super) fn single_request(
+        &self,
+        row: usize,
+        timeout_ms: u32,
+        frame: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        const WHAT: &str = "row of a batch";
+        frame.clear();
+        let mut row = Cursor::new(self.row_bytes(row));
+        let digest = row.array::<20>(WHAT)?;
+        let [_flags, info1, info2, info3] = *row.array(WHAT)?;
+        let generation = u32::from(u16::from_be_bytes(*row.array(WHAT)?));
+        let ttl = u32::from_be_bytes(*row.array(WHAT)?);
+        let fields = u16::from_be_bytes(*row.array(WHAT)?) + 1;
+        let ops = u16::from_be_bytes(*row.array(WHAT)?);
+        wire::start_frame(frame, FrameKind::Message);
+        let header = MessageHeader {
+            info1,
+            info2,
+            info3,
+            result: 0,
+            generation,
+            ttl,
+            transaction_ttl: timeout_ms,
+            fields,
+            ops,
+        };
+        header.write(frame);
+        wire::write_field(frame, field::DIGEST, &[digest]);
+        frame.extend_from_slice(row.rest());
+        wire::finish_frame(frame);
+        Ok(())
     }
 
     /// The request that writes `rows`; the index of each in the request is its place in `rows`.
@@ -257,6 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn a_row_by_itself_is_laid_out_as_the_server_reads_it() {
+        let policy = WritePolicy { exists: Exists::Update, generation_greater: true };
+        let mut batch = WriteBatch::new("n", policy);
+        let bin = Bin { name: b"b", particle: Particle { kind: 17, bytes: &[1] } };
+        batch.push(&head(&[7; 20]), [bin], 5).unwrap();
+        let mut frame = Vec::new();
+        batch.single_request(0, 1000, &mut frame).unwrap();
+        // wire.md 5: generation and ttl are 32 bits here; the digest is a field.
+        let mut expected = vec![2, 3, 0, 0, 0, 0, 0, 0]; // length below
+        expected.extend([22, 0, 0x01 | 0x08, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 5, 0, 0, 3, 0xE8, 0, 4, 0, 1]);
+        expected.extend([0, 0, 0, 21, 4]);
+        expected.extend([7; 20]);
+        expected.extend([0, 0, 0, 2, 0, b'n', 0, 0, 0, 2, 1, b's', 0, 0, 0, 3, 2, 3, b'k']);
+        expected.extend([0, 0, 0, 6, 2, 17, 0, 1, b'b', 1]);
+        expected[7] = (expected.len() - 8) as u8;
+        assert_eq!(frame, expected);
+        assert!(batch.single_request(1, 1000, &mut frame).is_err(), "there is no such row");
+    }
+
+    #[test]
     fn a_row_that_does_not_fit_the_wire_leaves_the_batch_as_it_was() {
         let policy = WritePolicy { exists: Exists::Update, generation_greater: false };
         let mut batch = WriteBatch::new("n", policy);
@@ -277,7 +345,8 @@ mod tests {
             batch.push(&head(&[7; 20]), [], 0).unwrap();
         }
         assert!(batch.is_full());
-        batch.clear();
+        assert!(!batch.with_rows_max(129).is_full());
+        let mut batch = WriteBatch::new("n", policy);
         let value = vec![0; 1 << 20];
         let bin = Bin { name: b"b", particle: Particle { kind: 4, bytes: &value } };
         batch.push(&head(&[7; 20]), [bin], 0).unwrap();

@@ -6,7 +6,7 @@ use crate::asb::{DataType, IndexDef, IndexType};
 use crate::error::{Error, Result};
 
 use super::cluster::Cluster;
-use super::info::{check_parameter, number_of, refusal, refused, value_of};
+use super::info::{check_parameter, is_pairs, number_of, refusal, refused, value_of};
 use super::node::Build;
 use super::result_code::ResultCode;
 
@@ -175,6 +175,9 @@ fn parse_list(answer: &[u8]) -> Result<IndexList> {
     let mut list = IndexList::default();
     // with set indexes the list may begin with an empty entry (asb.md 7.2)
     for entry in answer.split(|byte| *byte == b';').filter(|entry| !entry.is_empty()) {
+        if !is_pairs(entry, b':') {
+            return Err(unreadable(entry));
+        }
         if value_of(entry, b':', "indextype").is_some_and(|kind| kind.eq_ignore_ascii_case(b"set")) {
             let text = |key| String::from_utf8_lossy(value_of(entry, b':', key).unwrap_or_default());
             list.warnings.push(format!(
@@ -184,15 +187,17 @@ fn parse_list(answer: &[u8]) -> Result<IndexList> {
             ));
             continue;
         }
-        list.indexes.push(parse_entry(entry).ok_or_else(|| {
-            Error::permanent(
-                "index-unreadable",
-                format!("index entry \"{}\" is not understood", String::from_utf8_lossy(entry)),
-            )
-            .hint("Report the entry; a backup without its indexes is made with no-indexes.")
-        })?);
+        list.indexes.push(parse_entry(entry).ok_or_else(|| unreadable(entry))?);
     }
     Ok(list)
+}
+
+fn unreadable(entry: &[u8]) -> Error {
+    Error::permanent(
+        "index-unreadable",
+        format!("index entry \"{}\" is not understood", String::from_utf8_lossy(entry)),
+    )
+    .hint("Report the entry; a backup without its indexes is made with no-indexes.")
 }
 
 fn parse_entry(entry: &[u8]) -> Option<IndexDef> {
@@ -303,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn names_keep_every_byte_that_is_no_separator() {
+        let list =
+            parse_list(b"ns=t:indexname=i n:set=a= \\\xff\xc3\xbc:bin=b\x01,c:type=string:indextype=mapkeys")
+                .unwrap();
+        let [index] = list.indexes.as_slice() else { panic!("{list:?}") };
+        assert_eq!(
+            (index.set.as_slice(), index.bin.as_slice()),
+            (&b"a= \\\xff\xc3\xbc"[..], &b"b\x01,c"[..])
+        );
+        assert_eq!((index.name.as_slice(), index.index_type), (&b"i n"[..], IndexType::MapKeys));
+    }
+
+    #[test]
     fn set_indexes_are_left_out_with_a_warning() {
         let list = parse_list(b";ns=test:indexname=si:set=demo:indextype=set").unwrap();
         assert!(list.indexes.is_empty());
@@ -315,6 +333,8 @@ mod tests {
             "ns=t:indexname=i:set=s:bin=b:type=vector:indextype=default",
             "ns=t:indexname=i:set=s:bin=b:type=numeric:indextype=hash",
             "ns=t:set=s:bin=b:type=numeric",
+            "ns=t:indexname=i:set=a:b:bin=b:type=numeric",
+            "ns=t:indexname=i:set=a:b:indextype=set",
             "ns=t:indexname=i:set=s:bin=b:type=numeric:context=!!",
         ] {
             let error = parse_list(bad.as_bytes()).unwrap_err();

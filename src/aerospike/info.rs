@@ -99,6 +99,11 @@ pub(super) fn pairs(text: &[u8], separator: u8) -> impl Iterator<Item = (&[u8], 
     })
 }
 
+/// Whether `text` is pairs and nothing else: else a name holds the separator, and no part of it can be trusted.
+pub(super) fn is_pairs(text: &[u8], separator: u8) -> bool {
+    text.split(|byte| *byte == separator).all(|pair| pair.is_empty() || pair.contains(&b'='))
+}
+
 /// The value of `key` among `pairs`, without regard to the case of the key.
 pub(super) fn value_of<'a>(text: &'a [u8], separator: u8, key: &str) -> Option<&'a [u8]> {
     pairs(text, separator).find(|(name, _)| name.eq_ignore_ascii_case(key.as_bytes())).map(|(_, value)| value)

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 use super::cluster::Cluster;
 use super::index::POLL_INTERVAL;
-use super::info::{check_parameter, value_of};
+use super::info::{check_parameter, is_pairs, value_of};
 
 /// A cluster that takes longer than this to hand something on to all its nodes has a problem.
 const SPREAD_DEADLINE: Duration = Duration::from_mins(1);
@@ -97,7 +97,7 @@ fn parse_list(answer: &[u8]) -> Result<Vec<UdfName>> {
 
 fn parse_entry(entry: &[u8]) -> Result<UdfName> {
     let get = |key| value_of(entry, b',', key).filter(|value| !value.is_empty());
-    if !get("type").is_some_and(|kind| kind.eq_ignore_ascii_case(b"LUA")) {
+    if !is_pairs(entry, b',') || !get("type").is_some_and(|kind| kind.eq_ignore_ascii_case(b"LUA")) {
         return Err(unreadable(entry)); // the format has a letter for Lua only (asb.md 1.5)
     }
     let name = get("filename").ok_or_else(|| unreadable(entry))?.to_vec();
@@ -118,7 +118,12 @@ mod tests {
         let list = parse_list(b"filename=b.lua,hash=22,type=LUA;filename=a.lua,hash=11,type=LUA;").unwrap();
         assert_eq!(list.iter().map(|udf| udf.name.as_slice()).collect::<Vec<_>>(), [b"a.lua", b"b.lua"]);
         assert!(parse_list(b"").unwrap().is_empty());
-        for bad in [&b"hash=1,type=LUA;"[..], b"filename=x.py,hash=1,type=PYTHON;", b"nonsense;"] {
+        for bad in [
+            &b"hash=1,type=LUA;"[..],
+            b"filename=a,b.lua,hash=1,type=LUA;",
+            b"filename=x.py,hash=1,type=PYTHON;",
+            b"nonsense;",
+        ] {
             assert_eq!(parse_list(bad).unwrap_err().code(), "udf-unreadable");
         }
     }

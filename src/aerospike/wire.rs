@@ -343,6 +343,14 @@ pub fn read_batch_entry(cursor: &mut Cursor<'_>) -> Result<BatchEntry, Malformed
     })
 }
 
+/// Reads the answer to a write of one record: how it ended.
+pub fn read_single_answer(frame: &[u8]) -> Result<ResultCode, Malformed> {
+    let mut cursor = Cursor::new(frame);
+    let header = MessageHeader::read(&mut cursor)?;
+    skip_body(&mut cursor, &header)?;
+    Ok(ResultCode(header.result))
+}
+
 fn skip_body(cursor: &mut Cursor<'_>, header: &MessageHeader) -> Result<(), Malformed> {
     for _ in 0..u32::from(header.fields) + u32::from(header.ops) {
         let length = cursor.u32("length")? as usize;

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 
-use super::batch::{REQUEST_BYTES, ROWS_MAX, WriteBatch, read_answer};
+use super::batch::{REQUEST_BYTES, WriteBatch, read_answer};
 use super::cluster::{Cluster, PartitionMap};
 use super::conn::{Arrival, CONNECTION_LOST, lost, malformed};
+use super::info;
 use super::node::{Build, Node};
 use super::result_code::ResultCode;
 use super::retry::RetryPolicy;
@@ -54,6 +55,8 @@ pub struct BatchWriter {
     cluster: Cluster,
     retry: RetryPolicy,
     timeout_ms: u32,
+    /// Each row by a request of its own.
+    singly: bool,
     /// For the namespace it was asked for.
     map: Option<(Vec<u8>, PartitionMap)>,
 }
@@ -61,7 +64,13 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// `timeout_ms`: the server's deadline for one request; 0: its own default of 30 s.
     pub fn new(cluster: Cluster, retry: RetryPolicy, timeout_ms: u32) -> Self {
-        Self { cluster, retry, timeout_ms, map: None }
+        Self { cluster, retry, timeout_ms, singly: false, map: None }
+    }
+
+    /// Writes each row by a request of its own: what servers before 6.0, and those without threads for batches, need.
+    #[must_use]
+    pub fn singly(self, singly: bool) -> Self {
+        Self { singly, ..self }
     }
 
     /// Writes all rows of `batch`; the outcomes are in their order.
@@ -93,7 +102,7 @@ impl BatchWriter {
 
     async fn write_rows(&mut self, batch: &WriteBatch, mut open: Vec<usize>) -> Result<Vec<RowOutcome>> {
         let lowest = self.cluster.lowest_build();
-        if lowest < Build::BATCH_WRITE {
+        if !self.singly && lowest < Build::BATCH_WRITE {
             return Err(Error::permanent(
                 "server-too-old",
                 format!("batch writes need server 6.0; the lowest here is {lowest}"),
@@ -131,8 +140,14 @@ impl BatchWriter {
             Err(error) if error.is_temporary() => return Ok(error.report()),
             Err(error) => return Err(error),
         };
-        let timeout_ms = self.timeout_ms;
-        let sent = groups.iter().map(|(node, rows)| send_to(node, batch, rows, timeout_ms));
+        let (timeout_ms, singly) = (self.timeout_ms, self.singly);
+        let sent = groups.iter().map(|(node, rows)| async move {
+            if singly {
+                single::send_to(node, batch, rows, timeout_ms).await
+            } else {
+                send_to(node, batch, rows, timeout_ms).await
+            }
+        });
         for requests in join_all(sent).await {
             for request in requests? {
                 if let Some(error) = &request.trouble {
@@ -167,6 +182,24 @@ impl BatchWriter {
             }
         }
         Ok(groups)
+    }
+}
+
+impl Cluster {
+    /// Whether every node takes batch writes: old ones know none, and one may have no threads for them (asb.md 6.1). A
+    /// node that does not say, or cannot be asked, is taken to do: a write will tell.
+    pub async fn takes_batch_writes(&self) -> bool {
+        if self.lowest_build() < Build::BATCH_WRITE {
+            return false;
+        }
+        for node in self.nodes().await {
+            let answers = node.ask(&[b"get-config:context=service"]).await.unwrap_or_default();
+            let threads = |answer: &Vec<u8>| info::number_of(answer, b';', "batch-index-threads");
+            if answers.first().and_then(threads) == Some(0) {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -231,7 +264,15 @@ fn request_len(batch: &WriteBatch, rows: &[usize]) -> usize {
         bytes += batch.row_len(**row);
         bytes <= REQUEST_BYTES
     };
-    rows.iter().take(ROWS_MAX).take_while(fits).count().max(1)
+    rows.iter().take(batch.rows_max()).take_while(fits).count().max(1)
+}
+
+/// How long an answer is waited for.
+fn patience(timeout_ms: u32) -> Duration {
+    /// What the server takes for a deadline of 0 (`BATCH_ABANDON_LIMIT`).
+    const SERVER_DEFAULT_MS: u64 = 30_000;
+    let server_ms = if timeout_ms == 0 { SERVER_DEFAULT_MS } else { u64::from(timeout_ms) };
+    Duration::from_millis(server_ms + ANSWER_GRACE_MS)
 }
 
 /// Sends one request and reads its answer into the same buffer.
@@ -241,10 +282,7 @@ async fn exchange<'a>(
     frame: &mut Vec<u8>,
     timeout_ms: u32,
 ) -> Result<Request<'a>> {
-    /// What the server takes for a deadline of 0 (`BATCH_ABANDON_LIMIT`).
-    const SERVER_DEFAULT_MS: u64 = 30_000;
-    let server_ms = if timeout_ms == 0 { SERVER_DEFAULT_MS } else { u64::from(timeout_ms) };
-    let patience = Duration::from_millis(server_ms + ANSWER_GRACE_MS);
+    let patience = patience(timeout_ms);
     let mut request = Request { rows, answers: vec![None; rows.len()], in_doubt: false, trouble: None };
     let mut connection = match node.connection().await {
         Ok(connection) => connection,
@@ -306,5 +344,6 @@ impl Request<'_> {
     }
 }
 
+mod single;
 #[cfg(test)]
 mod tests;

@@ -78,14 +78,17 @@ impl App {
         };
         let pins = vec![address(&config.source.place(), pinned)];
         let written = config.policy.remap.as_ref().map_or(named, |remap| vec![remap.destination.clone()]);
+        // Without names the plan finds out and claims what it has found (rules.md 2.4). Nothing is claimed where
+        // nothing is written.
+        let claimed = (config.care.validate || !written.is_empty()).then_some(written);
+        let claimed = claimed.map(|names| if config.care.validate { Vec::new() } else { names });
         let job = NewJob {
             routine,
             storage: config.source.name.clone(),
             config: Some(Document::of(&config)?),
             requested_by,
             pins,
-            // Without names the plan finds out and claims what it has found (rules.md 2.4).
-            ..NewJob::restore(config.destination.name.clone(), (!written.is_empty()).then_some(written))
+            ..NewJob::restore(config.destination.name.clone(), claimed)
         };
         self.admit(job).await
     }

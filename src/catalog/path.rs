@@ -69,8 +69,12 @@ pub async fn at_path(storage: &dyn Storage, path: &str, allow_incomplete: bool) 
     if !marked.is_empty() {
         return backups(storage, path, marked, objects).await;
     }
-    let files: Vec<ObjectInfo> =
+    let mut files: Vec<ObjectInfo> =
         objects.into_iter().filter(|object| object.key.ends_with(DATA_SUFFIX)).collect();
+    if files.is_empty() {
+        // asbackup can write all into one file, of any name (asb.md 4.1).
+        files.extend(storage.head(path).await?);
+    }
     if files.is_empty() {
         return Err(nothing_at(storage, path).await?);
     }

@@ -72,6 +72,12 @@ pub struct RestoreCare {
     pub verify_first: VerifyFirst,
     /// Whether an index of the same name and another definition is replaced.
     pub replace_metadata: bool,
+    /// Whether everything is read and checked, and nothing written.
+    #[serde(default)]
+    pub validate: bool,
+    /// Whether UDF modules too are registered only once every record was written.
+    #[serde(default)]
+    pub apply_metadata_last: bool,
 }
 
 /// Whether all bytes are verified before the first write (rules.md 4.2).
@@ -105,12 +111,14 @@ pub struct RestorePolicy {
     /// Most batches on the way at once in the whole restore; at most two are used for each file reader, or eight
     /// where that is more.
     pub max_async_batches: Option<u32>,
-    /// Most records in one batch; never more than 128 or 1 MiB go into one (asb.md 6.1).
+    /// Most records in one batch; never more than 1 MiB go into one.
     pub batch_size: Option<u32>,
     /// One namespace is restored under another name.
     pub namespace: Option<Remap>,
     /// Which sets; empty: all.
     pub set_list: Option<Vec<String>>,
+    /// Which bins; empty: all.
+    pub bin_list: Option<Vec<String>>,
     /// Whether a record in the destination is replaced, not merged.
     pub replace: Option<bool>,
     /// Whether a record in the destination stays as it is.
@@ -123,6 +131,14 @@ pub struct RestorePolicy {
     pub retry_policy: Option<RetryPolicy>,
     /// What is added to each record's remaining life, in s.
     pub extra_ttl: Option<u32>,
+    /// Whether records that the server refuses for what they are, are counted and passed over.
+    pub ignore_record_error: Option<bool>,
+    /// Whether each record is written by a request of its own.
+    pub disable_batch_writes: Option<bool>,
+    /// Most records written in a second.
+    pub tps: Option<u32>,
+    /// Most MiB read from storage in a second.
+    pub bandwidth: Option<u32>,
     /// Given, but not built and asking for nothing.
     pub idle: Idle,
 }
@@ -155,7 +171,7 @@ pub struct RestorePolicyConfig {
     pub total_timeout_ms: u64,
     /// Most batches on the way at once; default 128; capped by the number of readers.
     pub batches_max: u32,
-    /// Most records in one batch; default 128, which is also the most that is used.
+    /// Most records in one batch; default 128.
     pub batch_size: u32,
     /// One namespace is restored under another name.
     pub remap: Option<Remap>,
@@ -173,6 +189,22 @@ pub struct RestorePolicyConfig {
     pub retry: RetryConfig,
     /// What is added to each record's remaining life; default 0.
     pub extra_ttl_s: u32,
+    /// Which bins; empty: all.
+    #[serde(default)]
+    pub bins: Vec<String>,
+    /// Whether records that the server refuses for what they are, are counted and passed over (rules.md 4.6); default
+    /// false.
+    #[serde(default)]
+    pub ignore_record_error: bool,
+    /// Whether each record is written by a request of its own; default false.
+    #[serde(default)]
+    pub disable_batch_writes: bool,
+    /// Most records written in a second, over all namespaces; default no limit.
+    #[serde(default)]
+    pub records_per_second: Option<u32>,
+    /// Most bytes read from storage in a second, over all namespaces; default no limit.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
 }
 
 impl RestorePolicy {
@@ -200,6 +232,11 @@ impl RestorePolicy {
             compression: self.compression.unwrap_or_default().resolve(),
             retry: self.retry_policy.unwrap_or_default().resolve(RetryConfig::RESTORE),
             extra_ttl_s: self.extra_ttl.unwrap_or(0),
+            bins: self.bin_list.clone().unwrap_or_default(),
+            ignore_record_error: self.ignore_record_error.unwrap_or(false),
+            disable_batch_writes: self.disable_batch_writes.unwrap_or(false),
+            records_per_second: self.tps,
+            bytes_per_second: self.bandwidth.map(|mib| u64::from(mib) << 20),
         }
     }
 }
@@ -254,6 +291,10 @@ impl Read for RestoreTimestampRequest {
             // In the order of time, create-only would keep the oldest version (rules.md 4.3).
             section.reject("disable-reordering", exclusive("disable-reordering", "unique"));
         }
+        if disable_reordering && policy.ignore_record_error == Some(true) {
+            // In the order of time, the older version is there before the newer one is refused (rules.md 4.5).
+            section.reject("disable-reordering", exclusive("disable-reordering", "ignore-record-error"));
+        }
         Self {
             routine,
             time: time.unwrap_or(0),
@@ -297,6 +338,8 @@ impl RestoreCare {
         Self {
             verify_first: section.word("verify-first", &words).unwrap_or_default(),
             replace_metadata: section.flag("replace-metadata").unwrap_or(false),
+            validate: section.flag("validate").unwrap_or(false),
+            apply_metadata_last: section.flag("apply-metadata-last").unwrap_or(false),
         }
     }
 }
@@ -320,12 +363,17 @@ impl Read for RestorePolicy {
             batch_size: section.int("batch-size", 1..=BATCH_SIZE_MAX),
             namespace: section.child("namespace"),
             set_list: section.texts("set-list"),
+            bin_list: bin_list(section),
             replace,
             unique,
             no_generation: section.flag("no-generation"),
             compression: section.child("compression"),
             retry_policy: section.child("retry-policy"),
             extra_ttl: section.int("extra-ttl", 0..=i64::from(u32::MAX)),
+            ignore_record_error: section.flag("ignore-record-error"),
+            disable_batch_writes: section.flag("disable-batch-writes"),
+            tps: section.int("tps", 1..=i64::from(u32::MAX)),
+            bandwidth: section.int("bandwidth", BANDWIDTH_MIN_MIB..=BANDWIDTH_MAX_MIB),
             idle: section.idle(),
         }
     }
@@ -356,6 +404,30 @@ const BATCHES_MAX: i64 = 65_536;
 
 /// The row count of a batch is 32 bits on the wire, and a server refuses far less than this.
 const BATCH_SIZE_MAX: i64 = 65_536;
+
+/// abs.md 1.3: less was bytes per second in older versions of ABS, and is surely not meant.
+const BANDWIDTH_MIN_MIB: i64 = 8;
+
+/// 1 TiB per second: no limit that anybody would feel.
+const BANDWIDTH_MAX_MIB: i64 = 1 << 20;
+
+/// The longest name of a bin that a server takes.
+const BIN_NAME_BYTES_MAX: usize = 15;
+
+fn bin_list(section: &mut Section<'_>) -> Option<Vec<String>> {
+    let bins = section.texts("bin-list")?;
+    for (index, bin) in bins.iter().enumerate() {
+        if bin.is_empty() || bin.len() > BIN_NAME_BYTES_MAX {
+            let shown = problem::clip(bin);
+            section.reject_item(
+                "bin-list",
+                index,
+                format!("bin \"{shown}\" must have 1 to {BIN_NAME_BYTES_MAX} bytes"),
+            );
+        }
+    }
+    Some(bins)
+}
 
 fn exclusive(one: &str, other: &str) -> String {
     format!("mutually exclusive fields validation error: cannot specify both \"{one}\" and \"{other}\"")

@@ -105,12 +105,7 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Routine, "filter-exp", Neutral::Empty, "backing up what an expression selects"),
     row(Kind::Routine, "node-list", Neutral::Empty, "backing up some nodes"),
     row(Kind::Routine, "rack-list", Neutral::Empty, "backing up some racks"),
-    row(Kind::RestorePolicy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
-    row(Kind::RestorePolicy, "tps", Neutral::Nothing, "the limit of records per second"),
     row(Kind::RestorePolicy, "encryption", Neutral::ModeNone, "encrypted backups"),
-    row(Kind::RestorePolicy, "bin-list", Neutral::Empty, "restoring some bins"),
-    row(Kind::RestorePolicy, "ignore-record-error", Neutral::Off, "passing over records that fail"),
-    row(Kind::RestorePolicy, "disable-batch-writes", Neutral::Off, "writing records one by one"),
 ];
 
 /// Keys that ABS took back, with what to use instead (abs.md 2.1).

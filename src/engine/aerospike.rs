@@ -11,6 +11,7 @@ mod rows;
 pub mod snapshot;
 mod threads;
 mod time;
+mod udfs;
 mod write;
 
 use std::sync::Arc;
@@ -23,12 +24,13 @@ use super::{
     Source, Watch,
 };
 use crate::aerospike::{Cluster, ClusterOptions, Seed};
-use crate::asb::IndexDef;
+use crate::asb::{IndexDef, UdfDef};
 use crate::clock::SharedClock;
 use crate::config::ClusterConfig;
 use crate::error::Result;
 use crate::storage::Storage;
 use crate::store::DigestTable;
+use crate::tasks::unless_canceled;
 
 /// A connected cluster, as a source and as a destination.
 #[derive(Debug, Clone)]
@@ -125,6 +127,10 @@ impl Destination for AerospikeEngine {
         cancel: &CancellationToken,
     ) -> Result<()> {
         write::collect_hidden(&self.cluster, write, storage, digests, cancel).await
+    }
+
+    async fn register_udfs(&self, udfs: &[UdfDef], cancel: &CancellationToken) -> Result<(u64, Vec<String>)> {
+        unless_canceled(cancel, udfs::register(&self.cluster, udfs)).await
     }
 
     async fn create_indexes(

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::plan::{MemberPlan, NamespaceRestore, Way};
-use crate::asb::IndexDef;
+use crate::asb::{IndexDef, UdfDef};
 use crate::config::{RestoreConfig, RestoreTarget, VerifyFirst};
 use crate::engine::aerospike::inspect::Held;
+use crate::engine::pace::Pace;
 use crate::engine::{Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
@@ -29,6 +30,8 @@ pub(super) struct Restore {
     pub parallel: usize,
     /// Most batches under way at once in one namespace: likewise.
     pub batches_max: usize,
+    /// Most records written in a second, over all namespaces.
+    pub records_pace: Option<Arc<Pace>>,
     pub watch: Arc<dyn Watch>,
 }
 
@@ -55,7 +58,9 @@ impl Restore {
         let cancel = &self.context.cancel;
         let doing = |what: &str| self.context.progress.doing(&plan.destination, what);
         doing("looking for records in the destination");
-        let way = unless_canceled(cancel, self.choose_way(plan)).await?;
+        let mut way = unless_canceled(cancel, self.choose_way(plan)).await?;
+        // Where nothing is written, one reading is as good as two.
+        way.verify_first &= !self.config.care.validate;
         done.way = Some(way);
         if way.verify_first {
             doing("verifying the backups");
@@ -70,10 +75,14 @@ impl Restore {
                 unless_canceled(cancel, collected).await?;
             }
         }
-        let mut indexes: Vec<IndexDef> = Vec::new();
+        let (mut indexes, mut udfs): (Vec<IndexDef>, Vec<UdfDef>) = (Vec::new(), Vec::new());
         for (applied, place) in way.places(plan.members.len()).into_iter().enumerate() {
             let Some(member) = plan.members.get(place) else { continue };
-            doing(&format!("writing backup {}", member.key));
+            doing(&format!(
+                "{} backup {}",
+                if self.config.care.validate { "checking" } else { "writing" },
+                member.key
+            ));
             let write = self.member_write(plan, place, way, applied == 0);
             let report = self.write(&write, digests.clone(), done).await;
             let report = report.map_err(|error| error.context(format!("backup {}", member.key)))?;
@@ -82,10 +91,13 @@ impl Restore {
                 self.context.warn("metadata", warning);
             }
             indexes.extend(report.indexes);
+            udfs.extend(report.udfs);
+            if !self.config.care.apply_metadata_last {
+                self.register_udfs(&std::mem::take(&mut udfs), done).await?;
+            }
         }
-        doing("creating the indexes");
-        let created = self.destination.create_indexes(&indexes, self.config.care.replace_metadata, cancel);
-        done.counters.index_count += unless_canceled(cancel, created).await?;
+        self.register_udfs(&udfs, done).await?;
+        self.create_indexes(plan, &indexes, done).await?;
         if done.counters.fresher_records > 0 {
             self.context.warn(
                 "fresher",
@@ -95,6 +107,41 @@ impl Restore {
                 ),
             );
         }
+        Ok(())
+    }
+
+    /// Registers UDF modules; where nothing is written they are only counted.
+    async fn register_udfs(&self, udfs: &[UdfDef], done: &mut Done) -> Result<()> {
+        if self.config.care.validate {
+            done.counters.udf_count += udfs.len() as u64;
+            return Ok(());
+        }
+        if udfs.is_empty() {
+            return Ok(());
+        }
+        let (registered, warnings) = self.destination.register_udfs(udfs, &self.context.cancel).await?;
+        done.counters.udf_count += registered;
+        for warning in warnings {
+            self.context.warn("metadata", warning);
+        }
+        Ok(())
+    }
+
+    /// Creates the indexes; where nothing is written they are only counted.
+    async fn create_indexes(
+        &self,
+        plan: &NamespaceRestore,
+        indexes: &[IndexDef],
+        done: &mut Done,
+    ) -> Result<()> {
+        if self.config.care.validate {
+            done.counters.index_count += indexes.len() as u64;
+            return Ok(());
+        }
+        let cancel = &self.context.cancel;
+        self.context.progress.doing(&plan.destination, "creating the indexes");
+        let created = self.destination.create_indexes(indexes, self.config.care.replace_metadata, cancel);
+        done.counters.index_count += unless_canceled(cancel, created).await?;
         Ok(())
     }
 
@@ -166,6 +213,7 @@ impl Restore {
             source_namespace: plan.source.clone(),
             namespace: plan.destination.clone(),
             sets: policy.sets.clone(),
+            bins: policy.bins.clone(),
             exists: way.order.exists,
             generation_check: way.order.check_generation,
             each_digest_once: way.each_digest_once(),
@@ -174,6 +222,10 @@ impl Restore {
             no_indexes: policy.no_indexes,
             no_udfs: policy.no_udfs,
             extra_ttl_s: policy.extra_ttl_s,
+            ignore_record_error: policy.ignore_record_error,
+            singly: policy.disable_batch_writes,
+            validate: self.config.care.validate,
+            records_pace: self.records_pace.clone(),
             parallel: self.parallel,
             batch_size: policy.batch_size as usize,
             max_async_batches: self.batches_max,

@@ -11,9 +11,11 @@ use super::execute::{Done, Restore};
 use super::find::find;
 use super::plan::RestorePlan;
 use crate::config::{RestoreConfig, RestoreTarget};
+use crate::engine::pace::Pace;
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
+use crate::storage::paced::Paced;
 use crate::storage::{Storage, address};
 use crate::tasks::unless_canceled;
 use crate::verify::contents::damaged;
@@ -57,18 +59,28 @@ impl RestoreWork {
         }
         context.progress.set_total(plan.namespaces.iter().map(super::plan::NamespaceRestore::records).sum());
         let share = |whole: u32| (whole as usize / plan.namespaces.len().max(1)).max(1);
+        let policy = &self.config.policy;
+        let records_pace = policy.records_per_second.map(|tps| Arc::new(Pace::new(u64::from(tps))));
+        let storage = match policy.bytes_per_second {
+            None => self.storage,
+            Some(bytes) => {
+                let pace = Pace::new(bytes);
+                Arc::new(Paced::new(self.storage, Arc::new(move |bytes| pace.take(bytes))))
+            }
+        };
         let restore = Restore {
+            records_pace,
             parallel: share(self.config.policy.parallel),
             batches_max: share(self.config.policy.batches_max),
             config: self.config,
             context: context.clone(),
-            storage: self.storage,
+            storage,
             destination,
             state_dir: self.state_dir,
             watch: Arc::new(ProgressWatch(context.progress.clone())),
         };
         let done = join_all(plan.namespaces.iter().map(|namespace| restore.namespace(namespace))).await;
-        report(context, &plan, done)
+        report(context, &plan, done, restore.config.care.validate)
     }
 
     /// Finds what is asked for, and holds it against retention (rules.md 5.4).
@@ -97,6 +109,10 @@ impl RestoreWork {
         check_namespaces(&plan, &facts)?;
         let namespaces: Vec<String> =
             plan.namespaces.iter().map(|namespace| namespace.destination.clone()).collect();
+        if self.config.care.validate {
+            // Nothing is written: backups of the namespaces may go on beside it (rules.md 2.4).
+            return Ok((plan, destination));
+        }
         context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
         Ok((plan, destination))
     }
@@ -128,32 +144,41 @@ fn check_namespaces(plan: &RestorePlan, facts: &ClusterFacts) -> Result<()> {
 }
 
 /// Writes result and counters; fails if a namespace failed, naming those that are whole (rules.md 4.8).
-fn report(context: &JobContext, plan: &RestorePlan, done: Vec<Done>) -> Result<()> {
+///
+/// Where nothing was written, no counter says so: what would have been is in the result.
+fn report(context: &JobContext, plan: &RestorePlan, done: Vec<Done>, validate: bool) -> Result<()> {
     let mut counters = RestoreCounters::default();
     let mut namespaces = Vec::new();
     let (mut whole, mut errors) = (Vec::new(), Vec::new());
-    for (namespace, done) in plan.namespaces.iter().zip(done) {
+    for (namespace, mut done) in plan.namespaces.iter().zip(done) {
+        let would = validate.then(|| done.counters.nothing_written());
         counters.add(&done.counters);
-        namespaces.push(json!({
+        let mut entry = json!({
             "namespace": namespace.source,
             "plan": done.way.map(|way| json!(namespace.describe(&way))),
             "counters": done.counters,
             "error": done.error.as_ref().map(Error::report),
-        }));
+        });
+        if let (Some(would), Some(entry)) = (would, entry.as_object_mut()) {
+            entry.insert("would-write".to_owned(), would);
+        }
+        namespaces.push(entry);
         match done.error {
             None => whole.push(namespace.destination.clone()),
             Some(error) => errors.push(error),
         }
     }
     context.set_counters(json!(counters));
-    context.set_result(json!({ "namespaces": namespaces, "restored-whole": whole }));
+    let key = if validate { "valid" } else { "restored-whole" };
+    context.set_result(json!({ "namespaces": namespaces, key: whole }));
     let more = errors.len().saturating_sub(1);
     match errors.into_iter().next() {
         None => Ok(()),
         Some(error) if plan.namespaces.len() == 1 => Err(error),
         Some(error) => {
             let whole = if whole.is_empty() { "none".to_owned() } else { whole.join(", ") };
-            Err(error.context(format!("{more} more namespaces failed, restored whole: {whole}")))
+            let what = if validate { "valid" } else { "restored whole" };
+            Err(error.context(format!("{more} more namespaces failed, {what}: {whole}")))
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use holdfast::asb::IndexDef;
+use holdfast::asb::{IndexDef, UdfDef};
 use holdfast::clock::{Clock, SharedClock, SystemClock};
 use holdfast::config::{
     ClusterConfig, Config, JobConfig, RestoreCare, RestoreConfig, RestorePolicy, RestoreTarget, VerifyFirst,
@@ -463,6 +463,10 @@ impl Destination for Connected {
         _: &CancellationToken,
     ) -> Result<()> {
         Ok(())
+    }
+
+    async fn register_udfs(&self, _: &[UdfDef], _: &CancellationToken) -> Result<(u64, Vec<String>)> {
+        Ok((0, Vec::new()))
     }
 
     async fn create_indexes(&self, _: &[IndexDef], _: bool, _: &CancellationToken) -> Result<u64> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::aerospike::{Cluster, ClusterOptions, Seed};
+use holdfast::aerospike::{
+    BatchWriter, Cluster, ClusterOptions, Exists, RetryPolicy, RowResult, Seed, WriteBatch, WritePolicy,
+};
 use holdfast::clock::SystemClock;
 use holdfast::engine::aerospike::AerospikeEngine;
 use holdfast::engine::aerospike::snapshot::Snapshot;
@@ -46,11 +48,20 @@ impl Node {
 
     /// A new sandbox, also where a real node is named: for what no server lets be written.
     pub async fn sandbox() -> Self {
+        Self::sandbox_with(SandboxOptions::default()).await
+    }
+
+    /// A new sandbox that says it is of the version `build`.
+    pub async fn sandbox_of(build: &str) -> Self {
+        Self::sandbox_with(SandboxOptions { build: build.to_owned(), ..SandboxOptions::default() }).await
+    }
+
+    async fn sandbox_with(options: SandboxOptions) -> Self {
         let options = SandboxOptions {
             namespaces: vec![SOURCE.to_owned(), TARGET.to_owned()],
             clock: Arc::new(SystemClock),
             max_record_bytes: 8 << 20,
-            ..SandboxOptions::default()
+            ..options
         };
         let sandbox = Sandbox::start(options, &CancellationToken::new()).await.unwrap();
         let (host, port) = ("127.0.0.1".to_owned(), sandbox.address().port());
@@ -74,9 +85,7 @@ impl Node {
             self.cluster.info(node, &[&remove]).await.unwrap();
         }
         for namespace in [SOURCE, TARGET] {
-            for index in self.cluster.list_indexes(namespace).await.unwrap().indexes {
-                self.cluster.drop_index(namespace.as_bytes(), &index.name).await.unwrap();
-            }
+            self.drop_indexes(namespace).await;
             self.empty(namespace).await;
             if self.sandbox.is_some() {
                 continue;
@@ -85,6 +94,13 @@ impl Node {
             let raise = format!("set-config:context=namespace;namespace={namespace};max-record-size=8388608");
             let answer = self.cluster.info(node, &[&raise]).await.unwrap();
             assert_eq!(answer[&raise], b"ok", "{:?}", String::from_utf8_lossy(&answer[&raise]));
+        }
+    }
+
+    /// Removes every index of a namespace.
+    pub async fn drop_indexes(&self, namespace: &str) {
+        for index in self.cluster.list_indexes(namespace).await.unwrap().indexes {
+            self.cluster.drop_index(namespace.as_bytes(), &index.name).await.unwrap();
         }
     }
 
@@ -98,6 +114,18 @@ impl Node {
     /// Writes records, replacing those that exist.
     pub async fn write(&self, namespace: &str, records: &[SampleRecord]) {
         sample::write(&self.cluster, namespace, records).await.unwrap();
+    }
+
+    /// Writes records that are not there, each by a request of its own.
+    pub async fn write_singly(&self, namespace: &str, records: &[SampleRecord]) {
+        let policy = WritePolicy { exists: Exists::CreateOnly, generation_greater: false };
+        let mut batch = WriteBatch::new(namespace, policy).with_rows_max(records.len());
+        for record in records {
+            batch.push(&record.head(namespace), record.bins(), record.ttl).unwrap();
+        }
+        let mut writer = BatchWriter::new(self.cluster.clone(), RetryPolicy::WRITE, 1000).singly(true);
+        let outcomes = writer.write(&batch, &CancellationToken::new()).await.unwrap();
+        assert!(outcomes.iter().all(|outcome| outcome.result == RowResult::Inserted), "{outcomes:?}");
     }
 
     pub async fn snapshot(&self, namespace: &str) -> Snapshot {

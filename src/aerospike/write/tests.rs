@@ -208,3 +208,61 @@ async fn servers_before_batch_writes_are_refused() {
     peer.info("build", "5.7.0.8");
     assert_eq!(write(&peer, &batch(1), 0).await.unwrap_err().code(), "server-too-old");
 }
+
+/// One frame of one message.
+fn single(result: u8) -> Act {
+    Act::Answer(vec![frame(&[row(0, result)])])
+}
+
+#[tokio::test]
+async fn singly_each_row_has_a_request_of_its_own_and_only_open_ones_are_sent_again() {
+    // One connection serves one request after another: the acts come in the order of the rows only for one row at once.
+    let peer = Peer::start("A", vec![single(14), single(0)]).await;
+    let mut writer = BatchWriter::new(peer.cluster().await, at_once(3), 1000).singly(true);
+    let outcomes = writer.write(&batch(1), &CancellationToken::new()).await.unwrap();
+    assert_eq!(outcomes, [sure(RowResult::Inserted)]);
+    let requests = peer.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        let kinds: Vec<u8> = fields(request).iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [field::DIGEST, field::NAMESPACE, field::SET]);
+    }
+    let peer = Peer::start("A", vec![single(13), single(13), single(13)]).await;
+    let mut writer = BatchWriter::new(peer.cluster().await, at_once(3), 1000).singly(true);
+    let outcomes = writer.write(&batch(3), &CancellationToken::new()).await.unwrap();
+    assert_eq!(outcomes, [sure(RowResult::Failed(ResultCode(13))); 3]);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_in_doubt_singly_too() {
+    let peer = Peer::start("A", vec![Act::AnswerThenClose(Vec::new()), single(5)]).await;
+    let mut writer = BatchWriter::new(peer.cluster().await, at_once(3), 1000).singly(true);
+    let outcomes = writer.write(&batch(1), &CancellationToken::new()).await.unwrap();
+    assert_eq!(outcomes, [doubtful(RowResult::Existed)]);
+}
+
+/// asb.md 6.1
+#[tokio::test]
+async fn a_cluster_takes_no_batch_writes_if_it_is_old_or_a_node_has_no_threads_for_them() {
+    for (build, threads, takes) in
+        [("8.1.2.0", "2", true), ("8.1.2.0", "0", false), ("5.7.0.8", "2", false), ("6.0.0.0", "", true)]
+    {
+        let peer = Peer::start("A", Vec::new()).await;
+        peer.info("build", build);
+        let config = if threads.is_empty() {
+            "ERROR:4:not allowed".to_owned()
+        } else {
+            format!("a=1;batch-index-threads={threads};b=2")
+        };
+        peer.info("get-config:context=service", &config);
+        assert_eq!(peer.cluster().await.takes_batch_writes().await, takes, "{build} {threads}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_as_many_rows_as_were_asked_for() {
+    let rows: Vec<(u32, u8)> = (0..300).map(|index| (index, 0)).collect();
+    let peer = Peer::start("A", vec![answer(&rows)]).await;
+    write(&peer, &batch(300).with_rows_max(300), 0).await.unwrap();
+    assert_eq!(peer.requests().iter().map(|request| row_count(request)).collect::<Vec<_>>(), [300]);
+}

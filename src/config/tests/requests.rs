@@ -212,6 +212,26 @@ fn each_mistake_of_a_restore_by_time_names_its_field() {
             "\"compression\" is known from each backup's metadata, leave it out",
         ),
         (
+            json!({"disable-reordering": true, "policy": {"ignore-record-error": true}}),
+            "disable-reordering",
+            "mutually exclusive fields validation error: cannot specify both \"disable-reordering\" and \"ignore-record-error\"",
+        ),
+        (
+            json!({"policy": {"tps": 0}}),
+            "policy.tps",
+            "non-positive value validation error: \"tps\" 0 invalid, should be positive number",
+        ),
+        (
+            json!({"policy": {"bandwidth": 7}}),
+            "policy.bandwidth",
+            "invalid value validation error: \"bandwidth\" 7 invalid, should be between 8 and 1048576",
+        ),
+        (
+            json!({"policy": {"bin-list": ["a", "longer-than-15-b"]}}),
+            "policy.bin-list[1]",
+            "bin \"longer-than-15-b\" must have 1 to 15 bytes",
+        ),
+        (
             json!({"disable-reordering": true, "policy": {"unique": true}}),
             "disable-reordering",
             "mutually exclusive fields validation error: cannot specify both \"disable-reordering\" and \"unique\"",
@@ -237,8 +257,25 @@ fn unbuilt_options_of_a_restore_are_refused() {
         assert_eq!(problems.first().unwrap().kind, ProblemKind::Unbuilt, "{problems}");
     }
     let mut body = by_path();
-    body["policy"] = json!({"encryption": {"mode": "NONE"}, "disable-batch-writes": false, "bin-list": []});
+    body["policy"] = json!({"encryption": {"mode": "NONE"}});
     assert!(read::<RestoreRequest>(&body).is_ok());
+}
+
+#[test]
+fn limits_and_lists_of_a_restore_resolve() {
+    let mut body = by_path();
+    body["validate"] = json!(true);
+    body["apply-metadata-last"] = json!(true);
+    body["policy"] = json!({
+        "tps": 5, "bandwidth": 8, "bin-list": ["a"], "ignore-record-error": true, "disable-batch-writes": true,
+        "batch-size": 1000,
+    });
+    let restore = upstream_config().resolve_restore(&read(&body).unwrap()).unwrap();
+    let policy = &restore.policy;
+    assert_eq!((policy.records_per_second, policy.bytes_per_second), (Some(5), Some(8 << 20)));
+    assert_eq!((policy.bins.as_slice(), policy.batch_size), (&["a".to_owned()][..], 1000));
+    assert!(policy.ignore_record_error && policy.disable_batch_writes);
+    assert!(restore.care.validate && restore.care.apply_metadata_last);
 }
 
 #[test]

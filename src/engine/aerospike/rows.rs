@@ -2,8 +2,8 @@
 
 use super::time::DestinationTime;
 use crate::aerospike::{Exists, WriteBatch, WritePolicy};
-use crate::asb::Record;
 use crate::asb::particle::NULL;
+use crate::asb::{Bin, Record};
 use crate::engine::{MemberWrite, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::model::restore_order;
@@ -19,7 +19,6 @@ pub(super) struct Rows {
     counters: RestoreCounters,
     time: DestinationTime,
     extra_ttl_s: u32,
-    batch_size: usize,
 }
 
 /// A filled batch.
@@ -39,7 +38,7 @@ pub(super) struct Collected {
 pub(super) enum NotWritten {
     /// Its life is over.
     Expired,
-    /// It has no bin with a value.
+    /// It has no bin with a value, or none of those that are wanted.
     Empty,
 }
 
@@ -51,14 +50,16 @@ impl Rows {
             restore_order::Exists::Replace => Exists::Replace,
         };
         let policy = WritePolicy { exists, generation_greater: write.generation_check };
+        // No more than the limit lets pass at once: a trickle is not made of gushes.
+        let burst = write.records_pace.as_ref().and_then(|pace| usize::try_from(pace.burst()).ok());
+        let rows_max = burst.map_or(write.batch_size, |burst| burst.min(write.batch_size));
         Self {
-            batch: WriteBatch::new(write.namespace.as_bytes(), policy),
+            batch: WriteBatch::new(write.namespace.as_bytes(), policy).with_rows_max(rows_max),
             digests: Vec::new(),
             hiding: Vec::new(),
             counters: RestoreCounters::default(),
             time,
             extra_ttl_s: write.extra_ttl_s,
-            batch_size: write.batch_size.max(1),
         }
     }
 
@@ -81,9 +82,13 @@ impl Rows {
             self.counters.skipped_records += 1;
             return Ok(());
         }
-        match self.fate(record) {
+        match self.fate(write, record) {
             Ok(ttl_s) => {
-                self.batch.push(&head, record.bins(), ttl_s)?;
+                if write.bins.is_empty() {
+                    self.batch.push(&head, record.bins(), ttl_s)?;
+                } else {
+                    self.batch.push(&head, record.bins().filter(|bin| listed(write, bin)), ttl_s)?;
+                }
                 self.digests.push(*head.digest);
             }
             Err(why) => self.hiding.push((*head.digest, why)),
@@ -100,16 +105,18 @@ impl Rows {
     /// Notes a record whose version hides older ones, without keeping it.
     pub(super) fn note_hidden(&mut self, write: &MemberWrite, record: &Record<'_>) {
         if wanted(write, record)
-            && let Err(why) = self.fate(record)
+            && let Err(why) = self.fate(write, record)
         {
             self.hiding.push((*record.head().digest, why));
         }
     }
 
     /// The life to write, or why nothing is written: skipped before expired, as the official library does.
-    fn fate(&self, record: &Record<'_>) -> std::result::Result<u32, NotWritten> {
+    fn fate(&self, write: &MemberWrite, record: &Record<'_>) -> std::result::Result<u32, NotWritten> {
         // Nothing but nulls is nothing to write: the server refuses such a write (wire.md 9).
-        if !record.bins().any(|bin| bin.particle.kind != NULL) {
+        let has_value = |bin: &Bin<'_>| bin.particle.kind != NULL;
+        let all = write.bins.is_empty();
+        if !record.bins().any(|bin| has_value(&bin) && (all || listed(write, &bin))) {
             return Err(NotWritten::Empty);
         }
         self.remaining_life(record.head().void_time).ok_or(NotWritten::Expired)
@@ -127,10 +134,7 @@ impl Rows {
 
     /// Whether it is time to write.
     pub(super) fn is_full(&self) -> bool {
-        self.batch.len() >= self.batch_size
-            || self.batch.is_full()
-            || self.hiding.len() >= 1000
-            || self.counters.read_records >= 10_000
+        self.batch.is_full() || self.hiding.len() >= 1000 || self.counters.read_records >= 10_000
     }
 
     pub(super) fn finish(self) -> Collected {
@@ -148,6 +152,10 @@ impl Rows {
         // NEVER and its neighbours have a meaning of their own on the wire.
         u32::try_from(left).ok().filter(|left| *left > 0).map(|left| left.min(NEVER - 3))
     }
+}
+
+fn listed(write: &MemberWrite, bin: &Bin<'_>) -> bool {
+    write.bins.iter().any(|name| name.as_bytes() == bin.name)
 }
 
 fn wanted(write: &MemberWrite, record: &Record<'_>) -> bool {

@@ -13,7 +13,7 @@ use super::decode::FileSource;
 use super::rows::{Collected, NotWritten, Rows};
 use super::threads;
 use super::time::DestinationTime;
-use crate::aerospike::{BatchWriter, Cluster, ResultCode, RowOutcome, RowResult};
+use crate::aerospike::{BatchWriter, Cluster, ResultCode, RowOutcome, RowResult, WriteBatch};
 use crate::asb::{IndexDef, Item, UdfDef};
 use crate::engine::{FileToRead, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
@@ -41,8 +41,13 @@ struct Tally {
     udfs: Vec<UdfDef>,
     warnings: Vec<String>,
     /// Refused rows by result code, each with a digest as a sample.
-    refused: BTreeMap<String, (u64, String)>,
+    refused: Refusals,
+    /// Those of them that were passed over.
+    ignored: Refusals,
 }
+
+/// Rows by result code: how many, and the digest of one of them.
+type Refusals = BTreeMap<String, (u64, String)>;
 
 /// Writes the files of one member and waits until every write is settled.
 pub async fn write_member(
@@ -55,6 +60,8 @@ pub async fn write_member(
     cancel: &CancellationToken,
 ) -> Result<MemberReport> {
     let time = DestinationTime::ask(cluster, &write.namespace, cancel).await?;
+    let takes_batches = async { Ok(cluster.takes_batch_writes().await) };
+    let singly = write.singly || !unless_canceled(cancel, takes_batches).await?;
     let seats =
         threads::seats(write.parallel.clamp(1, write.files.len().max(1)), watch.as_ref(), cancel).await?;
     // Two for each reader: one is written while the next waits. More would only fill memory.
@@ -86,7 +93,8 @@ pub async fn write_member(
     drop(rows);
     for _ in 0..writers {
         let (member, incoming, token) = (Arc::clone(&member), Arc::clone(&incoming), scope.token().clone());
-        let mut writer = BatchWriter::new(cluster.clone(), write.retry, request_timeout_ms(write));
+        let mut writer =
+            BatchWriter::new(cluster.clone(), write.retry, request_timeout_ms(write)).singly(singly);
         scope.spawn("batch-writer", async move {
             loop {
                 let next = incoming.lock().await.recv().await;
@@ -103,7 +111,7 @@ pub async fn write_member(
     }
     ended?;
     let tally = std::mem::take(&mut *member.tally.lock().unwrap_or_else(PoisonError::into_inner));
-    unless_canceled(cancel, finish(cluster, write, tally, counters)).await
+    finish(write, tally, counters)
 }
 
 /// The server's deadline for one request; 0: its own.
@@ -146,6 +154,13 @@ impl Member {
         match item {
             Item::Index(mut index) if !self.write.no_indexes => {
                 if index.namespace == self.write.source_namespace.as_bytes() {
+                    if index.bin == b"null" && index.expression.is_none() {
+                        // What asbackup writes of an expression index, which it does not know (asb.md 1.5).
+                        tally.warnings.push(format!(
+                            "index {} is over a bin \"null\": if it was over an expression, that was not saved",
+                            String::from_utf8_lossy(&index.name)
+                        ));
+                    }
                     index.namespace = self.write.namespace.clone().into_bytes();
                     tally.indexes.push(index);
                 } else {
@@ -182,21 +197,44 @@ impl Member {
         let read = counters.read_records;
         self.watch.read(read);
         let open = self.pass_over(&digests, &hiding, &mut counters).await?;
-        let written = if open.is_empty() {
-            Ok(())
-        } else {
-            let outcomes = self.in_time(writer.write_some(&batch, &open, cancel)).await;
-            match &outcomes {
-                Ok(outcomes) => self.count(&mut counters, &digests, &open, outcomes),
-                // They may have been written or not.
-                Err(_) => counters.errors_in_doubt += open.len() as u64,
-            }
-            outcomes.map(|_| ())
-        };
+        let written = self.write_open(writer, &batch, &digests, &open, &mut counters, cancel).await;
         self.counters.add(&counters);
         self.watch.done(read, 0);
         written?;
         self.fail_on_refused()
+    }
+
+    /// Writes the rows that nothing hides, and counts how each ended.
+    async fn write_open(
+        &self,
+        writer: &mut BatchWriter,
+        batch: &WriteBatch,
+        digests: &[[u8; 20]],
+        open: &[usize],
+        counters: &mut RestoreCounters,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        if open.is_empty() {
+            return Ok(());
+        }
+        if self.write.validate {
+            counters.inserted_records += open.len() as u64;
+            return Ok(());
+        }
+        if let Some(pace) = &self.write.records_pace {
+            pace.wait(open.len() as u64, self.watch.as_ref(), cancel).await?;
+        }
+        match self.in_time(writer.write_some(batch, open, cancel)).await {
+            Ok(outcomes) => {
+                let ignored = self.count(counters, digests, open, &outcomes);
+                self.hide(&ignored).await
+            }
+            Err(error) => {
+                // They may have been written or not.
+                counters.errors_in_doubt += open.len() as u64;
+                Err(error)
+            }
+        }
     }
 
     /// One batch with its retries, within `total-timeout`.
@@ -248,13 +286,26 @@ impl Member {
         Ok(met.iter().map(|at| at.is_none_or(|at| at <= self.write.position)).collect())
     }
 
+    /// A version that was passed over hides older ones all the same (rules.md 4.5).
+    async fn hide(&self, ignored: &[[u8; 20]]) -> Result<()> {
+        match &self.digests {
+            // Where each digest is written once, it was noted before it was written.
+            Some(table) if !ignored.is_empty() && !self.write.each_digest_once => {
+                table.note(ignored, self.write.position).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts each row once; gives the digests of those that were passed over.
     fn count(
         &self,
         counters: &mut RestoreCounters,
         digests: &[[u8; 20]],
         open: &[usize],
         outcomes: &[RowOutcome],
-    ) {
+    ) -> Vec<[u8; 20]> {
+        let mut ignored = Vec::new();
         for (row, outcome) in open.iter().zip(outcomes) {
             if outcome.in_doubt {
                 counters.errors_in_doubt += 1;
@@ -267,19 +318,18 @@ impl Member {
                 }
                 RowResult::Existed => counters.existed_records += 1,
                 RowResult::Fresher => counters.fresher_records += 1,
-                RowResult::Failed(code) => self.refuse(&code_text(code), digests.get(*row)),
-                RowResult::Unanswered => self.refuse("no answer", digests.get(*row)),
+                RowResult::Failed(code) if self.write.ignore_record_error && code.is_ignorable() => {
+                    counters.ignored_records += 1;
+                    ignored.extend(digests.get(*row));
+                    note(&mut self.tally().ignored, &code_text(code), digests.get(*row));
+                }
+                RowResult::Failed(code) => {
+                    note(&mut self.tally().refused, &code_text(code), digests.get(*row));
+                }
+                RowResult::Unanswered => note(&mut self.tally().refused, "no answer", digests.get(*row)),
             }
         }
-    }
-
-    fn refuse(&self, why: &str, digest: Option<&[u8; 20]>) {
-        let mut tally = self.tally();
-        let entry = tally
-            .refused
-            .entry(why.to_owned())
-            .or_insert_with(|| (0, digest.map(|digest| hex(digest)).unwrap_or_default()));
-        entry.0 += 1;
+        ignored
     }
 
     /// Without `ignore-record-error` a refused record fails the job, with the commonest codes (rules.md 4.6).
@@ -288,19 +338,29 @@ impl Member {
         if tally.refused.is_empty() {
             return Ok(());
         }
-        let mut codes: Vec<_> = tally.refused.iter().collect();
-        codes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-        let list: Vec<String> = codes
-            .iter()
-            .take(3)
-            .map(|(code, (count, digest))| format!("{count} × {code} (such as record {digest})"))
-            .collect();
         Err(Error::permanent(
             "records-refused",
-            format!("namespace {} refused records: {}", self.write.namespace, list.join(", ")),
+            format!("namespace {} refused records: {}", self.write.namespace, commonest(&tally.refused)),
         )
         .hint("See the server's log for the records named; restore again once the cause is removed."))
     }
+}
+
+fn note(refusals: &mut Refusals, why: &str, digest: Option<&[u8; 20]>) {
+    let sample = || (0, digest.map(|digest| hex(digest)).unwrap_or_default());
+    refusals.entry(why.to_owned()).or_insert_with(sample).0 += 1;
+}
+
+/// The three commonest reasons, with numbers and samples.
+fn commonest(refusals: &Refusals) -> String {
+    let mut codes: Vec<_> = refusals.iter().collect();
+    codes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let list: Vec<String> = codes
+        .iter()
+        .take(3)
+        .map(|(code, (count, digest))| format!("{count} × {code} (such as record {digest})"))
+        .collect();
+    list.join(", ")
 }
 
 fn send(out: &mpsc::Sender<Rows>, rows: Rows) -> Result<()> {
@@ -311,44 +371,25 @@ fn code_text(code: ResultCode) -> String {
     code.to_string()
 }
 
-/// Registers the UDFs; indexes are left to the end of the whole restore, when building them is cheapest.
-async fn finish(
-    cluster: &Cluster,
-    write: &MemberWrite,
-    tally: Tally,
-    counters: &SharedCounters,
-) -> Result<MemberReport> {
-    let Tally { indexes, udfs, mut warnings, .. } = tally;
-    let counted = counters.get();
-    if !counted.balanced() {
+/// What is left to do: indexes and UDFs, once the records are there.
+fn finish(write: &MemberWrite, tally: Tally, counters: &SharedCounters) -> Result<MemberReport> {
+    let Tally { indexes, udfs, mut warnings, ignored, .. } = tally;
+    let counters = counters.get();
+    if !counters.balanced() {
         return Err(Error::permanent(
             "counters-unbalanced",
-            format!("namespace {}: a record read is in no counter or in two: {counted:?}", write.namespace),
+            format!("namespace {}: a record read is in no counter or in two: {counters:?}", write.namespace),
         )
         .hint("This is a defect of Holdfast: please report it."));
     }
-    for udf in &udfs {
-        if put_udf(cluster, udf, &mut warnings).await? {
-            counters.add(&RestoreCounters { udf_count: 1, ..RestoreCounters::default() });
-        }
-    }
-    Ok(MemberReport { counters: counters.get(), indexes, warnings })
-}
-
-/// Registers a module unless it is there with the same content (rules.md 4.9); whether it was registered.
-async fn put_udf(cluster: &Cluster, udf: &UdfDef, warnings: &mut Vec<String>) -> Result<bool> {
-    let registered = cluster.list_udfs().await?.into_iter().any(|known| known.name == udf.name);
-    if registered {
-        if cluster.get_udf(&udf.name).await?.content == udf.content {
-            return Ok(false);
-        }
+    if !ignored.is_empty() {
         warnings.push(format!(
-            "UDF module {} had another content and was replaced",
-            String::from_utf8_lossy(&udf.name)
+            "namespace {} refused records, which were passed over (ignore-record-error): {}",
+            write.namespace,
+            commonest(&ignored)
         ));
     }
-    cluster.put_udf(udf).await?;
-    Ok(true)
+    Ok(MemberReport { counters, indexes, udfs, warnings })
 }
 
 /// Reads the files of one member and notes which of its versions hide older ones (rules.md 4.5).

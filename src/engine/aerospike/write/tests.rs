@@ -17,6 +17,7 @@ fn member(digests: Option<Arc<DigestTable>>, position: u32, each_digest_once: bo
         source_namespace: "from".to_owned(),
         namespace: "to".to_owned(),
         sets: Vec::new(),
+        bins: Vec::new(),
         exists: Exists::Update,
         generation_check: false,
         each_digest_once,
@@ -25,6 +26,10 @@ fn member(digests: Option<Arc<DigestTable>>, position: u32, each_digest_once: bo
         no_indexes: false,
         no_udfs: false,
         extra_ttl_s: 0,
+        ignore_record_error: false,
+        singly: false,
+        validate: false,
+        records_pace: None,
         parallel: 1,
         batch_size: 1,
         max_async_batches: 1,
@@ -124,4 +129,33 @@ async fn a_batch_that_takes_longer_than_total_timeout_is_an_error() {
     member.write.total_timeout_ms = 0;
     assert_eq!(request_timeout_ms(&member.write), 5000);
     assert!(member.in_time(async { Ok(()) }).await.is_ok());
+}
+
+/// rules.md 4.5, 4.6
+#[tokio::test]
+async fn an_ignored_record_is_counted_hides_older_ones_and_other_refusals_still_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = Arc::new(DigestTable::create(dir.path(), "1").await.unwrap());
+    let outcomes = [13, 0, 8].map(|code| RowOutcome {
+        result: if code == 0 { RowResult::Inserted } else { RowResult::Failed(ResultCode(code)) },
+        in_doubt: false,
+    });
+    let mut newest = member(Some(Arc::clone(&table)), 1, false);
+    for ignore in [false, true] {
+        newest.write.ignore_record_error = ignore;
+        newest.tally = Mutex::default();
+        let mut counters = RestoreCounters::default();
+        let ignored = newest.count(&mut counters, &[A, B, C], &[0, 1, 2], &outcomes);
+        assert_eq!((counters.ignored_records, counters.inserted_records), (u64::from(ignore), 1));
+        assert_eq!(ignored, if ignore { vec![A] } else { vec![] });
+        newest.hide(&ignored).await.unwrap();
+        let error = newest.fail_on_refused().unwrap_err();
+        assert!(error.to_string().contains("out of space (8)"), "{error}");
+        assert_eq!(error.to_string().contains("record too big"), !ignore, "{error}");
+    }
+    let older = member(Some(table), 0, false);
+    assert_eq!(passed(&older, &[A, B], &[]).await, (vec![1], 1, 0, 0));
+    let tally = Tally { ignored: newest.tally().ignored.clone(), ..Tally::default() };
+    let report = finish(&newest.write, tally, &SharedCounters::default()).unwrap();
+    assert!(report.warnings[0].contains("1 × record too big (13)"), "{:?}", report.warnings);
 }
