@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::error::{Error, Result};
@@ -57,11 +57,8 @@ impl Connection {
 
     /// Sends `frame` within `limit`.
     pub(super) async fn send(&mut self, frame: &[u8], limit: Duration) -> Result<()> {
-        let sent = timeout(limit, async {
-            self.stream.write_all(frame).await?;
-            self.stream.flush().await // TLS keeps a part to itself until then
-        });
-        sent.await
+        timeout(limit, self.stream.send(frame))
+            .await
             .map_err(|_| lost(self.peer, format!("request not taken within {} ms", limit.as_millis())))?
             .map_err(|error| self.broken("send", error))
     }

@@ -4,7 +4,7 @@ use std::io::Result;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -18,12 +18,10 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// The socket below.
-    pub fn socket(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
+    /// Sends all of `bytes`: TLS keeps a part to itself until it is flushed.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).await?;
+        self.flush().await
     }
 }
 
