@@ -166,3 +166,6 @@ impl Door {
         Arc::clone(sessions.entry(address).or_default())
     }
 }
+
+#[cfg(test)]
+mod tests;

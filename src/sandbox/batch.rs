@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-
 use super::connection::send;
 use super::digest::Digest;
 use super::expression::Filter;
@@ -31,11 +30,7 @@ const HAS_TTL: u8 = 8;
 const HAS_INFO4: u8 = 16;
 
 /// Does a batch and answers it; a refusal of the whole is one frame with the LAST bit.
-pub(super) async fn run(
-    stream: &mut Wire,
-    node: &Arc<Node>,
-    request: &Request<'_>,
-) -> std::io::Result<()> {
+pub(super) async fn run(stream: &mut Wire, node: &Arc<Node>, request: &Request<'_>) -> std::io::Result<()> {
     let Some((mut reader, rows, flags)) = request.field(field::BATCH).and_then(open) else {
         return send(stream, Head::last(rc::PARAMETER)).await;
     };

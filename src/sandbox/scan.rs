@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use super::connection::send;
 use super::digest::{Digest, partition_of};
 use super::expression::Filter;

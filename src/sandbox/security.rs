@@ -131,7 +131,8 @@ impl Security {
     pub fn answer(&self, body: &[u8], certificate: bool, guest: &mut Guest, now_s: u32) -> Vec<u8> {
         let Some(options) = &self.options else { return header(rc::NO_SECURITY, 0) };
         let mut reader = Reader(body);
-        let Some(parsed) = reader.array::<HEADER>().and_then(|head| Some((head[2], reader.fields(head[3].into())?)))
+        let Some(parsed) =
+            reader.array::<HEADER>().and_then(|head| Some((head[2], reader.fields(head[3].into())?)))
         else {
             return header(rc::PARAMETER, 0);
         };
@@ -149,7 +150,8 @@ impl Security {
                 }
             },
             AUTHENTICATE => {
-                let token = field(id::SESSION_TOKEN).and_then(|token| Some(u64::from_be_bytes(token.try_into().ok()?)));
+                let token = field(id::SESSION_TOKEN)
+                    .and_then(|token| Some(u64::from_be_bytes(token.try_into().ok()?)));
                 let user = String::from_utf8_lossy(field(id::USER).unwrap_or_default()).into_owned();
                 let mut sessions = self.locked();
                 sessions.retain(|_, session| session.until.is_none_or(|until| now_s < until));
