@@ -7,9 +7,11 @@
 pub mod batch;
 pub mod cluster;
 mod conn;
+mod door;
 pub mod filter;
 pub mod index;
 pub mod info;
+mod login;
 pub mod namespace;
 pub mod node;
 pub mod result_code;
@@ -26,7 +28,9 @@ mod real_node;
 
 pub use batch::{Exists, WriteBatch, WritePolicy};
 pub use cluster::{Cluster, ClusterOptions, PartitionMap, Seed};
+pub use door::{Access, Tls};
 pub use index::{Created, IndexList};
+pub use login::{AuthMode, Login};
 pub use namespace::{NodeNamespace, SetStats};
 pub use node::{Build, Node};
 pub use result_code::ResultCode;

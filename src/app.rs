@@ -33,6 +33,7 @@ use crate::jobs::{Jobs, Runner};
 use crate::metrics::Metrics;
 use crate::model::UnixMillis;
 use crate::scheduler::Scheduler;
+use crate::secrets::Keeper;
 
 /// The parts of a running service, as those see them who ask something of it.
 pub struct App {
@@ -44,6 +45,7 @@ pub struct App {
     scheduler: Scheduler,
     metrics: Arc<Metrics>,
     ownership: Ownership,
+    keeper: Keeper,
     floors: progress::Floors,
     ready: AtomicBool,
     /// One reload at a time.
@@ -68,11 +70,14 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Who writes and prunes in the routines' folders.
     pub ownership: Ownership,
+    /// What keeps the secrets that configuration and requests hold in clear.
+    pub keeper: Keeper,
 }
 
 impl App {
     /// Not ready yet: see [`App::set_ready`].
     pub fn new(parts: Parts) -> Self {
+        parts.keeper.set_configured(parts.config.literal_secrets());
         Self {
             clock: parts.clock,
             config: ArcSwap::from_pointee(parts.config),
@@ -82,6 +87,7 @@ impl App {
             scheduler: parts.scheduler,
             metrics: parts.metrics,
             ownership: parts.ownership,
+            keeper: parts.keeper,
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),

@@ -30,7 +30,9 @@ use std::path::Path as FilePath;
 
 use serde::Serialize;
 
-pub use cluster::{Cluster, ClusterConfig, Seed, SeedConfig};
+pub use cluster::{
+    AuthMode, Cluster, ClusterConfig, ClusterTls, Credentials, CredentialsConfig, Seed, SeedConfig, TlsConfig,
+};
 pub use diff::{Changes, ConfigDiff};
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, Policy, PolicyConfig, RetryConfig, RetryPolicy,

@@ -32,4 +32,5 @@ pub mod service;
 pub mod storage;
 pub mod store;
 pub mod tasks;
+pub mod tls;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! An in-memory node on loopback that speaks the Aerospike client protocol: for `holdfast demo` and for tests.
 //!
-//! **It is not a database.** Nothing is durable, nothing is replicated, nobody is authenticated. It is an
+//! **It is not a database.** Nothing is durable, nothing is replicated, and users are there for tests only: what it plays
+//! of the enterprise edition (logins, TLS, certificates) is a reading of the protocol, no server was seen to do it. It is an
 //! independent reading of the protocol: it shares no code with the room that talks to clusters, so that the two
 //! can catch each other out. What a real node (CE 8.1.2.0) was seen to answer decides, also against the specs.
 //!
@@ -48,6 +49,7 @@ mod node;
 mod proto;
 mod registry;
 mod scan;
+mod security;
 mod single;
 mod store;
 #[cfg(test)]
@@ -68,6 +70,7 @@ use crate::tasks::Scope;
 pub use cluster::SandboxCluster;
 pub use digest::{digest_of, partition_of};
 pub use fault::{Fault, Garble, Harm, Moment, Planted};
+pub use security::{SandboxSecurity, SandboxTls, SandboxUser};
 pub use store::{Bin, PARTITIONS, SandboxRecord};
 
 /// How a sandbox node is set up.
@@ -89,6 +92,12 @@ pub struct SandboxOptions {
     pub default_ttl_s: u32,
     /// The largest record, in bytes of bin names and values; a server takes 1 MiB unless configured, 8 MiB at most.
     pub max_record_bytes: usize,
+    /// Who may come in; none: everybody, and a login is refused as the community edition refuses it.
+    pub security: Option<SandboxSecurity>,
+    /// TLS, instead of connections in clear.
+    pub tls: Option<SandboxTls>,
+    /// Whether others are told an address at which nobody listens, unless they ask for alternate addresses.
+    pub behind_alternate: bool,
 }
 
 impl Default for SandboxOptions {
@@ -102,6 +111,9 @@ impl Default for SandboxOptions {
             build: "8.1.0.3".to_owned(),
             default_ttl_s: 0,
             max_record_bytes: store::RECORD_BYTES_DEFAULT,
+            security: None,
+            tls: None,
+            behind_alternate: false,
         }
     }
 }
@@ -158,6 +170,21 @@ impl Sandbox {
     /// Removes all faults of this node.
     pub fn heal(&self) {
         self.node.faults.clear();
+    }
+
+    /// Ends all sessions, also those of connections that are open: what comes on them is refused as expired (66).
+    pub fn expire_sessions(&self) {
+        self.node.security.expire_all();
+    }
+
+    /// How often somebody has logged in with credentials, and how often one was refused.
+    pub fn logins(&self) -> (u64, u64) {
+        self.node.security.logins()
+    }
+
+    /// From now on a user has this password.
+    pub fn set_password(&self, user: &str, password: &str) {
+        self.node.security.set_password(user, password);
     }
 
     /// Where it listens.

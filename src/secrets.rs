@@ -1,10 +1,23 @@
-//! Secrets: a type that shows itself to nobody, and the references by which a document names one.
+//! Secrets: a type that shows itself to nobody, the references by which a document names one, and how a reference
+//! is followed when the secret is needed.
+//!
+//! Who needs a secret calls [`StoredSecret::fetch`], or [`fetch`] with a reference of its own; see there.
+
+mod agent;
+mod fetch;
+mod keep;
+#[cfg(test)]
+pub(crate) mod test_agent;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
+
+pub use agent::{AGENT_TIMEOUT_MS, AgentOptions, AgentPlace, AgentTls};
+pub use fetch::{SecretSource, StoredSecret, fetch};
+pub use keep::Keeper;
 
 /// What stands in place of a literal secret wherever one is written (abs.md 2.4 [3.7]).
 pub const REDACTED: &str = "[secret]";
@@ -34,6 +47,8 @@ pub enum SecretRef {
     Env(String),
     /// In a file: `file:<path>`.
     File(PathBuf),
+    /// In the memory of this process, under a name of the [`Keeper`]'s. No document can say so.
+    Kept(String),
 }
 
 /// What is wrong with a reference; never shows it.
@@ -114,7 +129,21 @@ impl fmt::Display for SecretRef {
             Self::Agent { resource, key } => write!(f, "secrets:{resource}:{key}"),
             Self::Env(name) => write!(f, "${{{name}}}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Kept(_) => f.write_str(REDACTED),
         }
+    }
+}
+
+impl From<SecretRef> for Secret {
+    fn from(reference: SecretRef) -> Self {
+        Self::Reference(reference)
+    }
+}
+
+/// For the diff of two configurations.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose() && self.reference() == other.reference()
     }
 }
 

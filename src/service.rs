@@ -29,6 +29,7 @@ use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
 use crate::metrics::Metrics;
 use crate::retention::resume;
 use crate::scheduler::Scheduler;
+use crate::secrets::Keeper;
 use crate::store::{DigestTable, SlotRow, Store};
 use crate::tasks::Scope;
 
@@ -76,7 +77,9 @@ impl Service {
         if resumed > 0 {
             tracing::info!(resumed, "deletions that were cut off will be finished");
         }
-        let connect = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
+        let keeper = Keeper::default();
+        let connect = AerospikeConnect::new(Arc::clone(&options.clock)).with_secrets(keeper.clone());
+        let connect = Arc::new(connect);
         let factory = Factory { connect, state_dir: options.state_dir(), ownership: ownership.clone() };
         let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
         let app = Arc::new(App::new(Parts {
@@ -88,6 +91,7 @@ impl Service {
             scheduler: scheduler.clone(),
             metrics,
             ownership,
+            keeper,
         }));
         app.make_storage_roots().await;
         app.note_routines(&[]);

@@ -14,8 +14,10 @@ use futures_util::future::{join_all, try_join_all};
 use crate::error::{Error, Result};
 use crate::model::partitions::PARTITION_COUNT;
 
-use super::conn::{CONNECTION_LOST, Connection, lost, malformed};
+use super::conn::{CONNECTION_LOST, lost, malformed};
+use super::door::{Access, Door};
 use super::info;
+use super::login::LOGIN_REFUSED;
 use super::namespace::missing;
 use super::node::{Build, Node};
 use super::wire::Malformed;
@@ -50,6 +52,7 @@ pub struct Cluster(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: ClusterOptions,
+    door: Arc<Door>,
     nodes: ArcSwap<Vec<Arc<Node>>>,
     /// Held while nodes are looked for, so that workers that lose a node together look once.
     looking: tokio::sync::Mutex<()>,
@@ -69,12 +72,22 @@ impl PartitionMap {
 }
 
 impl Cluster {
-    /// Finds the cluster by its seeds.
+    /// Finds the cluster by its seeds, in clear and as nobody.
     ///
     /// Errors: `cluster-unreachable` (temporary) names each seed and why it failed.
     pub async fn connect(options: &ClusterOptions) -> Result<Self> {
+        Self::enter(options, Access::default()).await
+    }
+
+    /// Finds the cluster by its seeds.
+    ///
+    /// Errors: `cluster-unreachable` (temporary) names each seed and why it failed; `login-refused`, `tls-refused`,
+    /// `tls-files`, `cluster-name-differs`, those of [`crate::secrets::StoredSecret::fetch`].
+    pub async fn enter(options: &ClusterOptions, access: Access) -> Result<Self> {
         let nodes = ArcSwap::from_pointee(Vec::new());
-        let inner = Inner { options: options.clone(), nodes, looking: tokio::sync::Mutex::new(()) };
+        let limit = Duration::from_millis(options.connect_timeout_ms);
+        let door = Arc::new(Door::new(limit, &options.label, access));
+        let inner = Inner { options: options.clone(), door, nodes, looking: tokio::sync::Mutex::new(()) };
         let cluster = Self(Arc::new(inner));
         cluster.refresh().await?;
         Ok(cluster)
@@ -188,20 +201,37 @@ impl Cluster {
     }
 
     async fn look(&self, known: &[Arc<Node>]) -> Result<Vec<Arc<Node>>> {
-        let limit = Duration::from_millis(self.0.options.connect_timeout_ms);
-        let mut failures = Vec::new();
-        let known_places = known.iter().map(|node| Place::Address(node.address));
-        let seeds = self.0.options.seeds.iter().cloned().map(Place::Host);
-        for place in known_places.chain(seeds) {
-            match Probe::at(&place, limit).await {
-                Ok(first) => return Ok(self.follow_peers(first, known, limit).await),
-                Err(error) => failures.push(format!("{place}: {}", error.report())),
+        let door = &self.0.door;
+        let (mut failures, mut refusal) = (Vec::new(), None);
+        let known_places = known.iter().map(|node| (Place::Address(node.address), node.tls_name.clone()));
+        let seeds = self.0.options.seeds.iter().map(|seed| {
+            let tls = door.access.tls.as_ref();
+            let tls_name = tls.map(|tls| tls.name_of_seed(&seed.host, seed.port)).unwrap_or_default();
+            (Place::Host(seed.clone()), tls_name)
+        });
+        for (place, tls_name) in known_places.chain(seeds) {
+            match Probe::at(&place, &tls_name, door, self.label()).await {
+                Ok(first) => return Ok(self.follow_peers(first, known).await),
+                // Of every seed the same, and an account may be locked.
+                Err(error) if concerns_us(&error) => return Err(error.context(format_args!("{place}"))),
+                Err(error) => {
+                    failures.push(format!("{place}: {}", error.report()));
+                    let says_why = matches!(error.code(), "tls-refused" | "cluster-name-differs");
+                    refusal = refusal.or(says_why.then_some(error));
+                }
             }
         }
-        Err(self.unreachable(&failures))
+        match refusal {
+            Some(refusal) => {
+                let seeds = format!("no seed of cluster \"{}\" will do", self.label());
+                Err(refusal.context(seeds))
+            }
+            None => Err(self.unreachable(&failures)),
+        }
     }
 
-    async fn follow_peers(&self, first: Probe, known: &[Arc<Node>], limit: Duration) -> Vec<Arc<Node>> {
+    async fn follow_peers(&self, first: Probe, known: &[Arc<Node>]) -> Vec<Arc<Node>> {
+        let (door, label) = (&self.0.door, self.label());
         let mut names: BTreeSet<String> = BTreeSet::from([first.name.clone()]);
         let mut found = Vec::new();
         let mut fresh = vec![first];
@@ -212,7 +242,8 @@ impl Cluster {
                 .filter(|peer| names.insert(peer.name.clone()))
                 .collect();
             found.append(&mut fresh);
-            for (peer, probe) in peers.iter().zip(join_all(peers.iter().map(|p| p.probe(limit))).await) {
+            let probes = join_all(peers.iter().map(|peer| peer.probe(door, label))).await;
+            for (peer, probe) in peers.iter().zip(probes) {
                 match probe {
                     Ok(probe) => fresh.push(probe),
                     Err(error) => {
@@ -226,10 +257,15 @@ impl Cluster {
             .into_iter()
             .map(|probe| {
                 let same = known.iter().find(|node| {
-                    node.name == probe.name && node.address == probe.address && node.build == probe.build
+                    node.name == probe.name
+                        && node.address == probe.address
+                        && node.build == probe.build
+                        && node.tls_name == probe.tls_name
                 });
-                same.cloned()
-                    .unwrap_or_else(|| Arc::new(Node::new(probe.name, probe.address, probe.build, limit)))
+                same.cloned().unwrap_or_else(|| {
+                    let place = (probe.address, probe.tls_name);
+                    Arc::new(Node::new(probe.name, place, probe.build, Arc::clone(door)))
+                })
             })
             .collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -243,6 +279,11 @@ impl Cluster {
         )
         .hint("Check the seed nodes' host names, ports and firewalls.")
     }
+}
+
+/// Whether a failure has to do with us and not with the seed that was asked.
+fn concerns_us(error: &Error) -> bool {
+    error.code() == LOGIN_REFUSED || error.code() == "tls-files" || error.code().starts_with("secret-")
 }
 
 /// Where a node may be.
@@ -265,12 +306,14 @@ impl std::fmt::Display for Place {
 struct Probe {
     name: String,
     address: SocketAddr,
+    tls_name: String,
     build: Build,
     peers: Vec<Peer>,
 }
 
 impl Probe {
-    async fn at(place: &Place, limit: Duration) -> Result<Self> {
+    async fn at(place: &Place, tls_name: &str, door: &Door, label: &str) -> Result<Self> {
+        let limit = door.limit;
         let addresses: Vec<SocketAddr> = match place {
             Place::Address(address) => vec![*address],
             Place::Host(seed) => {
@@ -285,43 +328,70 @@ impl Probe {
         };
         let mut last = Error::temporary("cluster-unreachable", "the host name has no address");
         for address in addresses {
-            match Self::of(address, limit).await {
+            match Self::of(address, tls_name, door, label).await {
                 Ok(probe) => return Ok(probe),
+                Err(error) if concerns_us(&error) => return Err(error),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    async fn of(address: SocketAddr, limit: Duration) -> Result<Self> {
-        let mut connection = Connection::open(address, limit).await?;
-        let commands: [&[u8]; 3] = [b"node", b"build", b"peers-clear-std"];
-        let answers = info::exchange(&mut connection, &commands).await?;
+    async fn of(address: SocketAddr, tls_name: &str, door: &Door, label: &str) -> Result<Self> {
+        let mut connection = door.open(address, tls_name).await?;
+        let peers: &[u8] = match (&door.access.tls, door.access.services_alternate) {
+            (None, false) => b"peers-clear-std",
+            (None, true) => b"peers-clear-alt",
+            (Some(_), false) => b"peers-tls-std",
+            (Some(_), true) => b"peers-tls-alt",
+        };
+        let mut commands: Vec<&[u8]> = vec![b"node", b"build", peers];
+        commands.extend(door.access.cluster_name.as_ref().map(|_| &b"cluster-name"[..]));
+        let mut answers = info::exchange(&mut connection, &commands).await?;
+        let found = answers.get(3).map(|name| String::from_utf8_lossy(name).into_owned());
+        answers.truncate(3);
         let [name, build, peers] = <[Vec<u8>; 3]>::try_from(answers).unwrap_or_default();
+        if let (Some(expected), Some(found)) = (&door.access.cluster_name, found)
+            && *expected != found
+        {
+            return Err(name_differs(address, label, expected, &found));
+        }
         let say = |what| malformed(address, Malformed { what });
         let build = std::str::from_utf8(&build).ok().and_then(Build::parse).ok_or_else(|| say("build"))?;
         let name =
             String::from_utf8(name).ok().filter(|name| !name.is_empty()).ok_or_else(|| say("node name"))?;
         let peers = std::str::from_utf8(&peers).ok().and_then(parse_peers).ok_or_else(|| say("peers"))?;
-        Ok(Self { name, address, build, peers })
+        Ok(Self { name, address, tls_name: tls_name.to_owned(), build, peers })
     }
+}
+
+fn name_differs(address: SocketAddr, label: &str, expected: &str, found: &str) -> Error {
+    let found: String = found.chars().take(100).collect();
+    let message =
+        format!("cluster \"{label}\" must call itself \"{expected}\", but node {address} says \"{found}\"");
+    Error::permanent("cluster-name-differs", message)
+        .hint("Check the seed nodes, or correct cluster-name; a cluster without a name says null.")
 }
 
 /// Another node, as a node names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Peer {
     name: String,
+    tls_name: String,
     places: Vec<Seed>,
 }
 
 impl Peer {
     /// Tries its addresses in order; somebody else at one of them does not count.
-    async fn probe(&self, limit: Duration) -> Result<Probe> {
+    async fn probe(&self, door: &Door, label: &str) -> Result<Probe> {
         let mut last = Error::temporary("cluster-unreachable", "the node has no address");
         for place in &self.places {
-            match Probe::at(&Place::Host(place.clone()), limit).await {
+            let tls = door.access.tls.as_ref();
+            let tls_name = tls.map(|tls| tls.name_of_peer(&self.tls_name, &place.host)).unwrap_or_default();
+            match Probe::at(&Place::Host(place.clone()), &tls_name, door, label).await {
                 Ok(probe) if probe.name == self.name => return Ok(probe),
                 Ok(probe) => last = lost(probe.address, format!("node {} is there instead", probe.name)),
+                Err(error) if concerns_us(&error) => return Err(error),
                 Err(error) => last = error.context(format!("{}:{}", place.host, place.port)),
             }
         }
@@ -339,7 +409,7 @@ fn parse_peers(text: &str) -> Option<Vec<Peer>> {
     let mut peers = Vec::new();
     while !rest.is_empty() {
         let (name, after) = rest.strip_prefix('[')?.split_once(',')?;
-        let (_tls_name, after) = after.split_once(',')?;
+        let (tls_name, after) = after.split_once(',')?;
         let (addresses, after) = after.strip_prefix('[')?.split_once("]]")?;
         // "[[::1]]" closes with three brackets: the first belongs to the address
         let (addresses, after) = match after.strip_prefix(']') {
@@ -351,7 +421,7 @@ fn parse_peers(text: &str) -> Option<Vec<Peer>> {
             .filter(|address| !address.is_empty())
             .map(|address| parse_address(address, default_port))
             .collect::<Option<_>>()?;
-        peers.push(Peer { name: name.to_owned(), places });
+        peers.push(Peer { name: name.to_owned(), tls_name: tls_name.to_owned(), places });
         rest = after.strip_prefix(',').unwrap_or(after);
     }
     Some(peers)

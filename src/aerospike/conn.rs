@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use futures_util::FutureExt as _;
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::error::{Error, Result};
+use crate::tls::{self, Wire};
 
 use super::wire::{self, FRAME_HEADER_BYTES, FrameKind, Malformed};
 
@@ -32,32 +33,34 @@ pub(super) enum Arrival {
 /// One connection to a node.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     peer: SocketAddr,
+    tls_name: String,
 }
 
 impl Connection {
-    /// Connects within `limit`.
-    pub(super) async fn open(peer: SocketAddr, limit: Duration) -> Result<Self> {
-        let stream = timeout(limit, TcpStream::connect(peer))
-            .await
-            .map_err(|_| lost(peer, format!("no connection within {} ms", limit.as_millis())))?
-            .map_err(|error| lost(peer, "connect").source(error))?;
-        stream.set_nodelay(true).map_err(|error| lost(peer, "set options").source(error))?;
-        Ok(Self { stream, peer })
+    /// A connection over an open stream; see [`super::door::Door::open`].
+    pub(super) fn new(stream: Wire, peer: SocketAddr, tls_name: &str) -> Self {
+        Self { stream, peer, tls_name: tls_name.to_owned() }
     }
 
     /// Whether the peer has neither closed the connection nor sent what nobody asked for.
-    pub(super) fn is_reusable(&self) -> bool {
-        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    pub(super) fn is_reusable(&mut self) -> bool {
+        match &mut self.stream {
+            Wire::Plain(stream) => {
+                matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+            }
+            // What TLS says for itself, as a new ticket, is no answer.
+            Wire::Tls(stream) => stream.read(&mut [0]).now_or_never().is_none(),
+        }
     }
 
     /// Sends `frame` within `limit`.
     pub(super) async fn send(&mut self, frame: &[u8], limit: Duration) -> Result<()> {
-        timeout(limit, self.stream.write_all(frame))
+        timeout(limit, self.stream.send(frame))
             .await
             .map_err(|_| lost(self.peer, format!("request not taken within {} ms", limit.as_millis())))?
-            .map_err(|error| lost(self.peer, "send").source(error))
+            .map_err(|error| self.broken("send", error))
     }
 
     /// Reads the body of the next frame into `body`, which it clears first. Nothing within `idle` is
@@ -105,8 +108,14 @@ impl Connection {
         match read {
             Ok(0) => Err(lost(self.peer, "closed by the node")),
             Ok(count) => Ok(count),
-            Err(error) => Err(lost(self.peer, "receive").source(error)),
+            Err(error) => Err(self.broken("receive", error)),
         }
+    }
+
+    /// A node that does not take our certificate may say so with its first answer only.
+    fn broken(&self, what: &str, error: std::io::Error) -> Error {
+        tls::refused(&error, Some(self.peer), &self.tls_name)
+            .unwrap_or_else(|| lost(self.peer, what).source(error))
     }
 
     fn stalled(&self, idle: Duration) -> Error {
@@ -123,5 +132,5 @@ pub(super) fn lost(peer: SocketAddr, what: impl std::fmt::Display) -> Error {
 pub(super) fn malformed(peer: SocketAddr, error: Malformed) -> Error {
     Error::permanent(WIRE_MALFORMED, format!("answer of {peer}"))
         .source(error)
-        .hint("Check that this address is the clear-text service port of an Aerospike node.")
+        .hint("Check that this address is the service port of an Aerospike node, and with TLS exactly if tls is set.")
 }

@@ -72,6 +72,13 @@ pub(super) fn refusal(value: &[u8]) -> Option<Refusal> {
     Some(Refusal { code, text })
 }
 
+/// Whether a node has answered that it does not know (any more) who asks.
+pub(super) fn is_session_lost(answers: &[Vec<u8>]) -> bool {
+    answers.iter().any(|answer| {
+        refusal(answer).and_then(|refusal| refusal.code).is_some_and(ResultCode::is_session_lost)
+    })
+}
+
 /// `answer`, unless it is a refusal of `command`.
 pub(super) fn accepted(answer: Vec<u8>, command: &[u8]) -> Result<Vec<u8>> {
     match refusal(&answer) {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 
-use super::conn::Connection;
+use super::conn::{Connection, lost};
+use super::door::Door;
 use super::info;
 
 /// Idle connections kept per node; what comes back beyond that is closed.
@@ -59,20 +59,27 @@ pub struct Node {
     pub address: SocketAddr,
     /// Its version.
     pub build: Build,
-    connect_timeout: Duration,
+    /// What its certificate must be for.
+    pub(super) tls_name: String,
+    door: Arc<Door>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Node {
-    pub(super) fn new(name: String, address: SocketAddr, build: Build, connect_timeout: Duration) -> Self {
-        Self { name, address, build, connect_timeout, idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(
+        name: String,
+        (address, tls_name): (SocketAddr, String),
+        build: Build,
+        door: Arc<Door>,
+    ) -> Self {
+        Self { name, address, build, tls_name, door, idle: Mutex::new(Vec::new()) }
     }
 
     /// An idle connection, else a new one.
     pub(super) async fn connection(&self) -> Result<Connection> {
         match self.take_idle() {
             Some(connection) => Ok(connection),
-            None => Connection::open(self.address, self.connect_timeout).await,
+            None => self.door.open(self.address, &self.tls_name).await,
         }
     }
 
@@ -90,18 +97,31 @@ impl Node {
         if let Some(mut connection) = self.take_idle()
             && let Ok(answers) = info::exchange(&mut connection, commands).await
         {
-            self.give_back(connection);
-            return Ok(answers);
+            if !info::is_session_lost(&answers) {
+                self.give_back(connection);
+                return Ok(answers);
+            }
+            self.forget_session().await;
         }
-        let mut connection = Connection::open(self.address, self.connect_timeout).await?;
+        let mut connection = self.door.open(self.address, &self.tls_name).await?;
         let answers = info::exchange(&mut connection, commands).await?;
+        if info::is_session_lost(&answers) {
+            self.forget_session().await;
+            return Err(lost(self.address, "the session has ended"));
+        }
         self.give_back(connection);
         Ok(answers)
     }
 
+    /// The node no longer knows our session: the next connection logs in, and none of those that are idle is used.
+    pub(super) async fn forget_session(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.door.forget_session(self.address).await;
+    }
+
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(connection) = idle.pop() {
+        while let Some(mut connection) = idle.pop() {
             if connection.is_reusable() {
                 return Some(connection);
             }

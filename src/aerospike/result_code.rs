@@ -29,6 +29,16 @@ impl ResultCode {
     pub const DEVICE_OVERLOAD: Self = Self(18);
     /// Forbidden now; for a query: the node runs as many as it may.
     pub const FORBIDDEN: Self = Self(22);
+    /// The server knows no users: community edition.
+    pub const SECURITY_NOT_SUPPORTED: Self = Self(51);
+    /// The server knows users, but does not ask who comes.
+    pub const SECURITY_NOT_ENABLED: Self = Self(52);
+    /// The session of this connection has ended.
+    pub const EXPIRED_SESSION: Self = Self(66);
+    /// Nobody has logged in on this connection.
+    pub const NOT_AUTHENTICATED: Self = Self(80);
+    /// The user may not come from this address.
+    pub const NOT_WHITELISTED: Self = Self(82);
     /// All batch queues of the node are full.
     pub const BATCH_QUEUES_FULL: Self = Self(152);
 
@@ -45,6 +55,11 @@ impl ResultCode {
     /// Whether a whole request that was refused so is worth another try.
     pub fn is_request_retryable(self) -> bool {
         self.is_row_retryable() || matches!(self, Self::FORBIDDEN | Self::BATCH_QUEUES_FULL)
+    }
+
+    /// Whether a new login mends it: nothing of the request was done.
+    pub fn is_session_lost(self) -> bool {
+        matches!(self, Self::EXPIRED_SESSION | Self::NOT_AUTHENTICATED)
     }
 
     /// Whether it is one of the seven that `ignore-record-error` may pass over (asb.md 6.1).
@@ -88,6 +103,9 @@ impl ResultCode {
             51 => "security not supported",
             52 => "security not configured",
             60 => "invalid user",
+            62 => "invalid password",
+            63 => "expired password",
+            64 => "forbidden password",
             65 => "invalid credential",
             66 => "expired session",
             80 => "not authenticated",

@@ -22,6 +22,8 @@ pub const MESSAGE_HEADER_BYTES: usize = 22;
 pub enum FrameKind {
     /// Text of an info request or answer.
     Info = 1,
+    /// Logging in.
+    Security = 2,
     /// Messages.
     Message = 3,
 }

@@ -302,6 +302,11 @@ async fn exchange<'a>(
         }
         let bad = |error| malformed(node.address, error);
         if let Some(result) = request.read(frame).map_err(bad)? {
+            if result.is_session_lost() {
+                node.forget_session().await;
+                request.in_doubt = false; // nobody is let in who is not known
+                return request.broken(lost(node.address, format!("batch refused: {result}")));
+            }
             node.give_back(connection);
             return request.ended(node, result);
         }

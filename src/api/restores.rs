@@ -33,16 +33,18 @@ pub(super) fn routes(scope: &mut web::ServiceConfig) {
 
 async fn by_path(app: web::Data<App>, request: HttpRequest, payload: web::Payload) -> Answer {
     let body = body(payload).await?;
-    let wanted: RestoreRequest =
+    let mut wanted: RestoreRequest =
         config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
+    app.keep_secrets(&mut wanted.ends);
     let config = app.config().resolve_restore(&wanted).map_err(|problems| refused(&problems))?;
     start(&app, &request, config).await
 }
 
 async fn by_time(app: web::Data<App>, request: HttpRequest, payload: web::Payload) -> Answer {
     let body = body(payload).await?;
-    let wanted: RestoreTimestampRequest =
+    let mut wanted: RestoreTimestampRequest =
         config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
+    app.keep_secrets(&mut wanted.ends);
     let config = app.config().resolve_restore_timestamp(&wanted).map_err(|problems| refused(&problems))?;
     start(&app, &request, config).await
 }

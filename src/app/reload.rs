@@ -74,6 +74,7 @@ impl App {
     /// The schedule first: it is written, and on an error nothing has changed.
     async fn put_in_force(&self, new: Config, diff: &ConfigDiff) -> Result<()> {
         self.scheduler.reload(schedules(&new, self.now())?).await?;
+        self.keeper.set_configured(new.literal_secrets());
         self.config.store(Arc::new(new));
         self.make_storage_roots().await;
         self.note_routines(&diff.routines.removed);

@@ -2,7 +2,7 @@
 
 use super::reload::routine_job;
 use super::{App, TimeBounds};
-use crate::config::{JobConfig, RestoreConfig, RestoreTarget, RoutineConfig};
+use crate::config::{JobConfig, RestoreConfig, RestoreEnds, RestoreTarget, RoutineConfig};
 use crate::error::{Error, Result};
 use crate::jobs::NewJob;
 use crate::model::{BackupType, JobKind};
@@ -60,6 +60,13 @@ impl App {
             ..routine_job(&routine.job)?.on_backups(JobKind::Verify, Trigger::Api, None)
         };
         self.admit(job).await
+    }
+
+    /// Takes the secrets out of a request, which its job's row may not hold: they are kept in memory (rules.md 7.4).
+    pub fn keep_secrets(&self, ends: &mut RestoreEnds) {
+        if let Some(cluster) = &mut ends.destination {
+            cluster.keep_secrets(&self.keeper);
+        }
     }
 
     /// Admits a restore; the row says whether it was refused.

@@ -46,6 +46,17 @@ fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
         Some(address) => line(&mut text, format_args!("listens on {address}:{port}, without authentication")),
         None => line(&mut text, format_args!("{}", crate::service::loopback_note(port))),
     }
+    for (name, cluster) in &config.aerospike_clusters {
+        let user = cluster.credentials.as_ref().and_then(|given| given.user.as_ref());
+        if user.is_some() && cluster.tls.is_none() {
+            line(
+                &mut text,
+                format_args!(
+                    "cluster {name}: without tls the password's hash, which lets anybody in, goes in clear"
+                ),
+            );
+        }
+    }
     for (name, routine) in &config.backup_routines {
         text.push('\n');
         describe_routine(&mut text, config, name, routine, &service.backup.schedule_timezone, now);

@@ -9,6 +9,11 @@ use crate::model::instance::INSTANCES;
 impl Config {
     pub(super) fn check_into(&self, problems: &mut Problems) {
         self.check_names(problems);
+        for (name, cluster) in &self.aerospike_clusters {
+            let path = Path::from(["aerospike-clusters", name, "credentials", "secret-agent-name"]);
+            let agent = cluster.credentials.as_ref().and_then(|given| given.secret_agent_name.as_deref());
+            problems_of_reference(problems, path, "secret agent", agent, names(&self.secret_agents));
+        }
         for (name, routine) in &self.backup_routines {
             let mut refer = |key, kind, target: Option<&str>, known: Vec<&str>| {
                 let path = Path::from(["backup-routines", name, key]);

@@ -1,9 +1,18 @@
 //! `aerospike-clusters.<name>` (abs.md 2.3).
 
+mod access;
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::MS_MAX;
 use super::reader::{Idle, Kind, Read, Section};
+use super::{MS_MAX, SecretAgent};
+use crate::error::Result;
+use crate::secrets::Keeper;
+
+pub use access::{AuthMode, ClusterTls, Credentials, CredentialsConfig, TlsConfig};
 
 /// A cluster, as written.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -17,6 +26,18 @@ pub struct Cluster {
     /// How long connecting to a node may take, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn_timeout: Option<u64>,
+    /// What the cluster must call itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_name: Option<String>,
+    /// Whether nodes are looked for at their alternate addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_services_alternate: Option<bool>,
+    /// Who we are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// How connections are encrypted; none: in clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClusterTls>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -30,9 +51,9 @@ pub struct Seed {
     pub host_name: String,
     /// The port.
     pub port: u16,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    pub idle: Idle,
+    /// The name in its certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_name: Option<String>,
 }
 
 /// A cluster with its defaults.
@@ -49,6 +70,18 @@ pub struct ClusterConfig {
     pub seeds: Vec<SeedConfig>,
     /// How long connecting to a node may take; default 30,000.
     pub connect_timeout_ms: u64,
+    /// What the cluster must call itself; none: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_name: Option<String>,
+    /// Whether nodes are looked for at their alternate addresses; default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub services_alternate: bool,
+    /// Who we are; none: nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsConfig>,
+    /// How connections are encrypted; none: in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
 }
 
 /// Where a cluster is asked for its nodes.
@@ -59,21 +92,50 @@ pub struct SeedConfig {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// The name in its certificate; none: `tls.name`, else the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_name: Option<String>,
 }
 
 impl Cluster {
-    /// With the defaults, under its configured name.
-    pub fn resolve(&self, name: Option<&str>) -> ClusterConfig {
-        ClusterConfig {
+    /// With the defaults, under its configured name; `agents` are those of the configuration. Secrets become references
+    /// (rules.md 7.4): those of a request must have been [kept](Cluster::keep_secrets) before.
+    ///
+    /// Errors: `secret-missing`.
+    pub fn resolve(
+        &self,
+        name: Option<&str>,
+        agents: &BTreeMap<String, SecretAgent>,
+    ) -> Result<ClusterConfig> {
+        let access = access::Resolver { name, agents, credentials: self.credentials.as_ref() };
+        Ok(ClusterConfig {
             name: name.map(str::to_owned),
             label: self.label.clone(),
             seeds: self
                 .seed_nodes
                 .iter()
-                .map(|seed| SeedConfig { host: seed.host_name.clone(), port: seed.port })
+                .map(|seed| SeedConfig {
+                    host: seed.host_name.clone(),
+                    port: seed.port,
+                    tls_name: seed.tls_name.clone(),
+                })
                 .collect(),
             connect_timeout_ms: self.conn_timeout.unwrap_or(30_000),
-        }
+            cluster_name: self.cluster_name.clone(),
+            services_alternate: self.use_services_alternate.unwrap_or(false),
+            credentials: access.credentials()?,
+            tls: access.tls(self.tls.as_ref())?,
+        })
+    }
+
+    /// Leaves references to `keeper` in the place of literal secrets: for a cluster that stands in a request.
+    pub fn keep_secrets(&mut self, keeper: &Keeper) {
+        access::keep(self.credentials.as_mut(), self.tls.as_mut(), keeper);
+    }
+
+    /// Its literal secrets, under the names by which the jobs of the cluster `name` know them.
+    pub(super) fn literals(&self, name: &str) -> impl Iterator<Item = (String, SecretString)> + use<'_> {
+        access::literals(name, self.credentials.as_ref(), self.tls.as_ref())
     }
 }
 
@@ -85,10 +147,22 @@ impl Read for Cluster {
         if seed_nodes.is_empty() {
             section.reject("seed-nodes", "seed nodes are not specified");
         }
+        let credentials = section.child("credentials");
+        let tls = section.child("tls");
+        access::check_together(section, credentials.as_ref(), tls.as_ref());
+        if tls.is_none() {
+            for (index, _) in seed_nodes.iter().enumerate().filter(|(_, seed)| seed.tls_name.is_some()) {
+                section.reject_item("seed-nodes", index, "\"tls-name\" needs \"tls\" at the cluster");
+            }
+        }
         Self {
             label: section.optional("label"),
             seed_nodes,
             conn_timeout: section.int("conn-timeout", 0..=MS_MAX),
+            cluster_name: section.optional("cluster-name"),
+            use_services_alternate: section.flag("use-services-alternate"),
+            credentials,
+            tls,
             idle: section.idle(),
         }
     }
@@ -109,7 +183,7 @@ impl Read for Seed {
         Self {
             host_name,
             port: port.and_then(|port| port.try_into().ok()).unwrap_or(0),
-            idle: section.idle(),
+            tls_name: section.optional("tls-name"),
         }
     }
 }

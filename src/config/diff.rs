@@ -56,6 +56,11 @@ impl ConfigDiff {
             if diff.routines.added.contains(name)
                 || diff.routines.changed.contains(name)
                 || by_name(&diff.clusters, &routine.source_cluster)
+                || new.aerospike_clusters.get(&routine.source_cluster).is_some_and(|cluster| {
+                    let agent =
+                        cluster.credentials.as_ref().and_then(|given| given.secret_agent_name.as_ref());
+                    agent.is_some_and(|agent| by_name(&diff.secret_agents, agent))
+                })
                 || by_name(&diff.storage, &routine.storage)
                 || routine.backup_policy.as_deref().is_some_and(|policy| by_name(&diff.policies, policy))
             {

@@ -14,6 +14,7 @@ use super::suggest::did_you_mean;
 use super::tree::{Entry, Node, Value, plain_flag, plain_int};
 use super::unbuilt::{DEPRECATED, unbuilt};
 use crate::model::UnixMillis;
+use crate::secrets::Secret;
 
 /// What a section is; unbuilt and deprecated keys are listed by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) enum Kind {
     ServiceBackup,
     JobHistory,
     Cluster,
+    Credentials,
+    ClusterTls,
     Seed,
     SecretAgent,
     Storage,
@@ -51,6 +54,8 @@ impl Kind {
             Self::ServiceBackup => "service.backup",
             Self::JobHistory => "service.job-history",
             Self::Cluster => "aerospike-clusters.*",
+            Self::Credentials => "aerospike-clusters.*.credentials",
+            Self::ClusterTls => "aerospike-clusters.*.tls",
             Self::Seed => "aerospike-clusters.*.seed-nodes[*]",
             Self::SecretAgent => "secret-agents.*",
             Self::Storage => "storage.*",
@@ -348,6 +353,29 @@ impl<'t> Section<'t> {
                 format!("mutually exclusive fields validation error: cannot specify both \"{one}\" and \"{other}\""),
             );
         }
+    }
+
+    /// Refuses one of two fields without the other, in ABS's words.
+    pub(crate) fn both_or_none(&mut self, one: &'static str, other: &'static str) {
+        match (self.has(one), self.has(other)) {
+            (true, false) => self.missing(other),
+            (false, true) => self.missing(one),
+            _ => {}
+        }
+    }
+
+    /// A secret or a reference to one; no problem shows what was given.
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+        let node = self.get(key)?;
+        let Some(text) = text_of(node) else {
+            let message = format!("\"{key}\" must be a text");
+            self.push(Problem::new(ProblemKind::Shape, self.path.then(key), message));
+            return None;
+        };
+        if text.is_empty() {
+            return None;
+        }
+        Secret::parse(&text).map_err(|error| self.reject(key, error.to_string())).ok()
     }
 
     fn get(&mut self, key: &'static str) -> Option<&'t Node> {

@@ -1,7 +1,9 @@
 //! What a job runs with: plain values with every default applied and every name followed.
 
+use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
@@ -17,6 +19,7 @@ use super::service::{ServiceConfig, TimestampFormat};
 use super::storage::{StorageConfig, StoragePlace};
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
+use crate::secrets::AgentOptions;
 
 /// A routine with everything it names.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +105,19 @@ impl Config {
     /// A cluster with its defaults; `cluster-unknown`.
     pub fn cluster(&self, name: &str) -> Result<ClusterConfig> {
         let cluster = self.aerospike_clusters.get(name).ok_or_else(|| unknown("cluster", name))?;
-        Ok(cluster.resolve(Some(name)))
+        cluster.resolve(Some(name), &self.secret_agents)
+    }
+
+    /// A secret agent, to be asked; `secret-agent-unknown`.
+    pub fn secret_agent(&self, name: &str) -> Result<AgentOptions> {
+        let agent = self.secret_agents.get(name).ok_or_else(|| unknown("secret agent", name))?;
+        Ok(agent.resolve())
+    }
+
+    /// The secrets that stand in the document itself, for the [`Keeper`](crate::secrets::Keeper): by the names by which
+    /// jobs know them.
+    pub fn literal_secrets(&self) -> BTreeMap<String, SecretString> {
+        self.aerospike_clusters.iter().flat_map(|(name, cluster)| cluster.literals(name)).collect()
     }
 
     /// A storage with its defaults; `storage-unknown`.
@@ -235,7 +250,15 @@ impl Config {
             }
             return found;
         }
-        ends.destination.as_ref().map(|cluster: &Cluster| cluster.resolve(None))
+        let cluster: &Cluster = ends.destination.as_ref()?;
+        match cluster.resolve(None, &self.secret_agents) {
+            Ok(cluster) => Some(cluster),
+            Err(error) => {
+                let path = Path::from(["destination", "credentials"]);
+                problems.push(Problem::new(ProblemKind::Value, path, error.report()));
+                None
+            }
+        }
     }
 
     /// Whoever may call the API must not read every file of this machine (DESIGN.md, secure by default).
@@ -272,6 +295,7 @@ fn unknown(kind: &'static str, name: &str) -> Error {
         "cluster" => "cluster-unknown",
         "storage" => "storage-unknown",
         "policy" => "policy-unknown",
+        "secret agent" => "secret-agent-unknown",
         _ => "routine-unknown",
     };
     // The wording is ABS's (abs.md 1.1).

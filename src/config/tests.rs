@@ -1,5 +1,6 @@
 //! The promises of the documents: strict, all at once, each with its line, field and words.
 
+mod access;
 mod documents;
 mod requests;
 

@@ -1,5 +1,6 @@
 //! Aerospike: the pipeline scan → encode → compress → write, and back.
 
+mod access;
 mod decode;
 mod empty;
 mod facts;
@@ -23,11 +24,12 @@ use super::{
     ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters,
     Source, Watch,
 };
-use crate::aerospike::{Cluster, ClusterOptions, Seed};
+use crate::aerospike::{Access, Cluster, ClusterOptions, Seed};
 use crate::asb::{IndexDef, UdfDef};
 use crate::clock::SharedClock;
 use crate::config::ClusterConfig;
 use crate::error::Result;
+use crate::secrets::Keeper;
 use crate::storage::Storage;
 use crate::store::DigestTable;
 use crate::tasks::unless_canceled;
@@ -50,12 +52,19 @@ impl AerospikeEngine {
 #[derive(Debug, Clone)]
 pub struct AerospikeConnect {
     clock: SharedClock,
+    keeper: Keeper,
 }
 
 impl AerospikeConnect {
     /// With the clock that nodes' clocks are compared with.
     pub fn new(clock: SharedClock) -> Self {
-        Self { clock }
+        Self { clock, keeper: Keeper::default() }
+    }
+
+    /// With the keeper of what configuration and requests hold in clear.
+    #[must_use]
+    pub fn with_secrets(self, keeper: Keeper) -> Self {
+        Self { keeper, ..self }
     }
 
     async fn engine(&self, cluster: &ClusterConfig) -> Result<Arc<AerospikeEngine>> {
@@ -63,7 +72,8 @@ impl AerospikeConnect {
             cluster.seeds.iter().map(|seed| Seed { host: seed.host.clone(), port: seed.port }).collect();
         let label = cluster.label.as_ref().or(cluster.name.as_ref()).cloned().unwrap_or_default();
         let options = ClusterOptions { seeds, connect_timeout_ms: cluster.connect_timeout_ms, label };
-        let cluster = Cluster::connect(&options).await?;
+        let access: Access = access::of(cluster, &self.keeper);
+        let cluster = Cluster::enter(&options, access).await?;
         Ok(Arc::new(AerospikeEngine::new(cluster, Arc::clone(&self.clock))))
     }
 }

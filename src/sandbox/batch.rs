@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-
 use super::connection::send;
 use super::digest::Digest;
 use super::expression::Filter;
@@ -14,6 +11,7 @@ use super::node::Node;
 use super::proto::{Frame, Head, MESSAGE, Reader, Request, bit, field, rc};
 use super::single::{self, Answer};
 use super::store::Namespace;
+use crate::tls::Wire;
 
 /// A frame of answers is sent when it has this size, as on the server.
 const CHUNK: usize = 128 * 1024;
@@ -32,11 +30,7 @@ const HAS_TTL: u8 = 8;
 const HAS_INFO4: u8 = 16;
 
 /// Does a batch and answers it; a refusal of the whole is one frame with the LAST bit.
-pub(super) async fn run(
-    stream: &mut TcpStream,
-    node: &Arc<Node>,
-    request: &Request<'_>,
-) -> std::io::Result<()> {
+pub(super) async fn run(stream: &mut Wire, node: &Arc<Node>, request: &Request<'_>) -> std::io::Result<()> {
     let Some((mut reader, rows, flags)) = request.field(field::BATCH).and_then(open) else {
         return send(stream, Head::last(rc::PARAMETER)).await;
     };
@@ -82,7 +76,7 @@ pub(super) async fn run(
         }
         if frame.body_len() > CHUNK {
             closed = closed || result != rc::OK;
-            stream.write_all(&frame.finish(MESSAGE)).await?;
+            stream.send(&frame.finish(MESSAGE)).await?;
         } else if done as usize % ROWS_PER_TURN == ROWS_PER_TURN - 1 {
             tokio::task::yield_now().await;
         }
@@ -91,7 +85,7 @@ pub(super) async fn run(
         result = code;
     }
     if !frame.is_empty() {
-        stream.write_all(&frame.finish(MESSAGE)).await?;
+        stream.send(&frame.finish(MESSAGE)).await?;
     }
     send(stream, Head::last(result)).await
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Moment;
@@ -13,9 +14,11 @@ use super::proto::{
     BODY_MAX, COMPRESSED, FRAME_HEADER, Frame, Head, INFO, MESSAGE, Request, SECURITY, VERSION, bit, field,
     frame_header, rc,
 };
+use super::security::Guest;
 use super::{batch, harm, info, scan, single};
 use crate::error::Result;
 use crate::tasks::Scope;
+use crate::tls::Wire;
 
 /// Connections at once; one more is closed. A server's own default is 15,000.
 const CONNECTIONS_MAX: usize = 1024;
@@ -61,8 +64,13 @@ pub(super) async fn accept(listener: TcpListener, node: Arc<Node>, token: Cancel
 }
 
 /// Serves one connection until its end; like a server it closes on a frame that it cannot frame.
-async fn serve(mut stream: TcpStream, node: &Arc<Node>) -> std::io::Result<()> {
+async fn serve(stream: TcpStream, node: &Arc<Node>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut stream = match node.security.tls() {
+        None => Wire::Plain(stream),
+        Some(config) => Wire::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?.into())),
+    };
+    let mut guest = Guest::default();
     harm::meet(&mut stream, node, Moment::Connection, &mut Frame::new()).await?;
     loop {
         let mut header = [0; FRAME_HEADER];
@@ -78,32 +86,42 @@ async fn serve(mut stream: TcpStream, node: &Arc<Node>) -> std::io::Result<()> {
         match kind {
             INFO => {
                 let mut frame = Frame::new();
-                info::answer(node, &body, &mut frame);
+                match node.security.refuses(&guest) {
+                    None => info::answer(node, &body, &mut frame),
+                    Some(code) => info::refuse(&body, code, &mut frame),
+                }
                 if harm::meet(&mut stream, node, Moment::Info, &mut frame).await?.is_some() {
                     continue;
                 }
                 // A fault that only delayed has sent it.
                 if !frame.is_empty() {
-                    stream.write_all(&frame.finish(INFO)).await?;
+                    stream.send(&frame.finish(INFO)).await?;
                 }
             }
-            MESSAGE => message(&mut stream, node, &body).await?,
+            MESSAGE => match node.security.refuses(&guest) {
+                None => message(&mut stream, node, &body).await?,
+                Some(code) => send(&mut stream, Head::last(code)).await?,
+            },
             // Neither is part of the community edition.
             COMPRESSED => send(&mut stream, Head::result(rc::ENTERPRISE_ONLY)).await?,
             SECURITY => {
                 let mut frame = Frame::new();
-                let mut answer = [0; 16];
-                answer[1] = rc::NO_SECURITY;
-                frame.raw(&answer);
-                stream.write_all(&frame.finish(SECURITY)).await?;
+                let shown = has_certificate(&stream);
+                frame.raw(&node.security.answer(&body, shown, &mut guest, node.now_s()));
+                stream.send(&frame.finish(SECURITY)).await?;
             }
             _ => return Ok(()),
         }
     }
 }
 
+/// Whether the client has shown a certificate, which the listener then has checked.
+fn has_certificate(stream: &Wire) -> bool {
+    matches!(stream, Wire::Tls(stream) if stream.get_ref().1.peer_certificates().is_some())
+}
+
 /// Reads a body of known length without setting aside what is not there yet.
-async fn read_body(stream: &mut TcpStream, len: u64) -> std::io::Result<Vec<u8>> {
+async fn read_body(stream: &mut Wire, len: u64) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::with_capacity(len.min(BODY_FIRST) as usize);
     if stream.take(len).read_to_end(&mut body).await? as u64 == len {
         Ok(body)
@@ -112,7 +130,7 @@ async fn read_body(stream: &mut TcpStream, len: u64) -> std::io::Result<Vec<u8>>
     }
 }
 
-async fn message(stream: &mut TcpStream, node: &Arc<Node>, body: &[u8]) -> std::io::Result<()> {
+async fn message(stream: &mut Wire, node: &Arc<Node>, body: &[u8]) -> std::io::Result<()> {
     let Some(request) = Request::parse(body) else {
         return send(stream, Head::result(rc::PARAMETER)).await;
     };
@@ -136,10 +154,10 @@ async fn message(stream: &mut TcpStream, node: &Arc<Node>, body: &[u8]) -> std::
     let mut frame = Frame::new();
     let answer = single::run(node, namespace, &digest, &request, None);
     answer.write(&mut frame, 0);
-    stream.write_all(&frame.finish(MESSAGE)).await
+    stream.send(&frame.finish(MESSAGE)).await
 }
 
 /// Sends an answer that is only a header.
-pub(super) async fn send(stream: &mut TcpStream, head: Head) -> std::io::Result<()> {
-    stream.write_all(&Frame::of(head).finish(MESSAGE)).await
+pub(super) async fn send(stream: &mut Wire, head: Head) -> std::io::Result<()> {
+    stream.send(&Frame::of(head).finish(MESSAGE)).await
 }

@@ -5,17 +5,17 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 
 use super::fault::{Garble, Harm, Moment};
 use super::node::Node;
 use super::proto::{FRAME_HEADER, Frame, Head, INFO, MESSAGE, VERSION, rc};
+use crate::tls::Wire;
 
 /// Notes an event, and lets `stream` suffer if a fault strikes; `frame` is what is on the way to the client. The
 /// result code if the request is to end with it; an error ends the connection.
 pub(super) async fn meet(
-    stream: &mut TcpStream,
+    stream: &mut Wire,
     node: &Arc<Node>,
     moment: Moment,
     frame: &mut Frame,
@@ -34,7 +34,7 @@ pub(super) async fn meet(
 
 /// Lets `stream` suffer. What is in `frame` is sent first, except where the frame itself is to be spoilt.
 pub(super) async fn suffer(
-    stream: &mut TcpStream,
+    stream: &mut Wire,
     node: &Arc<Node>,
     harm: Harm,
     frame: &mut Frame,
@@ -42,7 +42,7 @@ pub(super) async fn suffer(
 ) -> std::io::Result<Option<u8>> {
     tracing::debug!(node = node.name, ?harm, "a fault of the sandbox strikes");
     if !matches!(harm, Harm::Cut | Harm::Garble(_)) && !frame.is_empty() {
-        stream.write_all(&frame.finish(kind)).await?;
+        stream.send(&frame.finish(kind)).await?;
     }
     match harm {
         Harm::Close => Err(ErrorKind::ConnectionAborted.into()),
@@ -59,12 +59,12 @@ pub(super) async fn suffer(
         Harm::Refuse(code) => Ok(Some(code)),
         Harm::Cut => {
             let bytes = bytes_of(frame, kind);
-            stream.write_all(&bytes[..bytes.len() / 2]).await?;
+            stream.send(&bytes[..bytes.len() / 2]).await?;
             Err(ErrorKind::ConnectionAborted.into())
         }
         Harm::Garble(how) => {
             let bytes = garbled(bytes_of(frame, kind), how, kind);
-            stream.write_all(&bytes).await?;
+            stream.send(&bytes).await?;
             Err(ErrorKind::ConnectionAborted.into())
         }
         quiet => {

@@ -45,6 +45,16 @@ pub(super) fn answer(node: &Node, body: &[u8], frame: &mut Frame) {
     }
 }
 
+/// Answers each line with a refusal.
+pub(super) fn refuse(body: &[u8], code: u8, frame: &mut Frame) {
+    let mut lines: Vec<_> = body.split(|byte| *byte == b'\n').collect();
+    lines.pop();
+    for line in lines {
+        frame.raw(line);
+        frame.raw(format!("\tERROR:{code}:not authenticated\n").as_bytes());
+    }
+}
+
 fn command(node: &Node, line: &str) -> Vec<u8> {
     // `name`, `name/path` or `name:parameters`.
     let end = line.find([':', '/']).unwrap_or(line.len());
@@ -84,7 +94,14 @@ fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
         "partition-generation" => node.topology.partition_generation().to_string(),
         "peers-generation" => node.topology.peers_generation().to_string(),
         "rebalance-generation" => "1".to_owned(),
-        "peers-clear-std" | "peers-clear-alt" => peers(node),
+        "peers-clear-std" | "peers-clear-alt" if node.security.tls().is_none() => {
+            peers(node, "", name.ends_with("alt"))
+        }
+        // A node that listens with TLS only has no address in clear.
+        "peers-clear-std" | "peers-clear-alt" => format!("{},,[]", node.topology.peers_generation()),
+        "peers-tls-std" | "peers-tls-alt" if node.security.tls().is_some() => {
+            peers(node, node.security.tls_name(), name.ends_with("alt"))
+        }
         "service" | "service-clear-std" => node.address.to_string(),
         "services" => {
             let others = others(node).into_iter().map(|other| other.address.to_string());
@@ -109,8 +126,14 @@ fn others(node: &Node) -> Vec<Member> {
 }
 
 /// `generation,port,[[name,tls-name,[address]],…]`.
-fn peers(node: &Node) -> String {
-    let others = others(node).into_iter().map(|other| format!("[{},,[{}]]", other.name, other.address));
+fn peers(node: &Node, tls_name: &str, alternate: bool) -> String {
+    /// Where nobody listens: what those see who do not ask for alternate addresses.
+    const ELSEWHERE: &str = "127.0.0.1:1";
+    let hidden = node.behind_alternate && !alternate;
+    let others = others(node).into_iter().map(|other| {
+        let address = if hidden { ELSEWHERE.to_owned() } else { other.address.to_string() };
+        format!("[{},{tls_name},[{address}]]", other.name)
+    });
     let others = others.collect::<Vec<_>>().join(",");
     format!("{},{},[{others}]", node.topology.peers_generation(), node.address.port())
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SandboxOptions;
 use super::fault::Faults;
+use super::security::Security;
 use super::store::{Store, since_2010_ms};
 use super::topology::Topology;
 use crate::clock::SharedClock;
@@ -35,6 +36,9 @@ pub(super) struct Node {
     pub store: Arc<Store>,
     pub topology: Arc<Topology>,
     pub faults: Faults,
+    pub security: Security,
+    /// Whether only its alternate addresses lead anywhere.
+    pub behind_alternate: bool,
     /// Its place in the cluster.
     index: usize,
     /// Cancelled when the node is gone; a node that comes back gets another.
@@ -62,6 +66,8 @@ impl Node {
             store,
             topology,
             faults: Faults::default(),
+            security: Security::new(options.security, options.tls),
+            behind_alternate: options.behind_alternate,
             index,
             power: Mutex::default(),
             clock: options.clock,

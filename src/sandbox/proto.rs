@@ -38,6 +38,11 @@ pub(super) mod rc {
     pub const ENTERPRISE_ONLY: u8 = 25;
     pub const FILTERED_OUT: u8 = 27;
     pub const NO_SECURITY: u8 = 51;
+    pub const INVALID_COMMAND: u8 = 54;
+    pub const INVALID_USER: u8 = 60;
+    pub const INVALID_CREDENTIAL: u8 = 65;
+    pub const EXPIRED_SESSION: u8 = 66;
+    pub const NOT_AUTHENTICATED: u8 = 80;
     pub const GEO: u8 = 160;
 }
 

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-
 use super::connection::send;
 use super::digest::{Digest, partition_of};
 use super::expression::Filter;
@@ -15,6 +12,7 @@ use super::node::Node;
 use super::proto::{BIN_NAME_MAX, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc};
 use super::single::passes;
 use super::store::{Namespace, PARTITIONS, Record};
+use crate::tls::Wire;
 
 /// A frame of records is sent when it is larger than this, as on the server.
 const CHUNK: usize = 1024 * 1024;
@@ -47,7 +45,7 @@ struct Scan<'a> {
 
 /// Answers a scan: a refusal is one message without the LAST bit.
 pub(super) async fn run(
-    stream: &mut TcpStream,
+    stream: &mut Wire,
     node: &Arc<Node>,
     namespace: &Arc<Namespace>,
     request: &Request<'_>,
@@ -74,7 +72,7 @@ pub(super) async fn run(
 
 /// Sends all chunks but the last, which it returns with the result.
 async fn stream_records(
-    stream: &mut TcpStream,
+    stream: &mut Wire,
     node: &Arc<Node>,
     namespace: &Namespace,
     scan: &Scan<'_>,
@@ -128,14 +126,14 @@ async fn pause(records: u64, per_second: u32) {
 }
 
 /// Sends a chunk; a client that leaves it unread for too long is cut off, as a server does.
-async fn flush(stream: &mut TcpStream, frame: &mut Frame, stall: Option<Duration>) -> std::io::Result<()> {
+async fn flush(stream: &mut Wire, frame: &mut Frame, stall: Option<Duration>) -> std::io::Result<()> {
     if frame.is_empty() {
         return Ok(());
     }
     let bytes = frame.finish(MESSAGE);
     match stall {
-        None => stream.write_all(&bytes).await,
-        Some(stall) => match tokio::time::timeout(stall, stream.write_all(&bytes)).await {
+        None => stream.send(&bytes).await,
+        Some(stall) => match tokio::time::timeout(stall, stream.send(&bytes)).await {
             Ok(sent) => sent,
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         },

@@ -78,6 +78,11 @@ impl Node {
         Self { cluster, host: host.to_owned(), port, sandbox: None, _alone: None }
     }
 
+    /// A cluster that somebody else runs and that was entered already.
+    pub fn entered(cluster: Cluster, host: &str, port: u16) -> Self {
+        Self { cluster, host: host.to_owned(), port, sandbox: None, _alone: None }
+    }
+
     async fn clean(&self) {
         let node = &self.cluster.nodes().await[0];
         for module in self.cluster.list_udfs().await.unwrap() {

@@ -12,11 +12,14 @@
     clippy::semicolon_if_nothing_returned
 )]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../any_node/node.rs"]
 mod node;
 #[path = "../any_node/service.rs"]
 mod service;
 
+mod access;
 mod backup;
 mod bench;
 mod cancel;

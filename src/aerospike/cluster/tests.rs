@@ -4,7 +4,8 @@ use crate::aerospike::peer::{Peer as ScriptedPeer, replicas};
 
 fn peer(name: &str, places: &[(&str, u16)]) -> Peer {
     let places = places.iter().map(|(host, port)| Seed { host: (*host).into(), port: *port }).collect();
-    Peer { name: name.into(), places }
+    let tls_name = if name == "B2" { "tls" } else { "" };
+    Peer { name: name.into(), tls_name: tls_name.into(), places }
 }
 
 /// A port that nobody listens at, and that stays so while the socket lives.

@@ -83,6 +83,10 @@ impl Worker {
             let Some(ended) = last? else { continue };
             self.sink.end_of_frame().await.map_err(Break::Stop)?;
             if let Some(result) = ended {
+                if result.is_session_lost() {
+                    node.forget_session().await;
+                    return Err(Break::Retry(lost(node.address, format!("scan refused: {result}"))));
+                }
                 return self.judge(node, result).map(|()| connection);
             }
         }

@@ -348,3 +348,30 @@ async fn a_truncation_removes_a_set_and_is_noted() {
     client.truncate(&AdminPolicy::default(), NAMESPACE, "", 0).await.unwrap();
     assert!(sandbox.is_empty(NAMESPACE));
 }
+
+#[tokio::test]
+async fn it_logs_in_as_every_client_does() {
+    let user =
+        crate::sandbox::SandboxUser { name: "bob".into(), password: "hunter2".into(), external: false };
+    let security =
+        crate::sandbox::SandboxSecurity { users: vec![user], session_ttl_s: 3600, ..Default::default() };
+    let options = crate::sandbox::SandboxOptions {
+        namespaces: vec![NAMESPACE.to_owned()],
+        security: Some(security),
+        ..Default::default()
+    };
+    let sandbox = Sandbox::start(options, &tokio_util::sync::CancellationToken::new()).await.unwrap();
+    let policy = |password: &str| {
+        let mut policy = ClientPolicy::default();
+        policy.auth_mode = aerospike::AuthMode::Internal("bob".into(), password.into());
+        policy
+    };
+    let address = sandbox.address().to_string();
+    let client = Client::new(&policy("hunter2"), &address).await.unwrap();
+    client.put(&WritePolicy::default(), &key(1), &[bin("a", 1)]).await.unwrap();
+    assert!(client.get(&ReadPolicy::default(), &key(1), Bins::All).await.is_ok());
+    let (logins, refused) = sandbox.logins();
+    assert!(logins > 0 && refused == 0, "{logins} {refused}");
+    assert!(Client::new(&policy("hunter3"), &address).await.is_err());
+    assert!(sandbox.logins().1 > 0);
+}
