@@ -7,6 +7,7 @@
 mod check;
 mod cluster;
 mod diff;
+mod encryption;
 mod policy;
 mod problem;
 mod reader;
@@ -32,6 +33,9 @@ use serde::Serialize;
 
 pub use cluster::{Cluster, ClusterConfig, Seed, SeedConfig};
 pub use diff::{Changes, ConfigDiff};
+pub use encryption::{
+    DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
+};
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, Policy, PolicyConfig, RetryConfig, RetryPolicy,
     UnsupportedRecords, WhenNoChain,

@@ -1,6 +1,6 @@
 //! Aerospike: the pipeline scan → encode → compress → write, and back.
 
-mod decode;
+pub mod decode;
 mod empty;
 mod facts;
 mod files;

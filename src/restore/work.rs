@@ -11,7 +11,7 @@ use super::execute::{Done, Restore};
 use super::find::find;
 use super::plan::RestorePlan;
 use crate::config::{RestoreConfig, RestoreTarget};
-use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
+use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters, keys};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::{Storage, address};
@@ -80,7 +80,10 @@ impl RestoreWork {
         };
         context.pin([address(&place, wide)]).await?;
         let marked = context.store.marked(&place).await?;
-        let plan = find(&self.storage, &self.config, &marked, context.clock.now(), &context.cancel).await?;
+        let key = keys::key(self.config.policy.encryption.as_ref()).await?;
+        let now = context.clock.now();
+        let plan =
+            find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await?;
         let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
         context.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
         Ok(plan)

@@ -6,10 +6,11 @@ use super::chains::{Chains, Look};
 use super::contents::{Contents, check, damaged};
 use super::plan::{VerifyPlan, folder_in_run};
 use super::report::{Checked, Report};
+use crate::asb::FileKey;
 use crate::catalog::layout::MANIFEST;
 use crate::catalog::list::read_metadata;
 use crate::catalog::manifest::{Found, MANIFEST_BYTES_MAX, hash_hex};
-use crate::catalog::{BackupEntry, Encryption, Problem, ProblemKind, RunFolder, State};
+use crate::catalog::{BackupEntry, Problem, ProblemKind, RunFolder, State};
 use crate::engine::Watch;
 use crate::engine::aerospike::inspect::Held;
 use crate::error::{Error, Result};
@@ -29,6 +30,8 @@ pub(super) struct Verify {
     pub storage_name: String,
     pub routine: String,
     pub watch: Arc<dyn Watch>,
+    /// Of encrypted backups, as the routine's policy names it.
+    pub key: Option<FileKey>,
 }
 
 impl Verify {
@@ -106,14 +109,7 @@ impl Verify {
         if let State::Broken { reason } = &entry.state {
             return Err(damaged(&entry.key, reason));
         }
-        if entry.encryption != Encryption::None {
-            let mode = entry.encryption.abs_word();
-            return Err(Error::permanent(
-                "not-built",
-                format!("it is encrypted ({mode}), which cannot be read yet"),
-            ));
-        }
-        let contents = Contents::of_entry(self.storage.as_ref(), entry).await?;
+        let contents = Contents::of_entry(self.storage.as_ref(), entry, self.key.as_ref()).await?;
         self.check_manifest(entry, &contents).await?;
         let stored: u64 = contents.files.iter().map(|file| file.size).sum();
         // A manifest names each size; without one the sum is all there is.
