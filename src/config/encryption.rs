@@ -115,13 +115,9 @@ impl EncryptionPolicy {
         if mode_needed && !section.has("mode") {
             section.missing("mode");
         }
-        let words = [
-            EncryptionMode::None,
-            EncryptionMode::Aes128,
-            EncryptionMode::Aes256,
-            EncryptionMode::Aes256Gcm,
-        ]
-        .map(|mode| (mode.word(), mode));
+        let words =
+            [EncryptionMode::None, EncryptionMode::Aes128, EncryptionMode::Aes256, EncryptionMode::Aes256Gcm]
+                .map(|mode| (mode.word(), mode));
         let mode = section.word("mode", &words);
         let given = KEYS.map(|key| section.has(key)).into_iter().filter(|given| *given).count();
         let policy = Self {
@@ -137,7 +133,9 @@ impl EncryptionPolicy {
                  \"key-secret\"",
             );
         } else if mode == Some(EncryptionMode::None) && named > 0 {
-            section.reject_all("a key is given, but \"mode\" NONE encrypts nothing: remove the one or the other");
+            section.reject_all(
+                "a key is given, but \"mode\" NONE encrypts nothing: remove the one or the other",
+            );
         } else if mode != Some(EncryptionMode::None) && named == 0 && !section.has("key-secret") {
             section.reject_all(
                 "required fields validation error: must specify one of \"key-file\", \"key-env\" and \"key-secret\"",
@@ -146,7 +144,10 @@ impl EncryptionPolicy {
         if let Some(name) = policy.key_env.as_ref().filter(|name| name.contains(['=', '\0'])) {
             // It may be the key itself, put where its variable belongs.
             let length = name.len();
-            section.reject("key-env", format!("must be the name of a variable; what is given ({length} bytes) is none"));
+            section.reject(
+                "key-env",
+                format!("must be the name of a variable; what is given ({length} bytes) is none"),
+            );
         }
         policy
     }

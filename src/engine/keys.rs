@@ -18,9 +18,14 @@ const KEY_BYTES_MAX: u64 = 64 << 10;
 pub async fn cipher(config: Option<&EncryptionConfig>) -> Result<Option<FileCipher>> {
     let Some(config) = config else { return Ok(None) };
     let Some(mode) = mode(config.mode) else { return Ok(None) };
-    let key = load(&config.key).await?;
-    key.check_writable().map_err(|problem| no_key(&config.key, &problem.to_string()))?;
+    let key = writable(load(&config.key).await?, &config.key)?;
     Ok(Some(FileCipher { mode, key }))
+}
+
+/// A key with which files may be written. Errors: `encryption-key`.
+pub fn writable(key: FileKey, place: &KeyPlace) -> Result<FileKey> {
+    key.check_writable().map_err(|problem| no_key(place, &problem.to_string()))?;
+    Ok(key)
 }
 
 /// What files are read with; none if no key was given. Errors: `encryption-key`.

@@ -242,9 +242,7 @@ fn refuse_encrypted(plan: &RestorePlan) -> Result<()> {
     let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
     match members.into_iter().find(|member| member.encryption != Encryption::None) {
         None => Ok(()),
-        Some(member) => {
-            Err(decode::no_key(&format!("backup {} ({})", member.key, member.encryption.word())))
-        }
+        Some(member) => Err(decode::no_key(&format!("backup {} ({})", member.key, member.encryption.word()))),
     }
 }
 

@@ -82,8 +82,7 @@ impl RestoreWork {
         let marked = context.store.marked(&place).await?;
         let key = keys::key(self.config.policy.encryption.as_ref()).await?;
         let now = context.clock.now();
-        let plan =
-            find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await?;
+        let plan = find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await?;
         let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
         context.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
         Ok(plan)

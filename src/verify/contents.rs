@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::layout::DATA_SUFFIX;
-use crate::catalog::manifest::BlocksReader;
-use crate::catalog::wholeness::{Wholeness, wholeness, wrong_folder};
 use crate::asb::FileKey;
 use crate::asb::cipher::Unlock;
+use crate::catalog::layout::DATA_SUFFIX;
+use crate::catalog::manifest::BlocksReader;
 use crate::catalog::manifest::SealProblem;
+use crate::catalog::wholeness::{Wholeness, wholeness, wrong_folder};
 use crate::catalog::{BackupEntry, Encryption, Manifest, PathFolder};
 use crate::engine::aerospike::decode::WRONG_KEY_HINT;
 use crate::engine::aerospike::inspect::{self, Held};
@@ -73,11 +73,7 @@ impl Contents {
     /// With a key, the manifest of an encrypted backup is compared with its seal (rules.md 3.11).
     ///
     /// Errors: `backup-damaged`; `wrong-key`; those of storage, which are doubt.
-    pub async fn of_entry(
-        storage: &dyn Storage,
-        entry: &BackupEntry,
-        key: Option<&FileKey>,
-    ) -> Result<Self> {
+    pub async fn of_entry(storage: &dyn Storage, entry: &BackupEntry, key: Option<&FileKey>) -> Result<Self> {
         match wholeness(storage, entry).await? {
             Wholeness::Broken { reason } => Err(damaged(&entry.key, &reason)),
             Wholeness::Whole { manifest: Some(manifest) } => {

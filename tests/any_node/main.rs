@@ -20,6 +20,7 @@ mod counters;
 mod damage;
 mod damage_matrix;
 mod destination;
+mod encryption;
 mod exclusion;
 mod mesh;
 mod namespaces;

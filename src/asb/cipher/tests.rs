@@ -376,7 +376,10 @@ fn the_format_of_chunks_does_not_change() {
     assert_eq!(&stored[..10], b"HFASBGCM\x01\x10");
     assert_eq!(stored[16..48], random);
     assert_eq!(stored.len(), 64 + 168 + 16);
-    assert_eq!(hex(&Sha256::digest(&stored)), "f24f3c70b0fa5f80a1e1ee601ab0a60ce8c220d92ce4d2e0e93d4fccbe8f06ec");
+    assert_eq!(
+        hex(&Sha256::digest(&stored)),
+        "f24f3c70b0fa5f80a1e1ee601ab0a60ce8c220d92ce4d2e0e93d4fccbe8f06ec"
+    );
 }
 
 #[test]
