@@ -80,9 +80,19 @@ impl RestoreWork {
         };
         context.pin([address(&place, wide)]).await?;
         let marked = context.store.marked(&place).await?;
-        let key = keys::key(self.config.policy.encryption.as_ref()).await?;
+        let key = keys::key(self.config.policy.encryption.as_ref()).await;
+        // By time it may be the routine's own, which nobody named and backups that are not encrypted do not need.
+        let (key, no_key) = match (key, &self.config.target) {
+            (Err(error), RestoreTarget::Time { .. }) => (None, Some(error)),
+            (key, _) => (key?, None),
+        };
         let now = context.clock.now();
-        let plan = find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await?;
+        let found =
+            find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await;
+        let plan = match (found, no_key) {
+            (Err(error), Some(no_key)) if error.code() == "encryption-key-missing" => return Err(no_key),
+            (found, _) => found?,
+        };
         let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
         context.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
         Ok(plan)

@@ -245,3 +245,25 @@ async fn what_was_not_encrypted_stays_readable_beside_it() {
     let verified = bench.run("verify", ROUTINE).await;
     assert_eq!(verified["status"], "succeeded", "{verified:#}");
 }
+
+/// Who has no key can still compare the stored bytes (rules.md 3.11).
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_key_a_verification_tells_damage_of_the_stored_bytes() {
+    let (_dir, key_file) = key_file();
+    let mut bench = bench("AES256", true, &key_file).await;
+    bench.write(&(0..100).map(|key| mixed("customers", key, 1)).collect::<Vec<_>>()).await;
+    bench.back_up("full").await;
+    bench.config["backup-policies"]["quick"].as_object_mut().unwrap().remove("encryption");
+    bench.stop_service().await;
+    bench.start_service().await;
+    let verified = bench.run("verify", ROUTINE).await;
+    assert_eq!(verified["error"]["code"], "backup-unreadable", "{verified:#}");
+    let text = verified["error"]["message"].as_str().unwrap();
+    assert!(text.contains("as they were written") && text.contains("no key was given"), "{text}");
+    let file = bench.data_files(&bench.newest_key("full").await).pop().unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let verified = bench.run("verify", ROUTINE).await;
+    assert_eq!(verified["error"]["code"], "backup-damaged", "{verified:#}");
+}

@@ -32,7 +32,7 @@ const FILE_KEY: &str = "holdfast 2026-11 AES256-GCM v1: key of a file";
 const FILE_CHECK: &str = "holdfast 2026-11 AES256-GCM v1: check of a key";
 
 /// A chunk that does not fit its place is compared with this many places to either side, to say what happened.
-const PLACES_TRIED: u64 = 256;
+const PLACES_TRIED: u64 = 64;
 
 /// Whether a file begins as one of these does.
 pub(super) fn is_header(first: &[u8]) -> bool {

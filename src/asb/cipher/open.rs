@@ -73,6 +73,11 @@ impl Unlock {
         Self { key, mode: None }
     }
 
+    /// Whether it is known to be enciphered, and nobody gave the key.
+    pub const fn is_locked(&self) -> bool {
+        self.mode.is_some() && self.key.is_none()
+    }
+
     /// Reads the first bytes. Without a key, what is neither text nor zstd comes out as it is, of unknown form.
     pub fn open<R: Read>(&self, mut stored: R) -> Result<Opened<R>, UnlockError> {
         let mut first = Vec::with_capacity(HEADER_BYTES);

@@ -69,6 +69,13 @@ impl FileSource {
         }
     }
 
+    /// Reads the stored bytes of a file and compares them, whatever they are; gives their number. Blocks its thread.
+    ///
+    /// Errors: `file-damaged`; `canceled`; those of storage, untouched.
+    pub fn read_stored(&self, file: &FileToRead) -> Result<u64> {
+        self.open(file, &file.blocks)?.read_to_end(file)
+    }
+
     fn open<'a>(&'a self, file: &'a FileToRead, blocks: &'a [[u8; 32]]) -> Result<Stored<'a>> {
         let open = unless_canceled(&self.cancel, self.storage.open(&file.key));
         Ok(Stored {
