@@ -3,6 +3,7 @@
 //! Contract: asb.md (format), rules.md 3.10, 3.11, 3.13. Pure and synchronous. A bin travels as (particle type, wire
 //! bytes); names, keys and sets are bytes. What the format cannot hold is an error, never a guess.
 
+pub mod cipher;
 pub mod compress;
 pub mod decode;
 pub mod encode;
@@ -16,6 +17,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use cipher::{CipherMode, FileCipher, FileKey};
 pub use compress::{Compressor, Decompressor, StoredForm};
 pub use decode::{DecodeError, Decoder, Item, Position, Record};
 pub use encode::{EncodeError, Encoder};

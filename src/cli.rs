@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::KeyPlace;
 use crate::error::{Error, Result};
 
 /// Scheduled full and incremental backups of database clusters, and restore to a point in time.
@@ -68,6 +69,12 @@ enum Command {
         /// A backup file, the folder of a backup, or one above it.
         #[arg(value_name = "PATH")]
         path: PathBuf,
+        /// The private key of encrypted files: a PEM file.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+        /// The private key of encrypted files: a variable with PEM, or base64 of its DER.
+        #[arg(long, value_name = "NAME", conflicts_with = "key_file")]
+        key_env: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -111,7 +118,10 @@ pub fn run(cli: Cli) -> ExitCode {
                 adopt::run(&routine, url.as_deref(), config.as_deref()).await
             }
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
-            Command::Inspect { path, json } => inspect::run(&path, json),
+            Command::Inspect { path, key_file, key_env, json } => {
+                let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
+                inspect::run(&path, key.as_ref(), json)
+            }
             Command::Retention(options) => retention::run(&options).await,
             Command::Store(command) => store::run(command).await,
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,

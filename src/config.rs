@@ -7,6 +7,7 @@
 mod check;
 mod cluster;
 mod diff;
+mod encryption;
 mod policy;
 mod problem;
 mod reader;
@@ -34,6 +35,9 @@ pub use cluster::{
     AuthMode, Cluster, ClusterConfig, ClusterTls, Credentials, CredentialsConfig, Seed, SeedConfig, TlsConfig,
 };
 pub use diff::{Changes, ConfigDiff};
+pub use encryption::{
+    DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
+};
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, Policy, PolicyConfig, RetryConfig, RetryPolicy,
     UnsupportedRecords, WhenNoChain,

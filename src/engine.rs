@@ -4,6 +4,7 @@
 //! retries of whole namespaces live above, in `backup/` and `restore/`.
 
 pub mod aerospike;
+pub mod keys;
 pub mod pace;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,8 @@ use pace::Pace;
 use tokio_util::sync::CancellationToken;
 
 use crate::aerospike::RetryPolicy;
-use crate::asb::{BlockHashes, IndexDef, UdfDef};
+use crate::asb::cipher::Unlock;
+use crate::asb::{BlockHashes, FileCipher, IndexDef, UdfDef};
 use crate::config::{ClusterConfig, RetryConfig};
 use crate::error::Result;
 use crate::jobs::Progress;
@@ -105,6 +107,8 @@ pub struct NamespaceRead {
     pub file_limit_bytes: u64,
     /// Compress with this zstd level; none: not at all.
     pub zstd_level: Option<i32>,
+    /// Encrypt with this mode and key; none: not at all.
+    pub cipher: Option<FileCipher>,
     /// How long a node waits for us to take what it sends before it gives the scan up; 0: for ever.
     pub socket_timeout_ms: u64,
     /// The whole read may take this long; 0: for ever.
@@ -159,6 +163,8 @@ pub struct FileToRead {
     pub root: Option<[u8; 32]>,
     /// The hashes of its blocks, if they are known; only to say where damage begins.
     pub blocks: Arc<Vec<[u8; 32]>>,
+    /// What it is deciphered with.
+    pub unlock: Unlock,
 }
 
 /// How the files of one backup of one namespace are written to a cluster.

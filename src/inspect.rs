@@ -21,8 +21,12 @@ pub struct FileReport {
     pub name: String,
     /// Its size in storage.
     pub stored_bytes: u64,
-    /// `plain`, `zstd`, `empty` or `unknown` (encrypted, damaged, or no backup file).
+    /// `plain`, `zstd`, `empty` or `unknown` (encrypted, damaged, or no backup file); below the encryption.
     pub form: &'static str,
+    /// `NONE`, `AES128`, `AES256` or `AES256-GCM`; none where neither the bytes nor a document beside them tell.
+    pub encryption: Option<&'static str>,
+    /// Whether only its checksums could be looked at, because no key was given.
+    pub locked: bool,
     /// Version of the text format; none if the header cannot be read.
     pub version: Option<&'static str>,
     /// The namespace that its header names.

@@ -4,7 +4,7 @@ mod bench;
 mod damage;
 mod refused;
 mod roundtrip;
-mod worked;
+pub(super) mod worked;
 
 use std::io::Read;
 

@@ -230,7 +230,10 @@ impl<'a> NamespaceRun<'a> {
         let run = self.run;
         self.doing("committing");
         let number = if run.storage.writes_may_land_late() { attempt.attempt } else { 1 };
-        let manifest = self.manifest(report, number, finished);
+        let mut manifest = self.manifest(report, number, finished);
+        if let Some(cipher) = &run.cipher {
+            manifest = manifest.sealed(&cipher.key)?;
+        }
         let metadata = self.metadata(report, finished);
         let mut blocks = BlocksWriter::create(run.storage.as_ref(), key).await?;
         for file in &report.files {
@@ -326,6 +329,7 @@ impl<'a> NamespaceRun<'a> {
                 config::Compression::None => None,
                 config::Compression::Zstd { level } => Some(level),
             },
+            cipher: run.cipher.clone(),
             socket_timeout_ms: policy.socket_timeout_ms,
             total_timeout_ms: policy.total_timeout_ms,
         }
@@ -343,8 +347,12 @@ impl<'a> NamespaceRun<'a> {
             secondary_index_count: report.indexes,
             udf_count: report.udfs,
             compression: self.compression(),
-            encryption: Encryption::None,
+            encryption: self.encryption(),
         }
+    }
+
+    fn encryption(&self) -> Encryption {
+        Encryption::of_cipher(self.run.cipher.as_ref().map(|cipher| cipher.mode))
     }
 
     fn compression(&self) -> Compression {
@@ -393,7 +401,7 @@ impl<'a> NamespaceRun<'a> {
             scope_hash: run.scope.hash(),
             format: "asb-3.1".to_owned(),
             compression: self.compression(),
-            encryption: Encryption::None,
+            encryption: self.encryption(),
             totals: Totals {
                 records: report.records,
                 bytes: report.bytes(),
@@ -417,6 +425,8 @@ impl<'a> NamespaceRun<'a> {
                 .chain(&run.skew.warning)
                 .cloned()
                 .collect(),
+            seal: None,
+            sealed_hash: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clocks::SkewVerdict;
+use crate::asb::FileCipher;
 use crate::catalog::{Ownership, RunFolder, Scope, remove_attempt};
 use crate::config::{JobConfig, RetryConfig};
 use crate::engine::{ClusterFacts, Source};
@@ -36,6 +37,8 @@ pub struct Run {
     pub skew: SkewVerdict,
     /// Which records.
     pub scope: Scope,
+    /// Mode and key of its files; none if they are not encrypted.
+    pub cipher: Option<FileCipher>,
     /// Every namespace of the run, also those that another job of it has committed (rules.md 3.8).
     pub namespaces: Vec<String>,
     /// Scans of one namespace: the policy counts them per run (rules.md 7.1).

@@ -14,7 +14,7 @@ use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
 use crate::catalog::layout::VOID;
 use crate::catalog::{History, Ownership, Scope};
 use crate::config::JobConfig;
-use crate::engine::{ClusterFacts, Connect, Source};
+use crate::engine::{ClusterFacts, Connect, Source, keys};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::model::{BackupType, JobStatus, UnixMillis};
@@ -43,6 +43,7 @@ impl BackupWork {
     }
 
     async fn execute(self, context: &JobContext) -> Result<Ended> {
+        let cipher = keys::cipher(self.config.policy.encryption.as_ref()).await?;
         // Before the cluster is asked for anything: the folder may be another's (rules.md 5.5).
         let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
         unless_canceled(&context.cancel, self.ownership.may_hold(storage, routine)).await?;
@@ -74,7 +75,7 @@ impl BackupWork {
         if self.asked == BackupType::Incremental {
             unless_canceled(&context.cancel, self.look_for_damage(context, &mut known)).await?;
         }
-        let scope = scope_of(&self.config);
+        let scope = scope_of(&self.config, cipher.as_ref().map(|cipher| cipher.key.id()));
         let skew_excess_ms = created.since(skew.safe_from);
         let plan = self.plan(context, &facts, created, skew_excess_ms, &known, &scope.hash()).await?;
         context.pin(self.built_on(&plan, &known)).await?;
@@ -101,6 +102,7 @@ impl BackupWork {
             facts,
             skew,
             scope,
+            cipher,
             config: self.config,
         };
         Ok(run.execute(plan).await)
@@ -312,11 +314,12 @@ fn resolved(config: &JobConfig, facts: &ClusterFacts) -> Vec<String> {
 }
 
 /// The scope as the manifest records it (rules.md 3.6).
-fn scope_of(config: &JobConfig) -> Scope {
+fn scope_of(config: &JobConfig, key_id: Option<String>) -> Scope {
     Scope {
         sets: config.scope.sets.clone(),
         partitions: config.scope.partitions.clone(),
         no_records: config.policy.no_records,
+        key_id,
         ..Scope::default()
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod blocks;
 mod scope;
+mod seal;
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use blocks::{BLOCK_BYTES, BlocksReader, BlocksWriter, block_count, hash_hex};
 pub use scope::Scope;
+pub use seal::SealProblem;
 
 use super::layout::{BLOCKS, MANIFEST, METADATA, VOID};
 use super::metadata::{Compression, Encryption};
@@ -90,6 +92,13 @@ pub struct Manifest {
     /// What the operator should know of this backup.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Vouches for all of the above, made with the key of the files; the last key of the document, in hex (rules.md
+    /// 3.11). None if they are not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
+    /// The hash of what the seal covers, as written or read.
+    #[serde(skip)]
+    pub sealed_hash: Option<[u8; 32]>,
 }
 
 /// The engine that made a backup.
@@ -228,7 +237,10 @@ impl Manifest {
                 "{MANIFEST} has schema version {schema_version}, this program reads up to {SCHEMA_VERSION}"
             ));
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
+        let mut manifest: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
+        if manifest.seal.is_some() {
+            manifest.sealed_hash = seal::sealed_hash(bytes);
+        }
         manifest.check().map_err(|problem| format!("{MANIFEST} {problem}"))?;
         Ok(manifest)
     }

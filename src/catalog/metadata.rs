@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 use super::time::{GO_ZERO, go_rfc3339, parse, parse_rounded_up};
+use crate::asb::CipherMode;
 use crate::model::{BackupType, UnixMillis, check_name};
 
 /// The largest document that is read: ABS's own have about 400 bytes.
@@ -63,6 +64,34 @@ impl Encryption {
             Self::None => "NONE",
             Self::Aes128 => "AES128",
             Self::Aes256 | Self::Aes256Gcm => "AES256",
+        }
+    }
+
+    /// The mode's own word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Aes256Gcm => "AES256-GCM",
+            other => other.abs_word(),
+        }
+    }
+
+    /// The cipher; none if the files are not encrypted.
+    pub const fn cipher(self) -> Option<CipherMode> {
+        match self {
+            Self::None => None,
+            Self::Aes128 => Some(CipherMode::Aes128),
+            Self::Aes256 => Some(CipherMode::Aes256),
+            Self::Aes256Gcm => Some(CipherMode::Aes256Gcm),
+        }
+    }
+
+    /// The word of a cipher.
+    pub const fn of_cipher(mode: Option<CipherMode>) -> Self {
+        match mode {
+            None => Self::None,
+            Some(CipherMode::Aes128) => Self::Aes128,
+            Some(CipherMode::Aes256) => Self::Aes256,
+            Some(CipherMode::Aes256Gcm) => Self::Aes256Gcm,
         }
     }
 

@@ -128,6 +128,8 @@ impl Backup {
             clock_skew: None,
             unsupported_skipped: 0,
             warnings: vec![],
+            seal: None,
+            sealed_hash: None,
         }
     }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use chrono::SecondsFormat;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Routine, unbuilt};
+use crate::config::{Compression, Config, EncryptionMode, EncryptionPolicy, Policy, Routine, unbuilt};
+use crate::engine::keys;
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::model::schedule::Schedule;
@@ -104,6 +105,9 @@ fn describe_routine(
         Err(error) => line(text, format_args!("  no schedule: {error}")),
     }
     let policy = routine.backup_policy.as_ref().and_then(|name| config.backup_policies.get(name));
+    if let Some(policy) = policy {
+        describe_files(text, policy);
+    }
     if policy.is_some_and(|policy| policy.verify_after == Some(true)) {
         line(text, format_args!("  each backup is verified after it"));
     }
@@ -132,6 +136,23 @@ fn describe_routine(
                 routine.storage, local.path
             ),
         );
+    }
+}
+
+/// How a policy's files are compressed and encrypted, and whether their key can be read here and now.
+fn describe_files(text: &mut String, policy: &Policy) {
+    if let Compression::Zstd { level } = policy.compression.unwrap_or_default().resolve() {
+        line(text, format_args!("  compression: ZSTD, level {level}"));
+    }
+    let Some(encryption) = policy.encryption.as_ref().and_then(EncryptionPolicy::resolve) else { return };
+    let (mode, field) = (encryption.mode.word(), encryption.key.field());
+    line(text, format_args!("  encryption: {mode}, by {field}; the manifest is sealed with the key"));
+    if encryption.mode == EncryptionMode::Aes256Gcm {
+        line(text, format_args!("    {mode} is not readable by the official tools: docs/file-encryption.md"));
+    }
+    match keys::load_blocking(&encryption.key).and_then(|key| keys::writable(key, &encryption.key)) {
+        Ok(key) => line(text, format_args!("    key {}", key.id())),
+        Err(error) => line(text, format_args!("    WRONG, as seen from here: {}", error.report())),
     }
 }
 

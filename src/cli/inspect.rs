@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::config::KeyPlace;
+use crate::engine::keys;
 use crate::error::{Error, Result};
 use crate::inspect::{Checksum, Content, FileReport, FolderReport, inspect_path};
 use crate::model::UnixMillis;
 
 /// Prints what backup files hold and what is wrong with them; fails if something is.
-pub fn run(path: &Path, json: bool) -> Result<()> {
-    let folders = inspect_path(path)?;
+pub fn run(path: &Path, key: Option<&KeyPlace>, json: bool) -> Result<()> {
+    let key = key.map(keys::load_blocking).transpose()?;
+    let folders = inspect_path(path, key.as_ref())?;
     if json {
         let text = serde_json::to_string_pretty(&folders)
             .map_err(|error| Error::permanent("inspect-io", "write the report").source(error))?;
@@ -71,9 +74,21 @@ fn describe_file(text: &mut String, file: &FileReport) {
         Checksum::Differs { block: None } => "WRONG CHECKSUM".to_owned(),
     };
     let (bytes, records) = (file.stored_bytes, file.content.records);
+    let encrypted = match file.encryption {
+        None | Some("NONE") => String::new(),
+        Some(mode) => format!(" in {mode}"),
+    };
+    if file.locked {
+        let hint = "name its key with --key-file or --key-env to read it";
+        line(text, format_args!("  {}: encrypted{encrypted}, {bytes} bytes, {checksum}; {hint}", file.name));
+        return;
+    }
     line(
         text,
-        format_args!("  {}: {}{version}, {bytes} bytes, {records} records, {checksum}", file.name, file.form),
+        format_args!(
+            "  {}: {}{encrypted}{version}, {bytes} bytes, {records} records, {checksum}",
+            file.name, file.form
+        ),
     );
     if let Some(problem) = &file.problem {
         line(text, format_args!("    WRONG: {}", problem.what));

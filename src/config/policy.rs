@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
+use super::encryption::{EncryptionConfig, EncryptionPolicy};
 use super::reader::{Idle, Kind, Read, Section};
 use super::retention::{Retention, RetentionConfig};
 
@@ -54,6 +55,9 @@ pub struct Policy {
     /// How files are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<CompressionPolicy>,
+    /// How files are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionPolicy>,
     /// Whether an incremental may run beside a full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_incremental: Option<bool>,
@@ -164,6 +168,9 @@ pub struct PolicyConfig {
     pub file_limit_bytes: u64,
     /// How files are compressed; default not at all.
     pub compression: Compression,
+    /// How files are encrypted; default not at all.
+    #[serde(default)]
+    pub encryption: Option<EncryptionConfig>,
     /// Whether an incremental may run beside a full; default false.
     pub concurrent_incremental: bool,
     /// How long a run waits before it scans; default 1,000 (rules.md 3.2).
@@ -224,6 +231,7 @@ impl Policy {
             no_udfs: self.no_udfs.unwrap_or(false),
             file_limit_bytes: self.file_limit.unwrap_or(250).saturating_mul(MIB),
             compression: self.compression.unwrap_or_default().resolve(),
+            encryption: self.encryption.as_ref().and_then(EncryptionPolicy::resolve),
             concurrent_incremental: self.concurrent_incremental.unwrap_or(false),
             clock_skew_margin_ms: self.clock_skew_margin.unwrap_or(1_000),
             when_no_chain: self.when_no_chain.unwrap_or_default(),
@@ -288,6 +296,7 @@ impl Read for Policy {
             no_udfs: section.flag("no-udfs"),
             file_limit: section.int("file-limit", 0..=i64::from(i32::MAX)),
             compression: section.child("compression"),
+            encryption: section.child("encryption"),
             concurrent_incremental: section.flag("concurrent-incremental"),
             clock_skew_margin: section.int("clock-skew-margin", 0..=SKEW_MARGIN_MS_MAX),
             when_no_chain: section

@@ -217,7 +217,12 @@ impl Config {
             disable_reordering: request.disable_reordering,
             allow_gap: request.allow_gap,
         };
-        let policy = request.policy.resolve();
+        let mut policy = request.policy.resolve();
+        if request.policy.encryption.is_none() {
+            // Who asks for a routine's backups by its name need not know where its key is.
+            let own = routine.and_then(|routine| self.policy(routine.backup_policy.as_deref()).ok());
+            policy.encryption = own.and_then(|own| own.encryption).map(Into::into);
+        }
         restore_config(problems, target, source, destination, policy, request.care)
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
+use super::encryption::{DecryptionConfig, DecryptionPolicy};
 use super::policy::{Compression, CompressionPolicy, PARALLEL_MAX, RetryConfig, RetryPolicy};
 use super::reader::{Idle, Kind, Read, Section};
 use super::routine::{check_namespace, namespaces};
@@ -127,6 +128,8 @@ pub struct RestorePolicy {
     pub no_generation: Option<bool>,
     /// How the files are compressed: for a restore by path.
     pub compression: Option<CompressionPolicy>,
+    /// The key of encrypted backups.
+    pub encryption: Option<DecryptionPolicy>,
     /// When a write is tried again.
     pub retry_policy: Option<RetryPolicy>,
     /// What is added to each record's remaining life, in s.
@@ -185,6 +188,9 @@ pub struct RestorePolicyConfig {
     pub no_generation: bool,
     /// How the files are compressed: for a restore by path; default not at all.
     pub compression: Compression,
+    /// The key of encrypted backups; default none, by time the routine's own.
+    #[serde(default)]
+    pub encryption: Option<DecryptionConfig>,
     /// When a write is tried again; default 2 s, × 2, 5 times.
     pub retry: RetryConfig,
     /// What is added to each record's remaining life; default 0.
@@ -230,6 +236,7 @@ impl RestorePolicy {
             unique: self.unique.unwrap_or(false),
             no_generation: self.no_generation.unwrap_or(false),
             compression: self.compression.unwrap_or_default().resolve(),
+            encryption: self.encryption.as_ref().and_then(DecryptionPolicy::resolve),
             retry: self.retry_policy.unwrap_or_default().resolve(RetryConfig::RESTORE),
             extra_ttl_s: self.extra_ttl.unwrap_or(0),
             bins: self.bin_list.clone().unwrap_or_default(),
@@ -368,6 +375,7 @@ impl Read for RestorePolicy {
             unique,
             no_generation: section.flag("no-generation"),
             compression: section.child("compression"),
+            encryption: section.child("encryption"),
             retry_policy: section.child("retry-policy"),
             extra_ttl: section.int("extra-ttl", 0..=i64::from(u32::MAX)),
             ignore_record_error: section.flag("ignore-record-error"),

@@ -32,8 +32,6 @@ enum Neutral {
     Number(u64),
     /// A word that is the default of ABS.
     Word(&'static str),
-    /// A block that holds just `mode: NONE`.
-    ModeNone,
     /// A block that holds just `disabled: true`: more could be a secret, which is not written back.
     Disabled,
 }
@@ -53,13 +51,6 @@ impl Unbuilt {
             Neutral::Zero => value.as_u64() == Some(0),
             Neutral::Number(number) => value.as_u64() == Some(number),
             Neutral::Word(word) => value.as_str().is_some_and(|given| given.eq_ignore_ascii_case(word)),
-            Neutral::ModeNone => value.as_object().is_some_and(|block| {
-                block.len() == 1
-                    && block
-                        .get("mode")
-                        .and_then(Json::as_str)
-                        .is_some_and(|m| m.eq_ignore_ascii_case("NONE"))
-            }),
             Neutral::Disabled => value == &serde_json::json!({"disabled": true}),
         }
     }
@@ -88,7 +79,6 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Storage, "s3-storage", Neutral::Nothing, "storage in S3"),
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
-    row(Kind::Policy, "encryption", Neutral::ModeNone, "encrypted backups"),
     row(Kind::Policy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
     row(Kind::Policy, "records-per-second", Neutral::Nothing, "the limit of records per second"),
     row(Kind::Policy, "incr-mode", Neutral::Word("differential"), "cumulative incrementals"),
@@ -97,11 +87,12 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Policy, "max-concurrent-nodes", Neutral::Zero, "scanning few nodes at a time"),
     row(Kind::Policy, "use-scan-compression", Neutral::Off, "compressed scans"),
     row(Kind::Policy, "resume", Neutral::Off, "resuming a backup that was cut off"),
+    row(Kind::Encryption, "key-secret", Neutral::Empty, "keys from a secret agent"),
     row(Kind::Routine, "bin-list", Neutral::Empty, "backing up some bins"),
     row(Kind::Routine, "filter-exp", Neutral::Empty, "backing up what an expression selects"),
     row(Kind::Routine, "node-list", Neutral::Empty, "backing up some nodes"),
     row(Kind::Routine, "rack-list", Neutral::Empty, "backing up some racks"),
-    row(Kind::RestorePolicy, "encryption", Neutral::ModeNone, "encrypted backups"),
+    row(Kind::Decryption, "key-secret", Neutral::Empty, "keys from a secret agent"),
 ];
 
 /// Keys that ABS took back, with what to use instead (abs.md 2.1).

@@ -1,7 +1,7 @@
 //! Aerospike: the pipeline scan → encode → compress → write, and back.
 
 mod access;
-mod decode;
+pub mod decode;
 mod empty;
 mod facts;
 mod files;

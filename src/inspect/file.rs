@@ -5,9 +5,12 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::{Checksum, Content, FileReport, TextProblem};
+use crate::asb::cipher::{Unlock, UnlockError};
 use crate::asb::{
-    BlockHasher, BlockHashes, DecodeError, Decoder, Decompressor, Item, Record, StoredForm, particle,
+    BlockHasher, BlockHashes, CipherMode, DecodeError, Decoder, Decompressor, Item, Record, StoredForm,
+    particle,
 };
+use crate::catalog::Encryption;
 use crate::error::{Error, Result};
 use crate::model::time::AEROSPIKE_EPOCH_S;
 
@@ -20,32 +23,27 @@ pub(super) struct Expected {
     pub blocks: Vec<[u8; 32]>,
 }
 
-/// Reads a file without anything to compare it with. Blocks; holds one record and 32 bytes per 4 MiB.
+/// Reads a file without anything to compare it with; `unlock` deciphers it. Blocks; holds one record and 32 bytes per 4 MiB.
 ///
 /// Errors: `inspect-io` if the file cannot be opened or read; what is wrong inside it is in the report.
-pub fn inspect_file(path: &Path) -> Result<FileReport> {
-    inspect(path, None)
+pub fn inspect_file(path: &Path, unlock: &Unlock) -> Result<FileReport> {
+    inspect(path, unlock, None)
 }
 
-pub(super) fn inspect(path: &Path, expected: Option<&Expected>) -> Result<FileReport> {
+pub(super) fn inspect(path: &Path, unlock: &Unlock, expected: Option<&Expected>) -> Result<FileReport> {
     let failed = |error: io::Error| {
         Error::permanent("inspect-io", format!("read {}", path.display()))
             .source(error)
             .hint("Check the path and that this user may read it.")
     };
     let file = File::open(path).map_err(failed)?;
-    let mut stored = Stored { file, first: Vec::new(), hasher: BlockHasher::new(), failed: None };
-    stored.peek().map_err(failed)?;
-    let form = StoredForm::detect(&stored.first);
+    let mut stored = Stored { file, hasher: BlockHasher::new(), failed: None };
     let mut report = FileReport {
         name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         stored_bytes: 0,
-        form: match form {
-            _ if stored.first.is_empty() => "empty",
-            StoredForm::Plain => "plain",
-            StoredForm::Zstd => "zstd",
-            StoredForm::Unknown => "unknown",
-        },
+        form: "unknown",
+        encryption: None,
+        locked: false,
         version: None,
         namespace: None,
         first_file: false,
@@ -53,19 +51,7 @@ pub(super) fn inspect(path: &Path, expected: Option<&Expected>) -> Result<FileRe
         checksum: Checksum::None,
         problem: None,
     };
-    let read = if form == StoredForm::Zstd {
-        let text = Decompressor::new(&mut stored).map_err(failed)?;
-        read_items(text, &mut report)
-    } else {
-        read_items(&mut stored, &mut report)
-    };
-    match read {
-        Ok(()) | Err(DecodeError::Empty) => {}
-        Err(error) => {
-            let offset = error.position().map_or(0, |position| position.offset);
-            report.problem = Some(TextProblem { offset, what: describe(&error, form) });
-        }
-    }
+    read_text(&mut stored, unlock, &mut report);
     // What is left is hashed too: the checksums are of all stored bytes.
     io::copy(&mut stored, &mut io::sink()).map_err(failed)?;
     if let Some(error) = stored.failed.take() {
@@ -75,6 +61,57 @@ pub(super) fn inspect(path: &Path, expected: Option<&Expected>) -> Result<FileRe
     report.stored_bytes = hashes.size;
     report.checksum = expected.map_or(Checksum::None, |expected| compare(&hashes, expected));
     Ok(report)
+}
+
+/// Reads as much of the text as makes sense; what does not is in the report.
+fn read_text(stored: &mut Stored, unlock: &Unlock, report: &mut FileReport) {
+    let opened = match unlock.open(&mut *stored) {
+        Ok(opened) => opened,
+        Err(UnlockError::NoKey) => {
+            report.locked = true;
+            report.encryption =
+                Some(Encryption::of_cipher(unlock.mode.or(Some(CipherMode::Aes256Gcm))).word());
+            return;
+        }
+        Err(error) => {
+            report.encryption = unlock.mode.map(|mode| Encryption::of_cipher(Some(mode)).word());
+            let what = match &error {
+                UnlockError::Read(cause) => cause.to_string(),
+                other => other.to_string(),
+            };
+            report.problem = Some(TextProblem { offset: 0, what });
+            return;
+        }
+    };
+    let form = opened.form;
+    report.form = match form {
+        _ if opened.is_empty => "empty",
+        StoredForm::Plain => "plain",
+        StoredForm::Zstd => "zstd",
+        StoredForm::Unknown => "unknown",
+    };
+    if form != StoredForm::Unknown || opened.mode.is_some() || opened.is_empty {
+        report.encryption = Some(Encryption::of_cipher(opened.mode).word());
+    }
+    let read = if form == StoredForm::Zstd {
+        match Decompressor::new(opened.text) {
+            Ok(text) => read_items(text, report),
+            Err(error) => {
+                report.problem =
+                    Some(TextProblem { offset: 0, what: format!("zstd did not start: {error}") });
+                return;
+            }
+        }
+    } else {
+        read_items(opened.text, report)
+    };
+    match read {
+        Ok(()) | Err(DecodeError::Empty) => {}
+        Err(error) => {
+            let offset = error.position().map_or(0, |position| position.offset);
+            report.problem = Some(TextProblem { offset, what: describe(&error, form) });
+        }
+    }
 }
 
 /// The error with its cause, and what an unknown form may mean.
@@ -153,33 +190,19 @@ pub(super) fn readable(bytes: &[u8]) -> String {
 /// The stored bytes, hashed as they pass.
 struct Stored {
     file: File,
-    /// Read ahead to tell the form; given out first.
-    first: Vec<u8>,
     hasher: BlockHasher,
     /// A read that failed: damage of the disk is not damage of the text.
     failed: Option<io::Error>,
 }
 
-impl Stored {
-    fn peek(&mut self) -> io::Result<()> {
-        (&self.file).take(8).read_to_end(&mut self.first).map(|_| ())
-    }
-}
-
 impl Read for Stored {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = if self.first.is_empty() {
-            self.file.read(buffer).inspect_err(|error| {
-                let copy = error
-                    .raw_os_error()
-                    .map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error);
-                self.failed = Some(copy);
-            })?
-        } else {
-            let count = self.first.as_slice().read(buffer)?;
-            self.first.drain(..count);
-            count
-        };
+        let count = self.file.read(buffer).inspect_err(|error| {
+            let copy = error
+                .raw_os_error()
+                .map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error);
+            self.failed = Some(copy);
+        })?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
     }

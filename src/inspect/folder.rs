@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 
 use super::file::{Expected, inspect};
 use super::{Content, FileReport, FolderReport};
-use crate::asb;
+use crate::asb::cipher::Unlock;
+use crate::asb::{self, FileKey};
 use crate::catalog::layout::{BLOCKS, DATA_SUFFIX, MANIFEST, METADATA};
 use crate::catalog::manifest::{MANIFEST_BYTES_MAX, block_count};
 use crate::catalog::metadata::METADATA_BYTES_MAX;
-use crate::catalog::{Manifest, Metadata};
+use crate::catalog::{Encryption, Manifest, Metadata};
 use crate::error::{Error, Result};
 
-/// Reads every backup file at or below a path, folder by folder, in the order of their paths. Blocks.
+/// Reads every backup file at or below a path, folder by folder, in the order of their paths; `key`: of encrypted ones.
+/// Blocks.
 ///
 /// Errors: `inspect-io`; `inspect-nothing` if there is no backup file.
-pub fn inspect_path(path: &Path) -> Result<Vec<FolderReport>> {
+pub fn inspect_path(path: &Path, key: Option<&FileKey>) -> Result<Vec<FolderReport>> {
     let mut folders: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     if path.is_dir() {
         collect(path, &mut folders)?;
@@ -32,7 +34,7 @@ pub fn inspect_path(path: &Path) -> Result<Vec<FolderReport>> {
             .hint("Name a backup file, the folder of a backup, or one above it."));
     }
     let whole = path.is_dir();
-    folders.into_iter().map(|(folder, files)| one_folder(&folder, files, whole)).collect()
+    folders.into_iter().map(|(folder, files)| one_folder(&folder, files, key, whole)).collect()
 }
 
 fn collect(folder: &Path, folders: &mut BTreeMap<PathBuf, Vec<PathBuf>>) -> Result<()> {
@@ -53,22 +55,36 @@ fn collect(folder: &Path, folders: &mut BTreeMap<PathBuf, Vec<PathBuf>>) -> Resu
 }
 
 /// `whole`: all its files are looked at, so that sums can be compared.
-fn one_folder(folder: &Path, mut paths: Vec<PathBuf>, whole: bool) -> Result<FolderReport> {
+fn one_folder(
+    folder: &Path,
+    mut paths: Vec<PathBuf>,
+    key: Option<&FileKey>,
+    whole: bool,
+) -> Result<FolderReport> {
     let mut problems = Vec::new();
     let metadata = read_metadata(folder, &mut problems)?;
     let manifest = read_manifest(folder, &mut problems)?;
     let expected =
         manifest.as_ref().map(|manifest| expectations(folder, manifest, &mut problems)).transpose()?;
+    if let (Some(manifest), Some(key)) = (&manifest, key)
+        && let Err(problem) = manifest.check_seal(key)
+    {
+        problems.push(problem.to_string());
+    }
+    let said = manifest.as_ref().map(|one| one.encryption).or(metadata.as_ref().map(|one| one.encryption));
+    let unlock = Unlock { key: key.cloned(), mode: said.and_then(Encryption::cipher) };
     paths.sort();
     let mut files = Vec::new();
     let mut content = Content::default();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = inspect(&path, expected.as_ref().and_then(|all| all.get(&name)))?;
+        let file = inspect(&path, &unlock, expected.as_ref().and_then(|all| all.get(&name)))?;
         content.add(&file.content);
         files.push(file);
     }
-    if whole {
+    // What no key opens cannot be counted.
+    let counted = !files.iter().any(|file| file.locked);
+    if whole && counted {
         if let Some(manifest) = &manifest {
             against_manifest(manifest, &files, &content, &mut problems);
         }

@@ -2,14 +2,24 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Checksum, inspect_file, inspect_path};
+use super::{Checksum, FileReport, FolderReport};
+use crate::asb::cipher::{Encryptor, Unlock};
 use crate::asb::{
-    Bin, BlockHasher, Compressor, DataType, Encoder, IndexDef, IndexType, Particle, RecordHead, UdfDef,
-    Version, particle,
+    Bin, BlockHasher, CipherMode, Compressor, DataType, Encoder, FileCipher, FileKey, IndexDef, IndexType,
+    Particle, RecordHead, UdfDef, Version, particle,
 };
 use crate::catalog::layout::METADATA;
 use crate::catalog::testkit::{self, Backup};
+use crate::error::Result;
 use crate::storage::Storage;
+
+fn inspect_file(path: &Path) -> Result<FileReport> {
+    super::inspect_file(path, &Unlock::default())
+}
+
+fn inspect_path(path: &Path) -> Result<Vec<FolderReport>> {
+    super::inspect_path(path, None)
+}
 
 /// A text of `records` records: every third in set `s`, every second expires, every fifth has its key.
 fn text(records: u32) -> Vec<u8> {
@@ -75,6 +85,7 @@ fn a_file_is_counted_plain_and_compressed() {
         let report = inspect_file(&file(&dir, &bytes)).unwrap();
         assert_eq!((report.form, report.version, report.first_file), (form, Some("3.1"), true));
         assert_eq!((report.stored_bytes, report.namespace.as_deref()), (bytes.len() as u64, Some("ns")));
+        assert_eq!((report.encryption, report.locked), (Some("NONE"), false));
         let content = &report.content;
         assert_eq!((content.records, content.with_key, content.expiring), (30, 6, 15));
         assert_eq!(content.expiry_s, Some((1_262_305_000, 1_262_305_028)));
@@ -177,4 +188,39 @@ async fn the_damaged_block_is_named() {
     assert!(problems.iter().any(|problem| problem == "0_ns_1.asb is missing"), "{problems:?}");
     std::fs::remove_file(path.join(METADATA)).unwrap();
     assert_eq!(inspect_path(&path).unwrap_err().code(), "inspect-nothing");
+}
+
+/// By key, by mode, and whether it is told that there is one.
+#[test]
+fn encrypted_files_are_read_with_their_key_and_said_to_be_locked_without() {
+    let (right, wrong) = (FileKey::of_hash([1; 32]), FileKey::of_hash([2; 32]));
+    let unlock = |key: Option<&FileKey>, mode| Unlock { key: key.cloned(), mode };
+    let dir = TempDir::new().unwrap();
+    for (mode, word) in [
+        (CipherMode::Aes128, "AES128"),
+        (CipherMode::Aes256, "AES256"),
+        (CipherMode::Aes256Gcm, "AES256-GCM"),
+    ] {
+        for (text, form) in [(text(30), "plain"), (zstd(&text(30)), "zstd")] {
+            let mut stored = Vec::new();
+            let cipher = FileCipher { mode, key: right.clone() };
+            let mut encryptor = Encryptor::start(&cipher, [7; 32], &mut stored);
+            let from = stored.len();
+            stored.extend_from_slice(&text);
+            encryptor.push(&mut stored, from);
+            encryptor.finish(&mut stored);
+            let path = file(&dir, &stored);
+            for stated in [None, Some(mode)] {
+                let report = super::inspect_file(&path, &unlock(Some(&right), stated)).unwrap();
+                assert_eq!((report.form, report.encryption), (form, Some(word)));
+                assert_eq!((report.content.records, report.stored_bytes), (30, stored.len() as u64));
+                assert!(!report.is_damaged());
+                let report = super::inspect_file(&path, &unlock(Some(&wrong), stated)).unwrap();
+                assert!(report.problem.unwrap().what.contains("encrypted with"), "{word}");
+            }
+            let report = super::inspect_file(&path, &unlock(None, Some(mode))).unwrap();
+            assert_eq!((report.locked, report.encryption), (true, Some(word)));
+            assert!(!report.is_damaged() && report.stored_bytes == stored.len() as u64);
+        }
+    }
 }

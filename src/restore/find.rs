@@ -6,46 +6,61 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{MemberPlan, NamespaceRestore, RestorePlan};
+use crate::asb::FileKey;
+use crate::asb::cipher::Unlock;
 use crate::catalog::{AtPath, BackupEntry, Encryption, History, PathFolder, at_path};
 use crate::config::{RestoreConfig, RestoreTarget};
-use crate::engine::aerospike::inspect;
+use crate::engine::aerospike::{decode, inspect};
+use crate::engine::{FileToRead, keys};
 use crate::error::{Error, Result};
 use crate::model::chain::Chain;
 use crate::model::{BackupType, UnixMillis};
-use crate::storage::{ObjectInfo, Storage};
+use crate::storage::Storage;
 use crate::verify::contents::{Contents, plain_file};
 
-/// Finds what a request asks for. `marked`: the folders that are being deleted, as known before.
+/// Finds what a request asks for. `key`: of encrypted backups; `marked`: the folders that are being deleted, as known
+/// before.
 pub async fn find(
     storage: &Arc<dyn Storage>,
     config: &RestoreConfig,
+    key: Option<&FileKey>,
     marked: &BTreeSet<String>,
     now: UnixMillis,
     cancel: &CancellationToken,
 ) -> Result<RestorePlan> {
     let mut plan = match &config.target {
         RestoreTarget::Path { path, allow_incomplete } => {
-            by_path(storage, config, path, *allow_incomplete, cancel).await?
+            by_path(storage, config, key, path, *allow_incomplete, cancel).await?
         }
         RestoreTarget::Time { routine, time, namespaces, allow_gap, .. } => {
             let mut history = History::read(storage.as_ref(), routine, marked).await?;
             history.void_future(now);
-            by_time(storage.as_ref(), history, routine, *time, namespaces, *allow_gap).await?
+            let asked = Asked { routine, at: *time, named: namespaces, allow_gap: *allow_gap };
+            by_time(storage.as_ref(), history, &asked, key).await?
         }
     };
     remap(&mut plan, config)?;
-    refuse_encrypted(&plan)?;
+    if key.is_none() {
+        refuse_encrypted(&plan)?;
+    }
     Ok(plan)
+}
+
+/// What is asked of a routine's backups.
+struct Asked<'a> {
+    routine: &'a str,
+    at: UnixMillis,
+    named: &'a [String],
+    allow_gap: bool,
 }
 
 async fn by_time(
     storage: &dyn Storage,
     mut history: History,
-    routine: &str,
-    at: UnixMillis,
-    named: &[String],
-    allow_gap: bool,
+    asked: &Asked<'_>,
+    key: Option<&FileKey>,
 ) -> Result<RestorePlan> {
+    let Asked { routine, at, named, allow_gap } = *asked;
     let mut plan = RestorePlan::default();
     let wanted: Vec<String> = if named.is_empty() {
         history.refuse_unread(None, at)?;
@@ -76,7 +91,7 @@ async fn by_time(
         }
         let mut members = Vec::new();
         for entry in found.entries() {
-            members.push(entry_member(storage, entry).await?);
+            members.push(entry_member(storage, entry, key).await?);
         }
         plan.namespaces.push(NamespaceRestore {
             destination: namespace.clone(),
@@ -105,12 +120,16 @@ fn chain_warnings(namespace: &str, chain: &Chain) -> Vec<String> {
 }
 
 /// A listed backup with its files: manifest and sizes are always looked at (rules.md 4.2).
-async fn entry_member(storage: &dyn Storage, entry: &BackupEntry) -> Result<MemberPlan> {
+async fn entry_member(
+    storage: &dyn Storage,
+    entry: &BackupEntry,
+    key: Option<&FileKey>,
+) -> Result<MemberPlan> {
     Ok(MemberPlan {
         key: entry.key.clone(),
         backup_type: entry.backup_type,
         created: Some(entry.created),
-        contents: Contents::of_entry(storage, entry).await?,
+        contents: Contents::of_entry(storage, entry, key).await?,
         compression: Some(entry.compression),
         encryption: entry.encryption,
     })
@@ -119,6 +138,7 @@ async fn entry_member(storage: &dyn Storage, entry: &BackupEntry) -> Result<Memb
 async fn by_path(
     storage: &Arc<dyn Storage>,
     config: &RestoreConfig,
+    key: Option<&FileKey>,
     path: &str,
     allow_incomplete: bool,
     cancel: &CancellationToken,
@@ -127,22 +147,22 @@ async fn by_path(
         AtPath::Backups { folders, warnings, .. } => {
             let mut plan = RestorePlan { warnings, ..RestorePlan::default() };
             for folder in folders {
-                plan.namespaces.push(folder_restore(storage.as_ref(), folder).await?);
+                plan.namespaces.push(folder_restore(storage.as_ref(), folder, key).await?);
             }
             Ok(plan)
         }
         AtPath::Plain { files, warnings } => {
+            let stated = config.policy.encryption.as_ref().and_then(|one| one.mode).and_then(keys::mode);
+            let unlock = Unlock { key: key.cloned(), mode: stated };
+            let files: Vec<FileToRead> = files.into_iter().map(|file| plain_file(file, &unlock)).collect();
             let namespace = plain_namespace(storage, config, &files, cancel).await?;
             let member = MemberPlan {
                 key: path.to_owned(),
                 backup_type: BackupType::Full,
                 created: None,
-                contents: Contents {
-                    files: files.into_iter().map(plain_file).collect(),
-                    ..Contents::default()
-                },
+                contents: Contents { files, ..Contents::default() },
                 compression: None,
-                encryption: Encryption::None,
+                encryption: Encryption::of_cipher(stated),
             };
             let restore = NamespaceRestore {
                 destination: namespace.clone(),
@@ -156,13 +176,17 @@ async fn by_path(
     }
 }
 
-async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<NamespaceRestore> {
+async fn folder_restore(
+    storage: &dyn Storage,
+    folder: PathFolder,
+    key: Option<&FileKey>,
+) -> Result<NamespaceRestore> {
     let metadata = &folder.metadata;
     let member = MemberPlan {
         key: folder.key.clone(),
         backup_type: metadata.backup_type(),
         created: Some(metadata.created),
-        contents: Contents::of_folder(storage, &folder).await?,
+        contents: Contents::of_folder(storage, &folder, key).await?,
         compression: Some(metadata.compression),
         encryption: folder.manifest.as_ref().map_or(metadata.encryption, |manifest| manifest.encryption),
     };
@@ -179,16 +203,16 @@ async fn folder_restore(storage: &dyn Storage, folder: PathFolder) -> Result<Nam
 async fn plain_namespace(
     storage: &Arc<dyn Storage>,
     config: &RestoreConfig,
-    files: &[ObjectInfo],
+    files: &[FileToRead],
     cancel: &CancellationToken,
 ) -> Result<String> {
     if let Some(remap) = &config.policy.remap {
         return Ok(remap.source.clone());
     }
-    let first = files.iter().find(|file| file.size_bytes > 0).ok_or_else(|| {
+    let first = files.iter().find(|file| file.size > 0).ok_or_else(|| {
         Error::permanent("backup-empty", "every file at the path is empty").hint("Check the path.")
     })?;
-    inspect::namespace_of(storage, &plain_file(first.clone()), cancel).await
+    inspect::namespace_of(storage, first, cancel).await
 }
 
 /// Renames the one namespace that the policy names.
@@ -214,20 +238,12 @@ fn remap(plan: &mut RestorePlan, config: &RestoreConfig) -> Result<()> {
     }
 }
 
-/// Known, not built (rules.md 3.14): said before anything is read.
+/// Said before anything is read.
 fn refuse_encrypted(plan: &RestorePlan) -> Result<()> {
     let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
     match members.into_iter().find(|member| member.encryption != Encryption::None) {
         None => Ok(()),
-        Some(member) => Err(Error::permanent(
-            "not-built",
-            format!(
-                "backup {} is encrypted ({}), which cannot be read yet",
-                member.key,
-                member.encryption.abs_word()
-            ),
-        )
-        .hint("Restore it with the official tools until encryption is built.")),
+        Some(member) => Err(decode::no_key(&format!("backup {} ({})", member.key, member.encryption.word()))),
     }
 }
 
@@ -250,10 +266,10 @@ mod tests {
                     AtPath::Plain { .. } => panic!("plain"),
                 }
             };
-            let whole = folder_restore(&storage, folder().await).await.unwrap();
+            let whole = folder_restore(&storage, folder().await, None).await.unwrap();
             assert_eq!(whole.members[0].contents.files.len(), 2);
             storage.delete(&format!("{}/1_ns_2.asb", backup.folder())).await.unwrap();
-            let error = folder_restore(&storage, folder().await).await.unwrap_err();
+            let error = folder_restore(&storage, folder().await, None).await.unwrap_err();
             assert_eq!(error.code(), "backup-damaged", "{foreign}");
         }
     }

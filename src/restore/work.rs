@@ -12,7 +12,7 @@ use super::find::find;
 use super::plan::RestorePlan;
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::pace::Pace;
-use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
+use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters, keys};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::paced::Paced;
@@ -92,7 +92,19 @@ impl RestoreWork {
         };
         context.pin([address(&place, wide)]).await?;
         let marked = context.store.marked(&place).await?;
-        let plan = find(&self.storage, &self.config, &marked, context.clock.now(), &context.cancel).await?;
+        let key = keys::key(self.config.policy.encryption.as_ref()).await;
+        // By time it may be the routine's own, which nobody named and backups that are not encrypted do not need.
+        let (key, no_key) = match (key, &self.config.target) {
+            (Err(error), RestoreTarget::Time { .. }) => (None, Some(error)),
+            (key, _) => (key?, None),
+        };
+        let now = context.clock.now();
+        let found =
+            find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await;
+        let plan = match (found, no_key) {
+            (Err(error), Some(no_key)) if error.code() == "encryption-key-missing" => return Err(no_key),
+            (found, _) => found?,
+        };
         let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
         context.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
         Ok(plan)

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
+use crate::asb::FileKey;
+use crate::asb::cipher::Unlock;
 use crate::catalog::layout::DATA_SUFFIX;
 use crate::catalog::manifest::BlocksReader;
+use crate::catalog::manifest::SealProblem;
 use crate::catalog::wholeness::{Wholeness, wholeness, wrong_folder};
-use crate::catalog::{BackupEntry, Manifest, PathFolder};
+use crate::catalog::{BackupEntry, Encryption, Manifest, PathFolder};
+use crate::engine::aerospike::decode::WRONG_KEY_HINT;
 use crate::engine::aerospike::inspect::{self, Held};
 use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
@@ -66,30 +70,41 @@ impl Expected {
 impl Contents {
     /// Those of a listed backup: manifest and sizes are always looked at (rules.md 4.2).
     ///
-    /// Errors: `backup-damaged`; those of storage, which are doubt.
-    pub async fn of_entry(storage: &dyn Storage, entry: &BackupEntry) -> Result<Self> {
+    /// With a key, the manifest of an encrypted backup is compared with its seal (rules.md 3.11).
+    ///
+    /// Errors: `backup-damaged`; `wrong-key`; those of storage, which are doubt.
+    pub async fn of_entry(storage: &dyn Storage, entry: &BackupEntry, key: Option<&FileKey>) -> Result<Self> {
         match wholeness(storage, entry).await? {
             Wholeness::Broken { reason } => Err(damaged(&entry.key, &reason)),
             Wholeness::Whole { manifest: Some(manifest) } => {
-                Self::of_manifest(storage, &entry.key, entry.counts.records, &manifest).await
+                Self::of_manifest(storage, &entry.key, entry.counts.records, &manifest, key).await
             }
             Wholeness::Whole { manifest: None } => {
                 let listed = storage.list(&entry.key).await?;
                 let files = listed.into_iter().filter(|object| object.key.ends_with(DATA_SUFFIX));
-                Ok(Self::plain(files, entry.counts.records))
+                Ok(Self::plain(files, entry.counts.records, unlock(entry.encryption, key)))
             }
         }
     }
 
     /// Those of a folder that somebody named: looked at before the first write, as for one found by its time.
-    pub async fn of_folder(storage: &dyn Storage, folder: &PathFolder) -> Result<Self> {
+    pub async fn of_folder(
+        storage: &dyn Storage,
+        folder: &PathFolder,
+        key: Option<&FileKey>,
+    ) -> Result<Self> {
         let (metadata, manifest) = (&folder.metadata, folder.manifest.as_ref());
         if let Some(reason) = wrong_folder(storage, &folder.key, manifest, metadata.file_count).await? {
             return Err(damaged(&folder.key, &reason));
         }
         match manifest {
-            Some(manifest) => Self::of_manifest(storage, &folder.key, metadata.record_count, manifest).await,
-            None => Ok(Self::plain(folder.files.iter().cloned(), metadata.record_count)),
+            Some(manifest) => {
+                Self::of_manifest(storage, &folder.key, metadata.record_count, manifest, key).await
+            }
+            None => {
+                let unlock = unlock(metadata.encryption, key);
+                Ok(Self::plain(folder.files.iter().cloned(), metadata.record_count, unlock))
+            }
         }
     }
 
@@ -99,7 +114,12 @@ impl Contents {
         key: &str,
         records: u64,
         manifest: &Manifest,
+        file_key: Option<&FileKey>,
     ) -> Result<Self> {
+        if let Some(file_key) = file_key {
+            check_seal(key, manifest, file_key)?;
+        }
+        let unlock = unlock(manifest.encryption, file_key);
         let mut blocks = BlocksReader::open(storage, key, manifest).await?;
         let mut files = Vec::with_capacity(manifest.files.len());
         for file in &manifest.files {
@@ -108,20 +128,44 @@ impl Contents {
                 size: file.size_bytes,
                 root: file.root(),
                 blocks: Arc::new(blocks.next_file(file).await?),
+                unlock: unlock.clone(),
             });
         }
         Ok(Self { files, has_manifest: true, expected: Expected::of(records, Some(manifest)) })
     }
 
-    fn plain(files: impl Iterator<Item = ObjectInfo>, records: u64) -> Self {
+    fn plain(files: impl Iterator<Item = ObjectInfo>, records: u64, unlock: Unlock) -> Self {
         let expected = Expected::of(records, None);
-        Self { files: files.map(plain_file).collect(), has_manifest: false, expected }
+        let files = files.map(|object| plain_file(object, &unlock)).collect();
+        Self { files, has_manifest: false, expected }
     }
 }
 
 /// A file of which only the size is known.
-pub fn plain_file(object: ObjectInfo) -> FileToRead {
-    FileToRead { key: object.key, size: object.size_bytes, root: None, blocks: Arc::default() }
+pub fn plain_file(object: ObjectInfo, unlock: &Unlock) -> FileToRead {
+    FileToRead {
+        key: object.key,
+        size: object.size_bytes,
+        root: None,
+        blocks: Arc::default(),
+        unlock: unlock.clone(),
+    }
+}
+
+/// What files are deciphered with of which manifest or metadata says the mode. Where those say NONE the bytes decide:
+/// documents of old writers do not say it at all (abs.md 3).
+fn unlock(encryption: Encryption, key: Option<&FileKey>) -> Unlock {
+    Unlock { key: key.cloned(), mode: encryption.cipher() }
+}
+
+fn check_seal(folder: &str, manifest: &Manifest, key: &FileKey) -> Result<()> {
+    match manifest.check_seal(key) {
+        Ok(()) => Ok(()),
+        Err(problem @ SealProblem::WrongKey) => {
+            Err(Error::permanent("wrong-key", format!("backup {folder}: {problem}")).hint(WRONG_KEY_HINT))
+        }
+        Err(problem) => Err(damaged(folder, &problem.to_string())),
+    }
 }
 
 /// Reads the files of one backup to their ends, `parallel` at once, and compares all of it: sizes, checksums, every

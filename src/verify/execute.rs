@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::chains::{Chains, Look};
-use super::contents::{Contents, check, damaged};
+use super::contents::{Contents, Expected, check, damaged};
 use super::plan::{VerifyPlan, folder_in_run};
 use super::report::{Checked, Report};
+use crate::asb::FileKey;
 use crate::catalog::layout::MANIFEST;
 use crate::catalog::list::read_metadata;
 use crate::catalog::manifest::{Found, MANIFEST_BYTES_MAX, hash_hex};
-use crate::catalog::{BackupEntry, Encryption, Problem, ProblemKind, RunFolder, State};
+use crate::catalog::{BackupEntry, Problem, ProblemKind, RunFolder, State};
 use crate::engine::Watch;
+use crate::engine::aerospike::decode::no_key;
 use crate::engine::aerospike::inspect::Held;
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
@@ -29,6 +31,8 @@ pub(super) struct Verify {
     pub storage_name: String,
     pub routine: String,
     pub watch: Arc<dyn Watch>,
+    /// Of encrypted backups, as the routine's policy names it.
+    pub key: Option<FileKey>,
 }
 
 impl Verify {
@@ -106,14 +110,7 @@ impl Verify {
         if let State::Broken { reason } = &entry.state {
             return Err(damaged(&entry.key, reason));
         }
-        if entry.encryption != Encryption::None {
-            let mode = entry.encryption.abs_word();
-            return Err(Error::permanent(
-                "not-built",
-                format!("it is encrypted ({mode}), which cannot be read yet"),
-            ));
-        }
-        let contents = Contents::of_entry(self.storage.as_ref(), entry).await?;
+        let contents = Contents::of_entry(self.storage.as_ref(), entry, self.key.as_ref()).await?;
         self.check_manifest(entry, &contents).await?;
         let stored: u64 = contents.files.iter().map(|file| file.size).sum();
         // A manifest names each size; without one the sum is all there is.
@@ -126,7 +123,15 @@ impl Verify {
         }
         let (files, cancel) = (&contents.files, &self.context.cancel);
         let watch = Some(&self.watch);
-        check(&self.storage, &entry.key, files, &contents.expected, FILES_AT_ONCE, watch, cancel).await
+        // Without the key the stored bytes can be compared, and nothing in them (rules.md 3.11).
+        let locked = files.iter().any(|file| file.unlock.is_locked());
+        let expected = if locked { Expected::default() } else { contents.expected };
+        let held = check(&self.storage, &entry.key, files, &expected, FILES_AT_ONCE, watch, cancel).await?;
+        if locked {
+            let stored = if contents.has_manifest { "its stored bytes are as they were written, but it" } else { "it" };
+            return Err(no_key(stored));
+        }
+        Ok(held)
     }
 
     /// A manifest that this store committed must be there as it was (rules.md 4.2): nothing in storage vouches for it.

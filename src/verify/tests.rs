@@ -154,6 +154,7 @@ impl Factory {
             storage: Arc::clone(&self.storage),
             storage_name: "s".to_owned(),
             routine: "r".to_owned(),
+            key: None,
         };
         let report = verify.run(&plan).await.unwrap();
         context.set_result(report.result());

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::execute::Verify;
 use super::plan::{VerifyPlan, VerifyRequest};
 use crate::config::JobConfig;
-use crate::engine::Watch;
+use crate::engine::{Watch, keys};
 use crate::error::Result;
 use crate::jobs::{Ended, JobContext, Progress, Work};
 use crate::storage::{Storage, address};
@@ -31,6 +31,12 @@ impl VerifyWork {
         let (routine, namespaces) = (self.config.routine, context.job.namespaces.as_deref());
         let find = find_and_pin(context, self.storage.as_ref(), &routine, &self.request, namespaces);
         let plan = unless_canceled(&context.cancel, find).await?;
+        let encryption = self.config.policy.encryption.clone().map(Into::into);
+        let key = keys::key(encryption.as_ref()).await.unwrap_or_else(|error| {
+            // What is not encrypted is verified all the same; what is, is told as unreadable.
+            context.warn("encryption-key", error.report());
+            None
+        });
         for note in &plan.notes {
             context.warn("plan", note.clone());
         }
@@ -45,6 +51,7 @@ impl VerifyWork {
             storage_name: self.config.storage.name.unwrap_or_default(),
             routine,
             watch: Arc::new(Counted(context.progress.clone())),
+            key,
         };
         let report = verify.run(&plan).await?;
         context.set_counters(report.counters());

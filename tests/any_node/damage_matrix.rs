@@ -1,4 +1,4 @@
-//! Damage: 2,000 backups with one damaged file each, plain and compressed. Verify and restore tell every one; and it is
+//! Damage: 2,000 backups with one damaged file each, plain, compressed and encrypted. Verify and restore tell every one; and it is
 //! counted how many the bare format, without manifest and block hashes, could not tell (rules.md 3.11, 4.2).
 //!
 //! The backups are real ones. Verify jobs and restore jobs are real as well, run by a runner of their own; only the
@@ -12,15 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use holdfast::asb::{IndexDef, UdfDef};
+use holdfast::asb::cipher::Unlock;
+use holdfast::asb::{FileKey, IndexDef, UdfDef};
 use holdfast::clock::{Clock, SharedClock, SystemClock};
 use holdfast::config::{
-    ClusterConfig, Config, JobConfig, RestoreCare, RestoreConfig, RestorePolicy, RestoreTarget, VerifyFirst,
+    ClusterConfig, Config, JobConfig, RestoreCare, RestoreConfig, RestorePolicy, RestorePolicyConfig,
+    RestoreTarget, VerifyFirst,
 };
 use holdfast::engine::aerospike::inspect;
 use holdfast::engine::{
-    ClusterFacts, Connect, Destination, FileToRead, MemberReport, MemberWrite, NamespaceFacts,
-    SharedCounters, Source, Watch,
+    ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceFacts, SharedCounters, Source,
+    Watch, keys,
 };
 use holdfast::error::{Error, Result};
 use holdfast::jobs::{Jobs, NewJob, Runner, RunnerOptions, Work, WorkFactory, follow};
@@ -29,6 +31,7 @@ use holdfast::restore::RestoreWork;
 use holdfast::sample::mixed;
 use holdfast::storage::{LocalStorage, Storage};
 use holdfast::store::{DigestTable, Document, JobRow, Store, Trigger};
+use holdfast::verify::contents::plain_file;
 use holdfast::verify::{VerifyRequest, VerifyWork};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -43,7 +46,7 @@ const CASES: usize = 2000;
 /// Restores that are under way at once: they are bound by nothing else.
 const AT_ONCE: usize = 50;
 
-const FORMS: [&str; 2] = ["plain", "zstd"];
+const FORMS: [&str; 4] = ["plain", "zstd", "aes", "gcm"];
 
 const KINDS: [&str; 7] =
     ["one bit flipped", "cut", "padded", "swapped", "an older copy", "dropped", "doubled"];
@@ -78,7 +81,9 @@ struct Case {
 async fn every_damaged_file_is_told_by_verify_and_by_restore() {
     let began = Instant::now();
     let dir = tempfile::tempdir().unwrap();
-    let (originals, config) = originals().await;
+    let (_key, key_file) = crate::encryption::key_file();
+    let (originals, config) = originals(&key_file).await;
+    let key = keys::key(config.policy.encryption.clone().map(Into::into).as_ref()).await.unwrap();
     let mut random = StdRng::seed_from_u64(0x5eed);
     let mut cases = Vec::new();
     for original in &originals {
@@ -103,10 +108,10 @@ async fn every_damaged_file_is_told_by_verify_and_by_restore() {
                 "{}",
                 case.form
             );
-            assert_eq!(bare(case).await, [false; 3], "{}", case.form);
+            assert_eq!(bare(case, &key).await, [false; 3], "{}", case.form);
             continue;
         };
-        let bare = bare(case).await;
+        let bare = bare(case, &key).await;
         let row = table.entry((kind, case.form)).or_default();
         row[0] += 1;
         row[1] += u64::from(by_verify == "failed: backup-damaged");
@@ -155,19 +160,22 @@ fn print_table(table: &BTreeMap<(&str, &str), [u64; 6]>, told: &Told, took: Dura
     println!("{} restores checked all bytes first; took {} s", told.checked_first, took.as_secs());
 }
 
-/// A plain and a compressed full with several files, with the full before each.
-async fn originals() -> (Vec<Original>, JobConfig) {
+/// A full of each form with several files, with the full before each; `aes` and `gcm` are compressed, too.
+async fn originals(key_file: &Path) -> (Vec<Original>, JobConfig) {
     let bench = Bench::with(|config| {
         let plain = config["backup-policies"]["quick"].clone();
         config["backup-policies"]["zstd"] = plain.clone();
         config["backup-policies"]["zstd"]["compression"] = json!({"mode": "ZSTD"});
+        for (form, mode) in [("aes", "AES256"), ("gcm", "AES256-GCM")] {
+            config["backup-policies"][form] = config["backup-policies"]["zstd"].clone();
+            config["backup-policies"][form]["encryption"] = json!({"mode": mode, "key-file": key_file});
+        }
+        config["backup-policies"]["plain"] = plain;
         let mut routine = config["backup-routines"]["daily"].clone();
         for form in FORMS {
-            routine["backup-policy"] = json!(if form == "zstd" { "zstd" } else { "quick" });
+            config["backup-policies"][form]["parallel-write"] = json!(3);
+            routine["backup-policy"] = json!(form);
             config["backup-routines"][form] = routine.clone();
-        }
-        for policy in ["quick", "zstd"] {
-            config["backup-policies"][policy]["parallel-write"] = json!(3);
         }
     })
     .await;
@@ -200,7 +208,8 @@ async fn originals() -> (Vec<Original>, JobConfig) {
         assert!(originals.last().unwrap().files.len() >= 2, "there must be something to swap");
     }
     let config = Config::parse(&bench.config.to_string(), "test", SystemClock.now()).unwrap();
-    (originals, config.routine("plain", SystemClock.now()).unwrap().job)
+    // With the key of the encrypted ones, which changes nothing for the others.
+    (originals, config.routine("aes", SystemClock.now()).unwrap().job)
 }
 
 /// The files of a copy, one of which is damaged.
@@ -268,7 +277,7 @@ async fn lay_out(
 }
 
 /// Whether the bare format tells the damage: decoding every file; the counts of files and records too; the bytes too.
-async fn bare(case: &Case) -> [bool; 3] {
+async fn bare(case: &Case, key: &Option<FileKey>) -> [bool; 3] {
     let cancel = CancellationToken::new();
     let (mut records, mut bytes, mut files, mut fails) = (0, 0, 0, false);
     for object in case.storage.list(&case.key).await.unwrap() {
@@ -277,8 +286,7 @@ async fn bare(case: &Case) -> [bool; 3] {
         }
         files += 1;
         bytes += object.size_bytes;
-        let file =
-            FileToRead { key: object.key, size: object.size_bytes, root: None, blocks: Arc::default() };
+        let file = plain_file(object, &Unlock::with_key(key.clone()));
         match inspect::check(&case.storage, &file, None, &cancel).await {
             Ok(held) => records += held.records,
             Err(_) => fails = true,
@@ -384,7 +392,10 @@ impl WorkFactory for Factory {
             target,
             source: self.config.storage.clone(),
             destination: ClusterConfig { name: None, ..self.config.cluster.clone() },
-            policy: RestorePolicy::default().resolve(),
+            policy: RestorePolicyConfig {
+                encryption: self.config.policy.encryption.clone().map(Into::into),
+                ..RestorePolicy::default().resolve()
+            },
             care: RestoreCare {
                 verify_first: if first { VerifyFirst::Always } else { VerifyFirst::Never },
                 ..RestoreCare::default()

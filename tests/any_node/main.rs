@@ -20,6 +20,7 @@ mod counters;
 mod damage;
 mod damage_matrix;
 mod destination;
+mod encryption;
 mod exclusion;
 mod foreign;
 mod mesh;

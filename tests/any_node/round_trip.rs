@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use holdfast::aerospike::RetryPolicy;
+use holdfast::asb::cipher::Unlock;
 use holdfast::asb::{DataType, IndexDef, IndexType};
 use holdfast::engine::aerospike::snapshot::Snapshot;
 use holdfast::engine::{
@@ -40,6 +41,7 @@ fn read_all() -> NamespaceRead {
         parallel_write: 2,
         file_limit_bytes: 1 << 20,
         zstd_level: None,
+        cipher: None,
         socket_timeout_ms: 10_000,
         total_timeout_ms: 0,
     }
@@ -109,6 +111,7 @@ impl Bench {
                 size: file.hashes.size,
                 root: Some(file.hashes.root),
                 blocks: Arc::new(file.hashes.blocks.clone()),
+                unlock: Unlock::default(),
             })
             .collect();
         let mut write = write_all(files);
@@ -264,7 +267,7 @@ async fn what_a_failed_restore_had_written_is_counted() {
     let counters = SharedCounters::default();
     // Without the hashes of its blocks nothing is held back, and the damage shows when much has been written.
     let (root, blocks) = (Some(file.hashes.root), Arc::default());
-    let files = vec![FileToRead { key, size: file.hashes.size, root, blocks }];
+    let files = vec![FileToRead { key, size: file.hashes.size, root, blocks, unlock: Unlock::default() }];
     // One batch in hand and one waiting: the reader meets the damage long after the first was written.
     let write = MemberWrite { max_async_batches: 1, ..write_all(files) };
     let (storage, cancel) = (Arc::clone(&bench.storage), CancellationToken::new());

@@ -5,7 +5,7 @@ use ripemd::{Digest, Ripemd160};
 use super::{OwnedItem, OwnedRecord, decode, decode_in, encode_items, file, plain_record, with_bins};
 use crate::asb::{DataType, Decoder, Encoder, IndexDef, IndexType, SetIndexDef, UdfDef, Version};
 
-pub(super) const FIXTURE: &[u8] = b"Version 3.1\n# namespace test\n# first-file\n+ k S 4 key1\n+ n test\n\
+pub(in crate::asb) const FIXTURE: &[u8] = b"Version 3.1\n# namespace test\n# first-file\n+ k S 4 key1\n+ n test\n\
 + d 7JEZLUt/jONdXXjTS8ply6qqyWA=\n+ s demo\n+ g 1\n+ t 428179113\n+ b 3\n- I foo 123\n- S bar 3 abc\n- Z baz T\n";
 
 pub(super) const SAMPLE: &[u8] = b"Version 3.1\n# namespace test\n# first-file\n\

@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 
 use super::{NOW, lines, parse, refusal, upstream, upstream_config};
 use crate::config::{
-    Compression, Config, ConfigDiff, JobConfig, ProblemKind, Storage, StoragePlace, unbuilt,
+    Compression, Config, ConfigDiff, EncryptionMode, JobConfig, PolicyConfig, ProblemKind, Storage,
+    StoragePlace, unbuilt,
 };
 use crate::model::PartitionSet;
 use crate::model::status::AbsLevel;
@@ -341,6 +342,9 @@ fn every_unbuilt_option_is_recognised_and_stops_the_start() {
         }
         let mut document = upstream();
         document["service"] = json!({"http": {}, "logger": {}});
+        if path.contains(".encryption.") {
+            document["backup-policies"]["p1"]["encryption"] = json!({"mode": "AES256"});
+        }
         let place = path
             .replace("aerospike-clusters.*.seed-nodes[*]", "/aerospike-clusters/c1/seed-nodes/0")
             .replace("aerospike-clusters.*", "/aerospike-clusters/c1")
@@ -569,4 +573,61 @@ fn no_routine_takes_the_folder_of_the_instances() {
         problems.contains("4: service.instance-id: \"instance-id\" must start with a letter or digit"),
         "{problems}"
     );
+}
+
+#[test]
+fn encryption_takes_a_mode_and_exactly_one_key() {
+    let policy = |block: &str| format!("backup-policies: {{p: {{encryption: {block}}}}}");
+    for (block, says) in [
+        ("{key-file: /k}", "\"mode\" required"),
+        ("{mode: AES256}", "must specify one of \"key-file\", \"key-env\" and \"key-secret\""),
+        ("{mode: AES256, key-file: ''}", "must specify one of"),
+        ("{mode: AES128, key-file: /k, key-env: K}", "specify only one of"),
+        ("{mode: AES128, key-env: K, key-secret: 'secrets:a:b'}", "specify only one of"),
+        ("{mode: NONE, key-env: K}", "encrypts nothing"),
+        ("{mode: AES512, key-file: /k}", "should be one of NONE, AES128, AES256, AES256-GCM"),
+        ("{mode: AES256, key-env: 'MIICWwIBAAKBgQCl='}", "must be the name of a variable"),
+        ("{mode: AES256, key-secret: 'secrets:a:b'}", "known but not built yet"),
+    ] {
+        let found = refusal(&policy(block));
+        assert!(found.iter().any(|one| one.contains(says)), "{block}: {found:?}");
+        assert!(!found.iter().any(|one| one.contains("MIIC") || one.contains("secrets:a")), "{found:?}");
+    }
+    for (block, mode) in [
+        ("{mode: aes128, key-env: K}", EncryptionMode::Aes128),
+        ("{mode: AES256, key-file: /k}", EncryptionMode::Aes256),
+        ("{mode: aes256-gcm, key-file: /k}", EncryptionMode::Aes256Gcm),
+    ] {
+        let config = parse(&policy(block)).unwrap();
+        let resolved = config.backup_policies["p"].resolve();
+        assert_eq!(resolved.encryption.as_ref().unwrap().mode, mode);
+        // As a job keeps it in its row, and as one of an earlier release did.
+        let mut row = serde_json::to_value(&resolved).unwrap();
+        assert_eq!(serde_json::from_value::<PolicyConfig>(row.clone()).unwrap(), resolved);
+        row.as_object_mut().unwrap().remove("encryption");
+        assert_eq!(serde_json::from_value::<PolicyConfig>(row).unwrap().encryption, None);
+    }
+}
+
+#[test]
+fn levels_of_compression_have_bounds() {
+    let policy = |block: &str| format!("backup-policies: {{p: {{compression: {block}}}}}");
+    for level in [-1, 1, 22] {
+        let config = parse(&policy(&format!("{{mode: ZSTD, level: {level}}}"))).unwrap();
+        assert_eq!(config.backup_policies["p"].resolve().compression, Compression::Zstd { level });
+    }
+    for (block, level) in [("{mode: ZSTD}", 3), ("{mode: zstd, level: 0}", 3)] {
+        let config = parse(&policy(block)).unwrap();
+        assert_eq!(config.backup_policies["p"].resolve().compression, Compression::Zstd { level });
+    }
+    for (block, says) in [
+        ("{mode: ZSTD, level: 23}", "should be between -1 and 22"),
+        ("{mode: ZSTD, level: -2}", "should be between -1 and 22"),
+        ("{mode: ZSTD, level: 1.5}", "must be an integer"),
+        ("{mode: LZ4}", "should be one of NONE, ZSTD"),
+        ("{level: 3}", "\"mode\" required"),
+    ] {
+        let found = refusal(&policy(block));
+        assert!(found.iter().any(|one| one.contains(says)), "{block}: {found:?}");
+    }
 }

@@ -4,8 +4,9 @@ use serde_json::{Value as Json, json};
 
 use super::{NOW, lines, upstream_config};
 use crate::config::{
-    Cluster, Compression, Config, Policy, ProblemKind, RestoreConfig, RestoreRequest, RestoreTarget,
-    RestoreTimestampRequest, Routine, Storage, VerifyFirst, from_json, unbuilt,
+    Cluster, Compression, Config, EncryptionMode, EncryptionPolicy, KeyPlace, Policy, ProblemKind,
+    RestoreConfig, RestoreRequest, RestoreTarget, RestoreTimestampRequest, Routine, Storage, VerifyFirst,
+    from_json, unbuilt,
 };
 use crate::config::{FromJson, Problems};
 use crate::model::UnixMillis;
@@ -251,7 +252,11 @@ fn each_mistake_of_a_restore_by_time_names_its_field() {
 fn unbuilt_options_of_a_restore_are_refused() {
     for row in unbuilt().iter().filter(|row| row.path().starts_with("restore.policy")) {
         let mut body = by_path();
-        body["policy"] = json!({row.key: "something"});
+        body["policy"] = if row.path().contains(".encryption.") {
+            json!({"encryption": {row.key: "something"}})
+        } else {
+            json!({row.key: "something"})
+        };
         let problems = read::<RestoreRequest>(&body).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems}");
         assert_eq!(problems.first().unwrap().kind, ProblemKind::Unbuilt, "{problems}");
@@ -276,6 +281,34 @@ fn limits_and_lists_of_a_restore_resolve() {
     assert_eq!((policy.bins.as_slice(), policy.batch_size), (&["a".to_owned()][..], 1000));
     assert!(policy.ignore_record_error && policy.disable_batch_writes);
     assert!(restore.care.validate && restore.care.apply_metadata_last);
+}
+
+#[test]
+fn a_restore_names_the_key_or_takes_the_routines_own() {
+    let mut config = upstream_config();
+    let place = |path: &str| Some(KeyPlace::File(path.into()));
+    let own = EncryptionPolicy {
+        mode: Some(EncryptionMode::Aes256Gcm),
+        key_file: Some("/own".to_owned()),
+        ..EncryptionPolicy::default()
+    };
+    config.backup_policies.get_mut("p1").unwrap().encryption = Some(own);
+    let resolve =
+        |body: &Json| config.resolve_restore_timestamp(&read(body).unwrap()).unwrap().policy.encryption;
+    let mut body = by_time();
+    let found = resolve(&body).unwrap();
+    assert_eq!((found.mode, Some(found.key)), (None, place("/own")));
+    body["policy"] = json!({"encryption": {"mode": "AES128", "key-file": "/given"}});
+    let found = resolve(&body).unwrap();
+    assert_eq!((found.mode, Some(found.key)), (Some(EncryptionMode::Aes128), place("/given")));
+    body["policy"] = json!({"encryption": {"mode": "NONE"}});
+    assert_eq!(resolve(&body), None);
+    // By path nothing but the request names it; the mode may be left out.
+    let mut body = by_path();
+    let by_path = |body: &Json| config.resolve_restore(&read(body).unwrap()).unwrap().policy.encryption;
+    assert_eq!(by_path(&body), None);
+    body["policy"] = json!({"encryption": {"key-env": "KEY"}});
+    assert_eq!(by_path(&body).unwrap().key, KeyPlace::Env("KEY".to_owned()));
 }
 
 #[test]

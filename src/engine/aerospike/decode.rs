@@ -1,4 +1,4 @@
-//! One file on its way back: storage → hash → decompress → decode. Where its block hashes are known, no byte goes on before
+//! One file on its way back: storage → hash → decipher → decompress → decode. Where its block hashes are known, no byte goes on before
 //! its block is what was written: nothing of a damaged block reaches a cluster.
 
 use std::collections::VecDeque;
@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::asb::cipher::{Opened, UnlockError};
 use crate::asb::{BLOCK_BYTES, BlockHasher, Decoder, Decompressor, FileHeader, Item, StoredForm};
 use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
@@ -33,18 +34,18 @@ pub struct FileSource {
 impl FileSource {
     /// The header of a file. Blocks its thread.
     ///
-    /// Errors: `file-damaged`; `canceled`; those of storage, untouched.
+    /// Errors: `file-damaged`, `wrong-key`, `encryption-key-missing`; `canceled`; those of storage, untouched.
     pub fn header(&self, file: &FileToRead) -> Result<FileHeader> {
         let mut stored = self.open(file, &[])?;
-        let header = stored.header();
+        let header = header(file, &mut stored);
         // What storage said comes first: the decoder knows only that the text went no further.
         stored.take_error().map_or(Ok(()), Err)?;
-        header.map_err(|reason| damaged(file, &reason))
+        header
     }
 
     /// Hands every item of a file to `visit`; gives the stored bytes read. Blocks its thread.
     ///
-    /// Errors: `file-damaged` names the file and where it differs; `canceled`; those of storage and of `visit`,
+    /// Errors: `file-damaged` names the file and where it differs; `wrong-key`; `encryption-key-missing`; `canceled`; those of storage and of `visit`,
     /// untouched.
     pub fn read(&self, file: &FileToRead, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<u64> {
         let mut stored = self.open(file, &file.blocks)?;
@@ -56,14 +57,7 @@ impl FileSource {
             tracing::warn!(file = file.key, "an empty file is passed over");
             return Ok(0);
         }
-        let outcome =
-            stored.peek().map_err(|error| storage_error(file, &error)).and_then(|form| match form {
-                StoredForm::Zstd => {
-                    let text = Decompressor::new(&mut stored).map_err(|error| storage_error(file, &error))?;
-                    visit_items(file, text, visit)
-                }
-                _ => visit_items(file, &mut stored, visit),
-            });
+        let outcome = visit_stored(file, &mut stored, visit);
         stored.take_error().map_or(Ok(()), Err)?;
         match outcome {
             Ok(()) => stored.read_to_end(file),
@@ -73,6 +67,13 @@ impl FileSource {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the stored bytes of a file and compares them, whatever they are; gives their number. Blocks its thread.
+    ///
+    /// Errors: `file-damaged`; `canceled`; those of storage, untouched.
+    pub fn read_stored(&self, file: &FileToRead) -> Result<u64> {
+        self.open(file, &file.blocks)?.read_to_end(file)
     }
 
     fn open<'a>(&'a self, file: &'a FileToRead, blocks: &'a [[u8; 32]]) -> Result<Stored<'a>> {
@@ -91,6 +92,63 @@ impl FileSource {
         })
     }
 }
+
+fn header(file: &FileToRead, stored: &mut Stored<'_>) -> Result<FileHeader> {
+    let opened = unlock(file, stored)?;
+    let header = if opened.form == StoredForm::Zstd {
+        let text = Decompressor::new(opened.text).map_err(|error| storage_error(file, &error))?;
+        Decoder::open(text).map(|decoder| decoder.header().clone())
+    } else {
+        Decoder::open(opened.text).map(|decoder| decoder.header().clone())
+    };
+    header.map_err(|error| damaged(file, &error.to_string()))
+}
+
+fn visit_stored(
+    file: &FileToRead,
+    stored: &mut Stored<'_>,
+    visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
+) -> Result<()> {
+    let opened = unlock(file, stored)?;
+    if opened.is_empty {
+        tracing::warn!(file = file.key, "an encrypted file without any text is passed over");
+        return Ok(());
+    }
+    if opened.form == StoredForm::Zstd {
+        let text = Decompressor::new(opened.text).map_err(|error| storage_error(file, &error))?;
+        return visit_items(file, text, visit);
+    }
+    visit_items(file, opened.text, visit)
+}
+
+/// Reads the first bytes, and deciphers from there on.
+fn unlock<'s, 'f>(file: &FileToRead, stored: &'s mut Stored<'f>) -> Result<Opened<&'s mut Stored<'f>>> {
+    file.unlock.open(stored).map_err(|error| match error {
+        UnlockError::NoKey => no_key(&format!("file {}", file.key)),
+        // Its first block was compared: what comes out is wrong because of the key alone.
+        UnlockError::NoText if file.root.is_some() && !file.blocks.is_empty() => {
+            wrong_key(file, &UnlockError::WrongKey)
+        }
+        UnlockError::WrongKey | UnlockError::NoText => wrong_key(file, &error),
+        UnlockError::Read(error) => storage_error(file, &error),
+        UnlockError::Damaged(what) => damaged(file, &what),
+    })
+}
+
+/// Something is encrypted, and nobody said where the key is.
+pub fn no_key(what: &str) -> Error {
+    Error::permanent("encryption-key-missing", format!("{what} is encrypted, and no key was given")).hint(
+        "Name the key with encryption.key-file or encryption.key-env: in a restore's policy, or in the policy of the \
+         routine.",
+    )
+}
+
+fn wrong_key(file: &FileToRead, why: &UnlockError) -> Error {
+    Error::permanent("wrong-key", format!("file {}: {why}", file.key)).hint(WRONG_KEY_HINT)
+}
+
+/// What to do about a wrong key.
+pub const WRONG_KEY_HINT: &str = "Name the key that the backup was made with; the data may be whole.";
 
 fn visit_items(
     file: &FileToRead,
@@ -123,23 +181,6 @@ struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    fn header(&mut self) -> std::result::Result<FileHeader, String> {
-        let header = match self.peek().map_err(|error| error.to_string())? {
-            StoredForm::Zstd => {
-                let text = Decompressor::new(self).map_err(|error| error.to_string())?;
-                Decoder::open(text).map(|decoder| decoder.header().clone())
-            }
-            _ => Decoder::open(self).map(|decoder| decoder.header().clone()),
-        };
-        header.map_err(|error| error.to_string())
-    }
-
-    /// What the first bytes say of the file.
-    fn peek(&mut self) -> io::Result<StoredForm> {
-        self.fill()?;
-        Ok(StoredForm::detect(&self.current))
-    }
-
     fn fill(&mut self) -> io::Result<()> {
         while self.current.is_empty() {
             if let Some(bytes) = self.take_compared() {
@@ -247,6 +288,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::asb::cipher::Unlock;
     use crate::asb::{Encoder, Version};
     use crate::storage::LocalStorage;
     use crate::storage::faulty::{Fault, Faulty, Op};
@@ -277,7 +319,8 @@ mod tests {
             hasher.update(hashed);
             let hashes = hasher.finish();
             let (root, blocks) = (Some(hashes.root), Arc::new(hashes.blocks));
-            FileToRead { key: "f.asb".to_owned(), size: bytes.len() as u64, root, blocks }
+            let unlock = Unlock::default();
+            FileToRead { key: "f.asb".to_owned(), size: bytes.len() as u64, root, blocks, unlock }
         }
 
         async fn read(&self, file: &FileToRead) -> Result<u64> {

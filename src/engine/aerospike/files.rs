@@ -1,4 +1,4 @@
-//! Files of a backup while they are written: compress, hash, split, hand over to storage.
+//! Files of a backup while they are written: compress, encrypt, hash, split, hand over to storage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::asb::{self, BlockHasher, Compressor, Encoder, Version};
-use crate::engine::{Watch, WrittenFile};
+use crate::asb::cipher::Encryptor;
+use crate::asb::{self, BlockHasher, Compressor, Encoder, FileCipher, Version};
+use crate::engine::{NamespaceRead, Watch, WrittenFile};
 use crate::error::{Error, Result};
 use crate::storage::{ObjectWriter, Storage};
 use crate::tasks::unless_canceled;
@@ -38,6 +39,7 @@ pub struct Folder {
     namespace: String,
     file_limit_bytes: u64,
     zstd_level: Option<i32>,
+    cipher: Option<FileCipher>,
     /// Counts the files of this folder, whoever writes them (asb.md 4.2).
     counter: AtomicU64,
     /// Whether `# first-file` is still to be given away (asb.md 1.4).
@@ -46,19 +48,14 @@ pub struct Folder {
 
 impl Folder {
     /// A folder of `storage` without files.
-    pub fn new(
-        storage: Arc<dyn Storage>,
-        path: &str,
-        namespace: &str,
-        file_limit_bytes: u64,
-        zstd_level: Option<i32>,
-    ) -> Self {
+    pub fn new(storage: Arc<dyn Storage>, path: &str, read: &NamespaceRead) -> Self {
         Self {
             storage,
             path: path.to_owned(),
-            namespace: namespace.to_owned(),
-            file_limit_bytes,
-            zstd_level,
+            namespace: read.namespace.clone(),
+            file_limit_bytes: read.file_limit_bytes,
+            zstd_level: read.zstd_level,
+            cipher: read.cipher.clone(),
             counter: AtomicU64::new(0),
             first: AtomicBool::new(true),
         }
@@ -71,16 +68,22 @@ impl Folder {
     async fn open(&self, name: String, metadata: bool, version: Version) -> Result<OpenFile> {
         let object = self.storage.create(&format!("{}/{name}", self.path)).await?;
         let compressor = self.zstd_level.map(Compressor::new).transpose().map_err(compression)?;
+        let mut pending = Vec::with_capacity(PIECE_BYTES * 2);
+        // ThreadRng is a cryptographic generator, seeded by the system.
+        let encryptor =
+            self.cipher.as_ref().map(|cipher| Encryptor::start(cipher, rand::random(), &mut pending));
         let mut file = OpenFile {
             name,
             metadata,
             object,
             compressor,
+            encryptor,
             hasher: BlockHasher::new(),
-            pending: Vec::with_capacity(PIECE_BYTES * 2),
+            pending,
             stored: 0,
             records: 0,
         };
+        file.hash_from(0);
         let mut header = Vec::new();
         let first = self.first.swap(false, Ordering::SeqCst);
         Encoder::file_header(&mut header, self.namespace.as_bytes(), first, version);
@@ -146,6 +149,7 @@ struct OpenFile {
     metadata: bool,
     object: Box<dyn ObjectWriter>,
     compressor: Option<Compressor>,
+    encryptor: Option<Encryptor>,
     hasher: BlockHasher,
     /// Stored bytes not handed over yet.
     pending: Vec<u8>,
@@ -172,6 +176,9 @@ impl OpenFile {
         match &mut self.compressor {
             Some(compressor) => compressor.push(text, &mut self.pending).map_err(compression)?,
             None => self.pending.extend_from_slice(text),
+        }
+        if let Some(encryptor) = &mut self.encryptor {
+            encryptor.push(&mut self.pending, before);
         }
         self.hash_from(before);
         Ok(())
@@ -206,11 +213,15 @@ impl OpenFile {
     }
 
     async fn finish(mut self) -> Result<WrittenFile> {
+        let before = self.pending.len();
         if let Some(compressor) = self.compressor.take() {
-            let before = self.pending.len();
             compressor.finish(&mut self.pending).map_err(compression)?;
-            self.hash_from(before);
         }
+        if let Some(mut encryptor) = self.encryptor.take() {
+            encryptor.push(&mut self.pending, before);
+            encryptor.finish(&mut self.pending);
+        }
+        self.hash_from(before);
         self.flush().await?;
         let bytes = self.object.finish().await?;
         let hashes = self.hasher.finish();

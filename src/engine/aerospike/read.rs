@@ -1,4 +1,4 @@
-//! The way of a backup: scan → encode → compress, hash → storage.
+//! The way of a backup: scan → encode → compress, encrypt, hash → storage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +36,7 @@ pub async fn read_namespace(
     watch: Arc<dyn Watch>,
     cancel: &CancellationToken,
 ) -> Result<ReadReport> {
-    let folder =
-        Arc::new(Folder::new(storage, folder, &read.namespace, read.file_limit_bytes, read.zstd_level));
+    let folder = Arc::new(Folder::new(storage, folder, read));
     let mut report = ReadReport::default();
     unless_canceled(cancel, write_metadata(cluster, read, &folder, &mut report)).await?;
     if !read.no_records {
