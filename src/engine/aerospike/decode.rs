@@ -9,7 +9,9 @@ use bytes::{Buf, Bytes};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::asb::{BLOCK_BYTES, BlockHasher, Decoder, Decompressor, FileHeader, Item, StoredForm};
+use crate::asb::{
+    BLOCK_BYTES, BlockHasher, DecodeError, Decoder, Decompressor, FileHeader, Item, StoredForm,
+};
 use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
 use crate::storage::{ObjectReader, Storage};
@@ -97,7 +99,15 @@ fn visit_items(
     text: impl Read,
     visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut decoder = Decoder::open(text).map_err(|error| damaged(file, &error.to_string()))?;
+    let mut decoder = match Decoder::open(text) {
+        Ok(decoder) => decoder,
+        // Compressed or not, a file of nothing is one that nothing was written to (asb.md 1.1).
+        Err(DecodeError::Empty) => {
+            tracing::warn!(file = file.key, "a file without text is passed over");
+            return Ok(());
+        }
+        Err(error) => return Err(damaged(file, &error.to_string())),
+    };
     while let Some(item) = decoder.next_item().map_err(|error| damaged(file, &error.to_string()))? {
         visit(item)?;
     }
