@@ -182,18 +182,15 @@ impl Stored<'_> {
     fn read_on(&mut self) -> Result<()> {
         let compared = self.hasher.blocks().len();
         let (reader, cancel) = (&mut self.reader, &self.source.cancel);
-        match self.source.runtime.block_on(unless_canceled(cancel, reader.next()))? {
-            Some(bytes) => {
-                if let Some(watch) = &self.source.watch {
-                    watch.done(0, bytes.len() as u64);
-                }
-                self.hasher.update(&bytes);
-                self.waiting.push_back(bytes);
+        if let Some(bytes) = self.source.runtime.block_on(unless_canceled(cancel, reader.next()))? {
+            if let Some(watch) = &self.source.watch {
+                watch.done(0, bytes.len() as u64);
             }
-            None => {
-                self.ended = true;
-                self.hasher.end();
-            }
+            self.hasher.update(&bytes);
+            self.waiting.push_back(bytes);
+        } else {
+            self.ended = true;
+            self.hasher.end();
         }
         let expected = self.blocks.iter().skip(compared);
         match expected.zip(self.hasher.blocks().iter().skip(compared)).position(|(a, b)| a != b) {
