@@ -20,8 +20,8 @@ fn tool(variable: &str) -> Option<String> {
     program
 }
 
-/// Runs an official tool against the node; its output if it fails.
-async fn run(bench: &Bench, program: &str, arguments: &[&str]) {
+/// Runs an official tool against the node.
+fn run(bench: &Bench, program: &str, arguments: &[&str]) {
     let mut command = Command::new(program);
     command.args(["--host", &bench.node.host, "--port", &bench.node.port.to_string()]).args(arguments);
     let ran = tokio::task::block_in_place(|| command.output()).unwrap();
@@ -88,7 +88,7 @@ async fn what_asbackup_writes_comes_back() {
         let folder = format!("theirs-{number}");
         let path = bench.path(&folder);
         let base = ["--namespace", SOURCE, "--directory", path.to_str().unwrap()];
-        run(&bench, &program, &[&base[..], more].concat()).await;
+        run(&bench, &program, &[&base[..], more].concat());
         clear(&bench).await;
         let restored = bench.restore_of(&folder, json!({})).await.ok();
         assert_eq!(restored.records("inserted"), expected.0.len() as u64, "{more:?}");
@@ -96,7 +96,7 @@ async fn what_asbackup_writes_comes_back() {
         assert_eq!(indexes(&bench).await, [index(TARGET)]);
     }
     let path = bench.path("theirs.backup");
-    run(&bench, &program, &["--namespace", SOURCE, "--output-file", path.to_str().unwrap()]).await;
+    run(&bench, &program, &["--namespace", SOURCE, "--output-file", path.to_str().unwrap()]);
     clear(&bench).await;
     bench.restore_of("theirs.backup", json!({})).await.ok();
     assert_eq!(bench.differences(&expected).await, Vec::<String>::new());
@@ -115,7 +115,7 @@ async fn asrestore_restores_what_we_write() {
         clear(&bench).await;
         let mapping = format!("{SOURCE},{TARGET}");
         let base = ["--namespace", &mapping, "--directory", as_text(&folder)];
-        run(&bench, &program, &[&base[..], more].concat()).await;
+        run(&bench, &program, &[&base[..], more].concat());
         assert_eq!(bench.differences(&expected).await, Vec::<String>::new(), "{routine}");
         assert_eq!(indexes(&bench).await, [index(TARGET)]);
     }

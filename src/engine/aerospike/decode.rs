@@ -10,7 +10,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::asb::cipher::{Opened, UnlockError};
-use crate::asb::{BLOCK_BYTES, BlockHasher, Decoder, Decompressor, FileHeader, Item, StoredForm};
+use crate::asb::{
+    BLOCK_BYTES, BlockHasher, DecodeError, Decoder, Decompressor, FileHeader, Item, StoredForm,
+};
 use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
 use crate::storage::{ObjectReader, Storage};
@@ -155,7 +157,15 @@ fn visit_items(
     text: impl Read,
     visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut decoder = Decoder::open(text).map_err(|error| damaged(file, &error.to_string()))?;
+    let mut decoder = match Decoder::open(text) {
+        Ok(decoder) => decoder,
+        // Compressed or not, a file of nothing is one that nothing was written to (asb.md 1.1).
+        Err(DecodeError::Empty) => {
+            tracing::warn!(file = file.key, "a file without text is passed over");
+            return Ok(());
+        }
+        Err(error) => return Err(damaged(file, &error.to_string())),
+    };
     while let Some(item) = decoder.next_item().map_err(|error| damaged(file, &error.to_string()))? {
         visit(item)?;
     }
@@ -213,18 +223,15 @@ impl Stored<'_> {
     fn read_on(&mut self) -> Result<()> {
         let compared = self.hasher.blocks().len();
         let (reader, cancel) = (&mut self.reader, &self.source.cancel);
-        match self.source.runtime.block_on(unless_canceled(cancel, reader.next()))? {
-            Some(bytes) => {
-                if let Some(watch) = &self.source.watch {
-                    watch.done(0, bytes.len() as u64);
-                }
-                self.hasher.update(&bytes);
-                self.waiting.push_back(bytes);
+        if let Some(bytes) = self.source.runtime.block_on(unless_canceled(cancel, reader.next()))? {
+            if let Some(watch) = &self.source.watch {
+                watch.done(0, bytes.len() as u64);
             }
-            None => {
-                self.ended = true;
-                self.hasher.end();
-            }
+            self.hasher.update(&bytes);
+            self.waiting.push_back(bytes);
+        } else {
+            self.ended = true;
+            self.hasher.end();
         }
         let expected = self.blocks.iter().skip(compared);
         match expected.zip(self.hasher.blocks().iter().skip(compared)).position(|(a, b)| a != b) {
