@@ -100,13 +100,12 @@ impl Door {
             let session = {
                 let mut slot = slot.lock().await;
                 let known = slot.as_ref().filter(|known| known.is_fresh());
-                match known.filter(|known| refused.as_ref().is_none_or(|refused| !refused.is(known))) {
-                    Some(known) => known.clone(),
-                    None => {
-                        *slot = desk.login(&mut connection).await?;
-                        return Ok(connection);
-                    }
-                }
+                let taken = known.filter(|known| refused.as_ref().is_none_or(|refused| !refused.is(known)));
+                let Some(known) = taken.cloned() else {
+                    *slot = desk.login(&mut connection).await?;
+                    return Ok(connection);
+                };
+                known
             };
             if desk.enter(&mut connection, &session).await? {
                 return Ok(connection);
@@ -118,16 +117,12 @@ impl Door {
 
     /// The node does not know (any more) who asks: the next connection logs in. The error for what was asked.
     pub(super) async fn session_lost(&self, address: SocketAddr) -> Error {
-        match &self.desk {
-            Some(_) => {
-                *self.session_slot(address).lock().await = None;
-                lost(address, "the session has ended")
-            }
-            None => {
-                let message = format!("cluster \"{}\" (node {address}) asks who we are", self.label);
-                Error::permanent("login-refused", message).hint("Give the cluster credentials.")
-            }
+        if self.desk.is_none() {
+            let message = format!("cluster \"{}\" (node {address}) asks who we are", self.label);
+            return Error::permanent("login-refused", message).hint("Give the cluster credentials.");
         }
+        *self.session_slot(address).lock().await = None;
+        lost(address, "the session has ended")
     }
 
     /// A socket, with TLS where that is wanted.
