@@ -187,6 +187,8 @@ impl Cluster {
                 Ok(replicas) => claims
                     .claim(node, &replicas, namespace.as_bytes())
                     .map_err(|error| malformed(node.address, error))?,
+                // Each further try could lock the account.
+                Err(error) if error.code() == LOGIN_REFUSED => return Err(error),
                 Err(error) => {
                     tracing::warn!(node = %node, error = %error.report(), "no partition map from node");
                     last_error = Some(error);
@@ -348,6 +350,9 @@ impl Probe {
         let mut commands: Vec<&[u8]> = vec![b"node", b"build", peers];
         commands.extend(door.access.cluster_name.as_ref().map(|_| &b"cluster-name"[..]));
         let mut answers = info::exchange(&mut connection, &commands).await?;
+        if info::is_session_lost(&answers) {
+            return Err(door.session_lost(address).await);
+        }
         let found = answers.get(3).map(|name| String::from_utf8_lossy(name).into_owned());
         answers.truncate(3);
         let [name, build, peers] = <[Vec<u8>; 3]>::try_from(answers).unwrap_or_default();

@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::secrets::StoredSecret;
 use crate::tls::{self, Stamp, TlsFiles, Wire};
 
@@ -60,6 +60,7 @@ impl Tls {
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) limit: Duration,
+    label: String,
     pub(super) access: Access,
     desk: Option<Desk>,
     sessions: Mutex<HashMap<SocketAddr, SessionSlot>>,
@@ -74,7 +75,14 @@ impl Door {
     /// `limit`: for each connection with its TLS.
     pub(super) fn new(limit: Duration, label: &str, access: Access) -> Self {
         let desk = access.login.clone().map(|login| Desk::new(login, label.to_owned()));
-        Self { limit, access, desk, sessions: Mutex::default(), tls: tokio::sync::Mutex::default() }
+        Self {
+            limit,
+            label: label.to_owned(),
+            access,
+            desk,
+            sessions: Mutex::default(),
+            tls: tokio::sync::Mutex::default(),
+        }
     }
 
     /// A connection on which requests may be made at once. `tls_name`: what the node's certificate must be for.
@@ -82,6 +90,9 @@ impl Door {
     /// Errors: `connection-lost`, `login-refused`, `tls-refused`, `tls-files`, those of [`StoredSecret::fetch`].
     pub(super) async fn open(&self, address: SocketAddr, tls_name: &str) -> Result<Connection> {
         let Some(desk) = &self.desk else { return self.connect(address, tls_name).await };
+        if self.access.tls.is_none() {
+            desk.check_in_clear()?;
+        }
         let slot = self.session_slot(address);
         let mut refused: Option<Session> = None;
         loop {
@@ -89,13 +100,12 @@ impl Door {
             let session = {
                 let mut slot = slot.lock().await;
                 let known = slot.as_ref().filter(|known| known.is_fresh());
-                match known.filter(|known| refused.as_ref().is_none_or(|refused| !refused.is(known))) {
-                    Some(known) => known.clone(),
-                    None => {
-                        *slot = desk.login(&mut connection).await?;
-                        return Ok(connection);
-                    }
-                }
+                let taken = known.filter(|known| refused.as_ref().is_none_or(|refused| !refused.is(known)));
+                let Some(known) = taken.cloned() else {
+                    *slot = desk.login(&mut connection).await?;
+                    return Ok(connection);
+                };
+                known
             };
             if desk.enter(&mut connection, &session).await? {
                 return Ok(connection);
@@ -105,9 +115,14 @@ impl Door {
         }
     }
 
-    /// The node no longer knows our session: the next connection logs in.
-    pub(super) async fn forget_session(&self, address: SocketAddr) {
+    /// The node does not know (any more) who asks: the next connection logs in. The error for what was asked.
+    pub(super) async fn session_lost(&self, address: SocketAddr) -> Error {
+        if self.desk.is_none() {
+            let message = format!("cluster \"{}\" (node {address}) asks who we are", self.label);
+            return Error::permanent("login-refused", message).hint("Give the cluster credentials.");
+        }
         *self.session_slot(address).lock().await = None;
+        lost(address, "the session has ended")
     }
 
     /// A socket, with TLS where that is wanted.

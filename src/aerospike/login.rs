@@ -103,6 +103,15 @@ impl Desk {
         Self { login, label, hashed: Mutex::new(None) }
     }
 
+    /// Refuses to show a password on a connection in clear.
+    pub(super) fn check_in_clear(&self) -> Result<()> {
+        if self.login.mode == AuthMode::Internal {
+            return Ok(());
+        }
+        let message = format!("cluster \"{}\": auth-mode EXTERNAL and PKI need tls", self.label);
+        Err(Error::permanent(LOGIN_REFUSED, message).hint("Give the cluster tls, or another auth-mode."))
+    }
+
     /// Shows our credentials. `None`: the node knows no logins, and anybody may do anything.
     pub(super) async fn login(&self, connection: &mut Connection) -> Result<Option<Session>> {
         let mut message = Message::new(command::LOGIN);

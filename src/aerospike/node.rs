@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-use super::conn::{Connection, lost};
+use super::conn::Connection;
 use super::door::Door;
 use super::info;
 
@@ -101,22 +101,22 @@ impl Node {
                 self.give_back(connection);
                 return Ok(answers);
             }
-            self.forget_session().await;
+            self.session_lost().await;
         }
         let mut connection = self.door.open(self.address, &self.tls_name).await?;
         let answers = info::exchange(&mut connection, commands).await?;
         if info::is_session_lost(&answers) {
-            self.forget_session().await;
-            return Err(lost(self.address, "the session has ended"));
+            return Err(self.session_lost().await);
         }
         self.give_back(connection);
         Ok(answers)
     }
 
-    /// The node no longer knows our session: the next connection logs in, and none of those that are idle is used.
-    pub(super) async fn forget_session(&self) {
+    /// The node no longer knows our session: the next connection logs in, and none of those that are idle is used. The
+    /// error for what was asked: `connection-lost`, or `login-refused` if we have nothing to log in with.
+    pub(super) async fn session_lost(&self) -> Error {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.door.forget_session(self.address).await;
+        self.door.session_lost(self.address).await
     }
 
     fn take_idle(&self) -> Option<Connection> {

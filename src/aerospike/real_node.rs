@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::index::Created;
 use super::{
-    BatchWriter, Cluster, ClusterOptions, Exists, RecordView, ResultCode, RetryPolicy, RowResult,
-    ScanRequest, ScanSink, Seed, WriteBatch, WritePolicy, filter, scan_partitions,
+    Access, AuthMode, BatchWriter, Cluster, ClusterOptions, Exists, Login, RecordView, ResultCode,
+    RetryPolicy, RowResult, ScanRequest, ScanSink, Seed, WriteBatch, WritePolicy, filter, scan_partitions,
 };
 use crate::asb::{Bin, DataType, IndexDef, IndexType, Particle, RecordHead, UdfDef};
 use crate::error::Result;
@@ -421,4 +421,23 @@ async fn connections_that_are_cut_lose_nothing_and_repeat_nothing() {
     assert!(report.retries > 0, "{report:?}");
     assert_eq!(records.0.lock().unwrap().len(), count as usize);
     clear(&direct, set).await;
+}
+
+#[tokio::test]
+async fn a_community_edition_refuses_a_login_and_says_why() {
+    let Some(address) = std::env::var("HOLDFAST_TEST_AEROSPIKE").ok() else { return };
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let seeds = vec![Seed { host: host.into(), port: port.parse().unwrap() }];
+    let options = ClusterOptions { seeds, connect_timeout_ms: 5000, label: "real".into() };
+    let password = crate::secrets::SecretSource::Env("PATH".into());
+    let password = crate::secrets::StoredSecret::new(password, crate::secrets::Keeper::default());
+    let login = Login { mode: AuthMode::Internal, user: "nobody".into(), password: Some(password) };
+    let access = Access { login: Some(login), ..Access::default() };
+    let error = Cluster::enter(&options, access).await.unwrap_err();
+    assert_eq!((error.code(), error.is_temporary()), ("login-refused", false));
+    assert!(error.report().contains("security not supported (51)"), "{}", error.report());
+
+    let named = Access { cluster_name: Some("no such name".into()), ..Access::default() };
+    let error = Cluster::enter(&options, named).await.unwrap_err();
+    assert_eq!(error.code(), "cluster-name-differs");
 }

@@ -200,6 +200,9 @@ impl Worker {
             tracing::warn!(cluster, fruitless, trouble, "scan goes on with what is missing");
             tokio::time::sleep(self.request.retry.delay(fruitless.saturating_sub(1))).await;
             if let Err(error) = self.cluster.refresh().await {
+                if !error.is_temporary() {
+                    return Err(error); // as refused credentials
+                }
                 tracing::warn!(cluster, error = %error.report(), "cluster not found again yet");
             }
         }

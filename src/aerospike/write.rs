@@ -122,6 +122,9 @@ impl BatchWriter {
             retry += 1;
             self.map = None;
             if let Err(error) = self.cluster.refresh().await {
+                if !error.is_temporary() {
+                    return Err(error); // as refused credentials
+                }
                 tracing::warn!(cluster = label, error = %error.report(), "cluster not found again yet");
             }
         }
@@ -303,9 +306,8 @@ async fn exchange<'a>(
         let bad = |error| malformed(node.address, error);
         if let Some(result) = request.read(frame).map_err(bad)? {
             if result.is_session_lost() {
-                node.forget_session().await;
                 request.in_doubt = false; // nobody is let in who is not known
-                return request.broken(lost(node.address, format!("batch refused: {result}")));
+                return request.broken(node.session_lost().await);
             }
             node.give_back(connection);
             return request.ended(node, result);

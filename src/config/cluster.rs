@@ -78,10 +78,10 @@ pub struct ClusterConfig {
     pub services_alternate: bool,
     /// Who we are; none: nobody asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<CredentialsConfig>,
+    pub credentials: Option<Box<CredentialsConfig>>,
     /// How connections are encrypted; none: in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<TlsConfig>,
+    pub tls: Option<Box<TlsConfig>>,
 }
 
 /// Where a cluster is asked for its nodes.
@@ -123,8 +123,8 @@ impl Cluster {
             connect_timeout_ms: self.conn_timeout.unwrap_or(30_000),
             cluster_name: self.cluster_name.clone(),
             services_alternate: self.use_services_alternate.unwrap_or(false),
-            credentials: access.credentials()?,
-            tls: access.tls(self.tls.as_ref())?,
+            credentials: access.credentials()?.map(Box::new),
+            tls: access.tls(self.tls.as_ref())?.map(Box::new),
         })
     }
 

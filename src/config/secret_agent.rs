@@ -63,12 +63,11 @@ impl SecretAgent {
         };
         let tls = (files != TlsFiles::default() || self.name.is_some())
             .then(|| AgentTls { files, name: self.name.clone() });
-        let place = match self.connection_type {
-            Some(ConnectionType::Unix) => AgentPlace::Unix(PathBuf::from(&self.address)),
-            _ => {
-                let (host, port) = host_and_port(&self.address, self.port);
-                AgentPlace::Tcp { host: host.to_owned(), port: port.unwrap_or(0), tls }
-            }
+        let place = if self.connection_type == Some(ConnectionType::Unix) {
+            AgentPlace::Unix(PathBuf::from(&self.address))
+        } else {
+            let (host, port) = host_and_port(&self.address, self.port);
+            AgentPlace::Tcp { host: host.to_owned(), port: port.unwrap_or(0), tls }
         };
         AgentOptions {
             place,

@@ -27,7 +27,7 @@ pub enum SecretSource {
         /// The key in it.
         key: String,
         /// Who is asked.
-        agent: AgentOptions,
+        agent: Box<AgentOptions>,
     },
     /// In the environment.
     Env(String),
@@ -48,7 +48,7 @@ impl SecretSource {
                     Error::permanent("secret-missing", format!("no secret agent to ask for {reference}"))
                         .hint("Name one with secret-agent or secret-agent-name.")
                 })?;
-                Self::Agent { resource: resource.clone(), key: key.clone(), agent }
+                Self::Agent { resource: resource.clone(), key: key.clone(), agent: Box::new(agent) }
             }
             SecretRef::Env(name) => Self::Env(name.clone()),
             SecretRef::File(path) => Self::File(path.clone()),

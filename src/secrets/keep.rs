@@ -33,13 +33,12 @@ impl Keeper {
         let Secret::Literal(literal) = &*secret else { return };
         let mut requested = self.0.requested.lock().unwrap_or_else(PoisonError::into_inner);
         let known = requested.iter().find(|(_, kept)| kept.expose_secret() == literal.expose_secret());
-        let name = match known {
-            Some((name, _)) => name.clone(),
-            None => {
-                let name = format!("request/{:032x}", rand::random::<u128>());
-                requested.insert(name.clone(), literal.clone());
-                name
-            }
+        let name = if let Some((name, _)) = known {
+            name.clone()
+        } else {
+            let name = format!("request/{:032x}", rand::random::<u128>());
+            requested.insert(name.clone(), literal.clone());
+            name
         };
         *secret = SecretRef::Kept(name).into();
     }

@@ -127,7 +127,9 @@ fn lists_of_versions_are_read_as_apache_reads_them() {
 
 #[test]
 fn lists_of_suites_are_read_in_either_spelling() {
-    let read = |text| cipher_suites(text).map(|all| all.iter().map(|one| one.suite()).collect::<Vec<_>>());
+    let read = |text| {
+        cipher_suites(text).map(|all| all.iter().map(rustls::SupportedCipherSuite::suite).collect::<Vec<_>>())
+    };
     let openssl = read("ECDHE-ECDSA-AES256-GCM-SHA384").unwrap();
     assert_eq!(openssl, read("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384").unwrap());
     assert_eq!(openssl[0], CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384);

@@ -12,6 +12,7 @@ use crate::sample::{self, mixed};
 use crate::sandbox::{
     Fault, Harm, Moment, SandboxCluster, SandboxOptions, SandboxSecurity, SandboxTls, SandboxUser,
 };
+use crate::secrets::test_agent::TestAgent;
 use crate::secrets::{Keeper, Secret, SecretSource, StoredSecret};
 use crate::tls::TlsFiles;
 use crate::tls::test_certificates::Certificates;
@@ -44,12 +45,12 @@ fn literal(password: &str) -> StoredSecret {
     StoredSecret::new(SecretSource::of(secret.reference().unwrap(), None).unwrap(), keeper)
 }
 
-fn login(mode: AuthMode, user: &str, password: &str) -> Option<Login> {
-    Some(Login { mode, user: user.into(), password: Some(literal(password)) })
+fn login(mode: AuthMode, user: &str, password: &str) -> Login {
+    Login { mode, user: user.into(), password: Some(literal(password)) }
 }
 
 fn bob() -> Access {
-    Access { login: login(AuthMode::Internal, "bob", PASSWORD), ..Access::default() }
+    Access { login: Some(login(AuthMode::Internal, "bob", PASSWORD)), ..Access::default() }
 }
 
 fn trusting(certificates: &Certificates) -> Tls {
@@ -94,14 +95,16 @@ async fn each_node_is_logged_in_to_once_and_its_session_serves_every_connection(
         assert_eq!(node.logins(), (1, 0));
     }
     let nobody = enter(&nodes, Access::default()).await.unwrap_err();
-    assert!(nobody.report().contains("not authenticated") || nobody.code() == "wire-malformed", "{nobody:?}");
+    is_refused(&nobody, "login-refused", &["\"prod\"", "asks who we are", "credentials"]);
 }
 
 #[tokio::test]
 async fn credentials_that_will_not_do_are_named_and_tried_once() {
     let nodes = nodes(2, |options| options.security = Some(secured(0))).await;
-    let of =
-        |mode, user: &str, password: &str| Access { login: login(mode, user, password), ..Access::default() };
+    let of = |mode, user: &str, password: &str| Access {
+        login: Some(login(mode, user, password)),
+        ..Access::default()
+    };
     for (user, password, code) in [("bob", "hunter2-wrong", "(65)"), ("joe", PASSWORD, "(60)")] {
         let before: u64 = nodes.nodes().iter().map(|node| node.logins().1).sum();
         let error = enter(&nodes, of(AuthMode::Internal, user, password)).await.unwrap_err();
@@ -159,6 +162,28 @@ async fn a_new_password_is_read_at_the_next_login() {
     is_refused(&cluster.refresh().await.unwrap_err(), "secret-missing", &["\"bob\"", "\"prod\""]);
 }
 
+/// The agent is a double (`secrets/test_agent.rs`).
+#[tokio::test]
+async fn a_password_is_asked_of_the_secret_agent_at_each_login() {
+    let agent = TestAgent::tcp().await;
+    let nodes = nodes(1, |options| options.security = Some(secured(0))).await;
+    let source =
+        SecretSource::Agent { resource: "r".into(), key: "k".into(), agent: Box::new(agent.options.clone()) };
+    let password = StoredSecret::new(source, Keeper::default());
+    let login = Login { mode: AuthMode::Internal, user: "bob".into(), password: Some(password) };
+    let access = || Access { login: Some(login.clone()), ..Access::default() };
+    let error = enter(&nodes, access()).await.unwrap_err();
+    assert_eq!((error.code(), error.is_temporary()), ("secret-agent-refused", true));
+    agent.put("r", "k", PASSWORD);
+    let cluster = enter(&nodes, access()).await.unwrap();
+    agent.put("r", "k", "hunter2-new");
+    cluster.refresh().await.expect("the session lasts");
+    nodes.node(0).set_password("bob", "hunter2-new");
+    nodes.node(0).expire_sessions();
+    cluster.refresh().await.unwrap();
+    assert_eq!(nodes.node(0).logins(), (2, 0));
+}
+
 #[tokio::test]
 async fn an_external_password_and_a_certificate_go_over_tls() {
     let certificates = Certificates::new("node.test");
@@ -172,7 +197,7 @@ async fn an_external_password_and_a_certificate_go_over_tls() {
     tls.files.key_file = Some(certificates.path("client.key"));
     let access = |login| Access { login, tls: Some(tls.clone()), ..Access::default() };
 
-    let cluster = enter(&nodes, access(login(AuthMode::External, "eve", PASSWORD))).await.unwrap();
+    let cluster = enter(&nodes, access(Some(login(AuthMode::External, "eve", PASSWORD)))).await.unwrap();
     assert_eq!(cluster.nodes().await.len(), 2, "peers are asked for their TLS addresses and names");
     fill(&cluster, 500).await;
     let by_certificate = Login { mode: AuthMode::Pki, user: String::new(), password: None };
@@ -183,12 +208,15 @@ async fn an_external_password_and_a_certificate_go_over_tls() {
     }
     assert_eq!(count(&cluster).await, 500, "a session by certificate is renewed too");
 
-    let error = enter(&nodes, access(login(AuthMode::External, "eve", "hunter2-wrong"))).await.unwrap_err();
+    let error =
+        enter(&nodes, access(Some(login(AuthMode::External, "eve", "hunter2-wrong")))).await.unwrap_err();
     is_refused(&error, "login-refused", &["user \"eve\"", "(65)"]);
     let nobody =
         Tls { files: TlsFiles { cert_file: None, key_file: None, ..tls.files.clone() }, ..tls.clone() };
     let error = enter(&nodes, Access { tls: Some(nobody), ..bob() }).await.unwrap_err();
     is_refused(&error, "tls-refused", &["\"prod\"", "does not accept our certificate"]);
+    let in_clear = Access { login: Some(login(AuthMode::External, "eve", PASSWORD)), ..Access::default() };
+    is_refused(&enter(&nodes, in_clear).await.unwrap_err(), "login-refused", &["need tls"]);
     let error = enter(&nodes, bob()).await.unwrap_err();
     assert!(matches!(error.code(), "cluster-unreachable" | "wire-malformed"), "in clear: {}", error.report());
 }

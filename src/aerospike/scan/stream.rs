@@ -84,8 +84,7 @@ impl Worker {
             self.sink.end_of_frame().await.map_err(Break::Stop)?;
             if let Some(result) = ended {
                 if result.is_session_lost() {
-                    node.forget_session().await;
-                    return Err(Break::Retry(lost(node.address, format!("scan refused: {result}"))));
+                    return Err(node.session_lost().await.into());
                 }
                 return self.judge(node, result).map(|()| connection);
             }

@@ -7,7 +7,7 @@ use super::{NOW, lines, upstream};
 use crate::config::{AuthMode, Config, ConfigDiff, RestoreRequest, from_json};
 use crate::secrets::{AgentPlace, Keeper, SecretSource};
 
-fn with(cluster: Json) -> Result<Config, Vec<String>> {
+fn with(cluster: &Json) -> Result<Config, Vec<String>> {
     let mut document = upstream();
     let mut whole = json!({"seed-nodes": [{"host-name": "localhost", "port": 3000}]});
     whole.as_object_mut().unwrap().extend(cluster.as_object().unwrap().clone());
@@ -105,7 +105,7 @@ fn each_mistake_is_refused_at_its_field() {
         ),
     ];
     for (cluster, expected) in table {
-        let found = with(cluster.clone()).expect_err(&cluster.to_string());
+        let found = with(&cluster).expect_err(&cluster.to_string());
         assert_eq!(found.len(), 1, "{cluster}: {found:#?}");
         assert!(
             found[0].starts_with(&format!("aerospike-clusters.c1.{expected}")),
@@ -143,16 +143,16 @@ fn what_abs_accepts_is_accepted() {
         json!({"credentials": {"user": "u", "password-path": "/p", "auth-mode": "external"}, "tls": tls()}),
         json!({"credentials": {"auth-mode": "PKI"}, "tls": tls(), "use-services-alternate": true}),
     ] {
-        let config = with(cluster.clone()).unwrap_or_else(|problems| panic!("{cluster}: {problems:#?}"));
+        let config = with(&cluster).unwrap_or_else(|problems| panic!("{cluster}: {problems:#?}"));
         config.cluster("c1").unwrap();
     }
-    let none = with(json!({"credentials": {}})).unwrap().cluster("c1").unwrap();
+    let none = with(&json!({"credentials": {}})).unwrap().cluster("c1").unwrap();
     assert_eq!((none.credentials, none.tls), (None, None));
 }
 
 #[test]
 fn a_row_holds_where_a_secret_is_and_the_keeper_has_it() {
-    let config = with(json!({
+    let config = with(&json!({
         "credentials": {"user": "u", "password": "p4ssw0rd"},
         "tls": {"ca-file": "/ca.pem", "cert-file": "/c.pem", "key-file": "/k.pem", "key-file-password": "k3y"},
         "cluster-name": "blue", "use-services-alternate": true,
@@ -178,7 +178,7 @@ fn a_row_holds_where_a_secret_is_and_the_keeper_has_it() {
 fn a_change_of_a_password_or_of_its_agent_is_noticed() {
     let of = |password: &str, port: u16| {
         let mut config =
-            with(json!({"credentials": {"user": "u", "password": password, "secret-agent-name": "a1"}}))
+            with(&json!({"credentials": {"user": "u", "password": password, "secret-agent-name": "a1"}}))
                 .unwrap();
         config.secret_agents.get_mut("a1").unwrap().address = format!("agent:{port}");
         config
@@ -199,7 +199,7 @@ fn the_secrets_of_a_request_stay_in_memory() {
                         "credentials": {"user": "user", "password": "p4ssw0rd"}},
         "source-name": "s1", "backup-data-path": "r/backup/1/data/ns",
     });
-    let config = with(json!({})).unwrap();
+    let config = with(&json!({})).unwrap();
     let mut request: RestoreRequest = from_json(body.to_string().as_bytes(), NOW).unwrap();
     assert!(config.resolve_restore(&request).is_err(), "nobody has kept it");
     request.ends.destination.as_mut().unwrap().keep_secrets(&Keeper::default());

@@ -42,9 +42,7 @@ backup-routines:
         "http" => "service:\n  http:\n    timeout: 1\n",
         "logger" => "service:\n  logger:\n    stdout-writer: true\n",
         "backup" => "service:\n  backup:\n    timestamp-format: ISO\n",
-        "agent" => {
-            "secret-agents:\n  a1:\n    connection-type: TCP\n    address: localhost\n    port: 3005\n"
-        }
+        "agent" => "secret-agents:\n  a1:\n    connection-type: TCP\n    address: localhost:3005\n",
         other => panic!("{other}"),
     };
     let indent = if matches!(section, "compression" | "retry") { 6 } else { 4 };

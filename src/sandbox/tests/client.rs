@@ -361,10 +361,9 @@ async fn it_logs_in_as_every_client_does() {
         ..Default::default()
     };
     let sandbox = Sandbox::start(options, &tokio_util::sync::CancellationToken::new()).await.unwrap();
-    let policy = |password: &str| {
-        let mut policy = ClientPolicy::default();
-        policy.auth_mode = aerospike::AuthMode::Internal("bob".into(), password.into());
-        policy
+    let policy = |password: &str| ClientPolicy {
+        auth_mode: aerospike::AuthMode::Internal("bob".into(), password.into()),
+        ..ClientPolicy::default()
     };
     let address = sandbox.address().to_string();
     let client = Client::new(&policy("hunter2"), &address).await.unwrap();
