@@ -99,8 +99,7 @@ impl RestoreWork {
             (key, _) => (key?, None),
         };
         let now = context.clock.now();
-        let found =
-            find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await;
+        let found = find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await;
         let plan = match (found, no_key) {
             (Err(error), Some(no_key)) if error.code() == "encryption-key-missing" => return Err(no_key),
             (found, _) => found?,

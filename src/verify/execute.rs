@@ -128,7 +128,11 @@ impl Verify {
         let expected = if locked { Expected::default() } else { contents.expected };
         let held = check(&self.storage, &entry.key, files, &expected, FILES_AT_ONCE, watch, cancel).await?;
         if locked {
-            let stored = if contents.has_manifest { "its stored bytes are as they were written, but it" } else { "it" };
+            let stored = if contents.has_manifest {
+                "its stored bytes are as they were written, but it"
+            } else {
+                "it"
+            };
             return Err(no_key(stored));
         }
         Ok(held)
