@@ -4,6 +4,7 @@
 //! retries of whole namespaces live above, in `backup/` and `restore/`.
 
 pub mod aerospike;
+pub mod throttle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +21,7 @@ use crate::model::partitions::PartitionSet;
 use crate::model::restore_order::Exists;
 use crate::storage::Storage;
 use crate::store::DigestTable;
+use throttle::Throttle;
 
 /// What a plan needs to know of a cluster, read in one go.
 #[derive(Debug, Clone, Default)]
@@ -107,6 +109,17 @@ pub struct NamespaceRead {
     pub socket_timeout_ms: u64,
     /// The whole read may take this long; 0: for ever.
     pub total_timeout_ms: u64,
+    /// How fast it may go.
+    pub limits: ReadLimits,
+}
+
+/// How fast a namespace may be read; by default as fast as it goes.
+#[derive(Debug, Clone, Default)]
+pub struct ReadLimits {
+    /// Records per second over all scans of the namespace; 0: no limit.
+    pub records_per_second: u32,
+    /// Bytes of records per second, before they are compressed; shared by all namespaces of a run.
+    pub bandwidth: Option<Arc<Throttle>>,
 }
 
 /// A file that was written, closed and is durable.

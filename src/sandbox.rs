@@ -35,6 +35,7 @@
 //! cells of a GeoJSON value are not computed; HLL values and Lua code are not checked; indexes and UDFs are
 //! registered, never used; `hash` in `udf-list` is RIPEMD-160, not the server's digest.
 
+mod account;
 mod batch;
 mod cluster;
 mod connection;

@@ -51,6 +51,8 @@ pub struct ScanRequest {
     /// After this silence the node is asked whether the query still runs: a filter that matches little makes a
     /// healthy node silent. Also the longest gap inside a frame.
     pub idle_timeout_ms: u64,
+    /// Records per second over all sinks, kept by the nodes; 0: no limit. At most as many sinks are used.
+    pub records_per_second: u32,
     /// Tries without any progress before the scan gives up; progress starts the count anew.
     pub retry: RetryPolicy,
 }
@@ -67,6 +69,7 @@ impl ScanRequest {
             socket_timeout_ms: 0,
             total_timeout_ms: 0,
             idle_timeout_ms: 10_000,
+            records_per_second: 0,
             retry: RetryPolicy::SCAN,
         }
     }
@@ -127,7 +130,9 @@ pub async fn scan_partitions(
     if sinks.is_empty() && !partitions.is_empty() {
         return Err(Error::permanent("scan-refused", "a scan needs at least one sink"));
     }
-    let ranges = partitions.split(sinks.len()); // sinks beyond the number of ranges are dropped
+    let limit = request.records_per_second;
+    let width = if limit == 0 { sinks.len() } else { sinks.len().min(limit as usize) };
+    let ranges = partitions.split(width); // sinks beyond the number of ranges are dropped
     let request = Arc::new(request.clone());
     let tally = Arc::new(Tally::default());
     let mut scope = Scope::new(cancel);
@@ -137,6 +142,7 @@ pub async fn scan_partitions(
             request: request.clone(),
             tally: tally.clone(),
             slots: Slots::new(range),
+            records_per_second: share(limit, ranges.len(), index),
             first_node: index,
             sink,
             frame: Vec::new(),
@@ -164,6 +170,12 @@ pub async fn scan_partitions(
     })
 }
 
+/// What one of `parts` gets of `all`: they sum up to `all`.
+fn share(all: u32, parts: usize, index: usize) -> u32 {
+    let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+    all / parts + u32::from(index < (all % parts) as usize)
+}
+
 /// The error of work that was canceled.
 pub(super) fn canceled(what: &str) -> Error {
     Error::temporary("canceled", format!("{what} canceled"))
@@ -175,6 +187,8 @@ struct Worker {
     request: Arc<ScanRequest>,
     tally: Arc<Tally>,
     slots: Slots,
+    /// Its part of the limit: it asks one node at a time. 0: no limit.
+    records_per_second: u32,
     /// Ranges start at different nodes.
     first_node: usize,
     sink: Box<dyn ScanSink>,

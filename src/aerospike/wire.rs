@@ -62,6 +62,8 @@ pub mod field {
     pub const QUERY_ID: u8 = 7;
     /// How long the server waits for us to take what it sends: u32 ms, 0 for ever.
     pub const SOCKET_TIMEOUT: u8 = 9;
+    /// Records per second that a node may send, u32.
+    pub const RECORDS_PER_SECOND: u8 = 10;
     /// Whole partitions: u16 each, little-endian.
     pub const PARTITIONS: u8 = 11;
     /// Partitions to go on with: the 20-byte digest after which to start, each.

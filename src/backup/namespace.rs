@@ -328,6 +328,7 @@ impl<'a> NamespaceRun<'a> {
             },
             socket_timeout_ms: policy.socket_timeout_ms,
             total_timeout_ms: policy.total_timeout_ms,
+            limits: run.limits.clone(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::clocks::SkewVerdict;
 use crate::catalog::{Ownership, RunFolder, Scope, remove_attempt};
 use crate::config::{JobConfig, RetryConfig};
-use crate::engine::{ClusterFacts, Source};
+use crate::engine::{ClusterFacts, ReadLimits, Source};
 use crate::error::Result;
 use crate::jobs::JobContext;
 use crate::model::{BackupType, UnixMillis};
@@ -42,6 +42,8 @@ pub struct Run {
     pub parallel: usize,
     /// Files of one namespace at once, counted likewise.
     pub parallel_write: usize,
+    /// How fast one namespace may be read: its part of what the policy allows the run.
+    pub limits: ReadLimits,
 }
 
 impl Run {

@@ -13,8 +13,9 @@ use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
 use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
 use crate::catalog::layout::VOID;
 use crate::catalog::{History, Ownership, Scope};
-use crate::config::JobConfig;
-use crate::engine::{ClusterFacts, Connect, Source};
+use crate::config::{JobConfig, PolicyConfig};
+use crate::engine::throttle::Throttle;
+use crate::engine::{ClusterFacts, Connect, ReadLimits, Source};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::model::{BackupType, JobStatus, UnixMillis};
@@ -92,6 +93,7 @@ impl BackupWork {
         let run = Run {
             parallel: (policy.parallel as usize / active).max(1),
             parallel_write: (policy.parallel_write as usize / active).max(1),
+            limits: limits(policy, active),
             namespaces: resolved(&self.config, &facts),
             source,
             storage: self.storage,
@@ -300,6 +302,15 @@ fn partial(all: usize, done: usize, failed: &[(&str, Error)]) -> Error {
     };
     Error::permanent("partial", text)
         .hint("The job's result says how each ended; what committed is kept, and counts for its own chain.")
+}
+
+/// What each of `active` namespaces may take of what the policy allows the run: at least one record per second.
+fn limits(policy: &PolicyConfig, active: usize) -> ReadLimits {
+    let share = |all: u32| (all / u32::try_from(active).unwrap_or(u32::MAX).max(1)).max(1);
+    ReadLimits {
+        records_per_second: policy.records_per_second.map_or(0, share),
+        bandwidth: policy.bandwidth_bytes.map(|rate| Arc::new(Throttle::new(rate))),
+    }
 }
 
 /// Every namespace of the routine, as the cluster has them now (rules.md 3.8).

@@ -72,6 +72,12 @@ pub struct Policy {
     /// Whether each backup is verified after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_after: Option<bool>,
+    /// The limit of a run in MiB of records per second, before they are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<u64>,
+    /// The limit of a run in records per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_second: Option<u32>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -177,6 +183,12 @@ pub struct PolicyConfig {
     pub retention: Option<RetentionConfig>,
     /// Whether each backup is verified after it; default false.
     pub verify_after: bool,
+    /// Bytes of records per second of a run, before they are compressed; none: no limit.
+    #[serde(default)]
+    pub bandwidth_bytes: Option<u64>,
+    /// Records per second of a run; none: no limit.
+    #[serde(default)]
+    pub records_per_second: Option<u32>,
 }
 
 /// When something is tried again.
@@ -230,6 +242,8 @@ impl Policy {
             unsupported_records: self.unsupported_records.unwrap_or_default(),
             retention: self.retention.and_then(super::retention::Retention::resolve),
             verify_after: self.verify_after.unwrap_or(false),
+            bandwidth_bytes: self.bandwidth.map(|mib| mib.saturating_mul(MIB)),
+            records_per_second: self.records_per_second,
         }
     }
 }
@@ -298,6 +312,8 @@ impl Read for Policy {
             ),
             retention: section.child("retention"),
             verify_after: section.flag("verify-after"),
+            bandwidth: section.int("bandwidth", 1..=i64::from(i32::MAX)),
+            records_per_second: section.int("records-per-second", 1..=i64::from(i32::MAX)),
             idle: section.idle(),
         }
     }

@@ -93,8 +93,6 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
     row(Kind::Policy, "encryption", Neutral::ModeNone, "encrypted backups"),
-    row(Kind::Policy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
-    row(Kind::Policy, "records-per-second", Neutral::Nothing, "the limit of records per second"),
     row(Kind::Policy, "incr-mode", Neutral::Word("differential"), "cumulative incrementals"),
     row(Kind::Policy, "with-cluster-configuration", Neutral::Off, "storing the cluster's configuration"),
     row(Kind::Policy, "compact", Neutral::Off, "blobs without base64"),

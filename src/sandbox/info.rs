@@ -4,6 +4,7 @@
 //! `partition-generation` `peers-clear-std` `peers-clear-alt` `peers-generation` `rebalance-generation` `replicas`
 //! `service` `service-clear-std` `service-clear-alt` `services` `statistics` `status` `user-agent-set` `version`.
 //! About data: `namespaces` `namespace/<ns>` `sets` `sets/<ns>` `sets/<ns>/<set>` `truncate` `truncate-namespace`.
+//! About scans: `query-show`.
 //! About indexes and UDFs: `sindex` `sindex-create` `sindex-delete` `sindex-exists` `sindex-list` `sindex-stat`
 //! `udf-get` `udf-list` `udf-put` `udf-remove`.
 //! Refused as enterprise features: `rack-ids` `racks` `peers-tls-std` `peers-tls-alt` `service-tls-std`
@@ -98,6 +99,7 @@ fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
         "statistics" => statistics(node),
         "cluster-stable" => cluster_stable(node, arguments),
         "get-config" => get_config(node, arguments),
+        "query-show" => query_show(node, arguments),
         _ => return None,
     })
 }
@@ -151,6 +153,18 @@ fn cluster_stable(node: &Node, arguments: &str) -> String {
         Some(name) if node.store.namespace(name.as_bytes()).is_none() => NO_NAMESPACE.to_owned(),
         _ => node.topology.cluster_key(&node.cluster_name),
     }
+}
+
+/// The node's accounts of scans: of one, or of all that it remembers.
+fn query_show(node: &Node, arguments: &str) -> String {
+    let accounts = node.scan_accounts();
+    let asked = ["id", "trid"].iter().find_map(|key| parameter(arguments, key));
+    if asked.is_none() {
+        return accounts.iter().map(|account| account.describe()).collect::<Vec<_>>().join(";");
+    }
+    let asked = asked.and_then(|id| id.parse::<u64>().ok());
+    let found = accounts.iter().find(|account| Some(account.task_id) == asked);
+    found.map_or_else(|| "ERROR:2:job not found".to_owned(), |account| account.describe())
 }
 
 /// The settings that others look at.

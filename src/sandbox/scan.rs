@@ -6,13 +6,16 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::account::ScanAccount;
 use super::connection::send;
 use super::digest::{Digest, partition_of};
 use super::expression::Filter;
 use super::fault::{Harm, Moment};
 use super::harm;
 use super::node::Node;
-use super::proto::{BIN_NAME_MAX, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc};
+use super::proto::{
+    BIN_NAME_MAX, FRAME_HEADER, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc,
+};
 use super::single::passes;
 use super::store::{Namespace, PARTITIONS, Record};
 
@@ -43,6 +46,7 @@ struct Scan<'a> {
     short: bool,
     /// 0 = none.
     task_id: u64,
+    account: Arc<ScanAccount>,
 }
 
 /// Answers a scan: a refusal is one message without the LAST bit.
@@ -60,15 +64,17 @@ pub(super) async fn run(
         return send(stream, Head::result(code)).await;
     }
     let named = !scan.short && scan.task_id != 0;
-    let running = named.then(|| node.begin_scan(scan.task_id));
+    let running = named.then(|| node.begin_scan(&scan.account));
     if matches!(running, Some(None)) {
         return send(stream, Head::result(rc::PARAMETER)).await;
     }
     let (mut rest, result) = stream_records(stream, node, namespace, &scan).await?;
     if !scan.short {
-        flush(stream, &mut rest, scan.stall).await?;
+        scan.flush(stream, &mut rest).await?;
     }
     rest.head(Head::last(result), 0, 0);
+    // Before the client can ask for it.
+    scan.account.done(rest.body_len() + FRAME_HEADER);
     flush(stream, &mut rest, scan.stall).await
 }
 
@@ -104,7 +110,7 @@ async fn stream_records(
             left -= found;
             unpaused += found;
             if next.is_some() || unpaused >= per_turn {
-                flush(stream, &mut frame, scan.stall).await?;
+                scan.flush(stream, &mut frame).await?;
                 pause(unpaused, scan.records_per_second).await;
                 unpaused = 0;
             }
@@ -165,7 +171,19 @@ impl<'a> Scan<'a> {
             Some(0) => None,
             Some(ms) => Some(Duration::from_millis(u64::from(ms))),
         };
+        let task_id = number(request, field::TASK_ID)?.map_or(0, u64::from_be_bytes);
+        let records_per_second = number(request, field::RECORDS_PER_SECOND)?.map_or(0, u32::from_be_bytes);
+        let account = ScanAccount {
+            task_id,
+            namespace: request.field(field::NAMESPACE).unwrap_or_default().to_vec(),
+            set: request.set().to_vec(),
+            whole: partitions.iter().filter(|(_, after)| after.is_none()).count(),
+            resumed: partitions.iter().filter(|(_, after)| after.is_some()).count(),
+            records_per_second,
+            ..ScanAccount::default()
+        };
         Ok(Self {
+            account: Arc::new(account),
             set: request.set(),
             partitions,
             no_bins,
@@ -175,11 +193,19 @@ impl<'a> Scan<'a> {
                 filter => filter.flatten(),
             },
             max_records: number(request, field::MAX_RECORDS)?.map_or(0, u64::from_be_bytes),
-            records_per_second: number(request, field::RECORDS_PER_SECOND)?.map_or(0, u32::from_be_bytes),
+            records_per_second,
             stall,
             short,
-            task_id: number(request, field::TASK_ID)?.map_or(0, u64::from_be_bytes),
+            task_id,
         })
+    }
+
+    /// Sends a chunk of records and counts it.
+    async fn flush(&self, stream: &mut TcpStream, frame: &mut Frame) -> std::io::Result<()> {
+        if !frame.is_empty() {
+            self.account.sent(frame.body_len() + FRAME_HEADER);
+        }
+        flush(stream, frame, self.stall).await
     }
 
     /// Fills the frame from one partition, with at most `max` records: how many they were, where to go on unless the
@@ -201,10 +227,16 @@ impl<'a> Scan<'a> {
         }
         let mut found = 0;
         for (digest, record) in partition.falling(after.as_ref()) {
-            let wanted = (self.set.is_empty() || self.set == record.set.name)
-                && !record.expired(now_s)
-                && passes(self.filter.as_ref(), node, digest, record);
-            if wanted && self.put(frame, &namespace.name, digest, record) {
+            if !(self.set.is_empty() || self.set == record.set.name) || record.expired(now_s) {
+                continue;
+            }
+            if !passes(self.filter.as_ref(), node, digest, record) {
+                self.account.filtered();
+                continue;
+            }
+            // Also one that has none of the bins asked for, as on the server (wire.md 9).
+            self.account.succeeded();
+            if self.put(frame, &namespace.name, digest, record) {
                 found += 1;
                 let struck = node.faults.meet(Moment::Record);
                 if found == max || frame.body_len() > CHUNK || struck.is_some() {

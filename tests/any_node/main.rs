@@ -21,6 +21,7 @@ mod damage;
 mod damage_matrix;
 mod destination;
 mod exclusion;
+mod limits;
 mod mesh;
 mod namespaces;
 mod node;

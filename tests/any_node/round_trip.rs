@@ -6,8 +6,8 @@ use holdfast::aerospike::RetryPolicy;
 use holdfast::asb::{DataType, IndexDef, IndexType};
 use holdfast::engine::aerospike::snapshot::Snapshot;
 use holdfast::engine::{
-    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters, Source,
-    Watch,
+    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadLimits, ReadReport,
+    SharedCounters, Source, Watch,
 };
 use holdfast::error::Result;
 use holdfast::model::partitions::PartitionSet;
@@ -42,6 +42,7 @@ fn read_all() -> NamespaceRead {
         zstd_level: None,
         socket_timeout_ms: 10_000,
         total_timeout_ms: 0,
+        limits: ReadLimits::default(),
     }
 }
 

@@ -331,7 +331,7 @@ fn many_problems_are_counted_not_kept() {
 
 #[test]
 fn every_unbuilt_option_is_recognised_and_stops_the_start() {
-    assert!(unbuilt().len() > 30);
+    assert!(!unbuilt().is_empty());
     for row in unbuilt() {
         let path = row.path();
         if path.starts_with("restore") {

@@ -12,6 +12,7 @@ use super::files::{Block, Folder};
 use super::threads;
 use crate::aerospike::{Cluster, RecordView, ScanRequest, ScanSink, filter, scan_partitions};
 use crate::asb::{EncodeError, Encoder, RecordHead, Version};
+use crate::engine::throttle::Throttle;
 use crate::engine::{NamespaceRead, ReadReport, Watch, WrittenFile};
 use crate::error::{Error, Result};
 use crate::model::{UnixMillis, hex};
@@ -90,7 +91,11 @@ async fn read_records(
     cancel: &CancellationToken,
     report: &mut ReadReport,
 ) -> Result<()> {
-    let scans = read.parallel.clamp(1, read.partitions.len().max(1));
+    let mut scans = read.parallel.clamp(1, read.partitions.len().max(1));
+    if read.limits.records_per_second > 0 {
+        // Each scan gets at least one record per second.
+        scans = scans.min(read.limits.records_per_second as usize);
+    }
     let seats = threads::seats(read.parallel_write.clamp(1, scans), watch.as_ref(), cancel).await?;
     let writers = seats.len();
     let unsupported = Arc::new(AtomicU64::new(0));
@@ -124,6 +129,7 @@ async fn read_records(
                 skip_unsupported: read.skip_unsupported,
                 unsupported: Arc::clone(&unsupported),
                 watch: Arc::clone(&watch),
+                bandwidth: read.limits.bandwidth.clone(),
             }) as Box<dyn ScanSink>
         })
         .collect();
@@ -175,6 +181,7 @@ fn scan_request(read: &NamespaceRead) -> ScanRequest {
         filter: (!terms.is_empty()).then(|| filter::and(&terms)),
         socket_timeout_ms: u32::try_from(read.socket_timeout_ms).unwrap_or(u32::MAX),
         total_timeout_ms: read.total_timeout_ms,
+        records_per_second: read.limits.records_per_second,
         ..ScanRequest::new(read.namespace.clone())
     }
 }
@@ -192,6 +199,7 @@ struct EncodeSink {
     skip_unsupported: bool,
     unsupported: Arc<AtomicU64>,
     watch: Arc<dyn Watch>,
+    bandwidth: Option<Arc<Throttle>>,
 }
 
 impl EncodeSink {
@@ -206,6 +214,9 @@ impl EncodeSink {
             records: std::mem::take(&mut self.records),
         };
         self.watch.read(block.records);
+        if let Some(bandwidth) = &self.bandwidth {
+            bandwidth.take(block.bytes.len() as u64, self.watch.as_ref()).await;
+        }
         self.blocks.send(block).await.map_err(|_| Error::temporary("canceled", "the file writer has ended"))
     }
 }

@@ -1,0 +1,83 @@
+//! How fast a routine reads, and how much of a record.
+
+use holdfast::sample::mixed;
+use serde_json::json;
+
+use crate::node::SOURCE;
+use crate::service::{Bench, point};
+
+/// The nodes' own accounts of the scans of the source namespace: the values of one key.
+async fn of_scans(bench: &Bench, key: &str) -> Vec<u64> {
+    let node = &bench.node.cluster.nodes().await[0];
+    let answer = bench.node.cluster.info(node, &["query-show"]).await.unwrap();
+    let text = String::from_utf8(answer["query-show"].clone()).unwrap();
+    let of_source = text.split(';').filter(|scan| scan.contains(&format!(":ns={SOURCE}:")));
+    let pairs = of_source.flat_map(|scan| scan.split(':')).filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| *name == key).map(|(_, value)| value.parse().unwrap()).collect()
+}
+
+/// The limit is the nodes' to keep: all scans together ask for no more than it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scans_of_a_run_share_the_records_per_second() {
+    let bench = Bench::with(|config| {
+        config["backup-policies"]["quick"]["records-per-second"] = json!(100_003);
+    })
+    .await;
+    bench.write(&(0..200).map(|key| mixed("a", key, 1)).collect::<Vec<_>>()).await;
+    let job = bench.back_up("full").await;
+    assert_eq!(job["attempts"][SOURCE][0]["record-count"], 200);
+    let mut asked = of_scans(&bench, "rps").await;
+    // A real node has the newest first, the sandbox last; neither has another limit in this namespace.
+    asked.retain(|rps| *rps > 0);
+    asked.sort_unstable();
+    assert_eq!(asked, [25_000, 25_001, 25_001, 25_001]);
+}
+
+/// A limit below the number of scans is kept by having fewer of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_records_per_second_than_scans_are_asked_of_fewer_scans() {
+    let bench = Bench::with(|config| {
+        let policy = &mut config["backup-policies"]["quick"];
+        policy["records-per-second"] = json!(3);
+        policy["bandwidth"] = json!(1);
+    })
+    .await;
+    bench.write(&[mixed("a", 1, 1)]).await;
+    let at = point(&bench.back_up("full").await);
+    let mut asked = of_scans(&bench, "rps").await;
+    asked.retain(|rps| *rps > 0);
+    assert_eq!(asked, [1, 1, 1]);
+    let source = bench.node.snapshot(SOURCE).await;
+    bench.restore_to(at, json!({})).await.ok();
+    assert_eq!(bench.differences(&source).await, Vec::<String>::new());
+}
+
+/// rules.md 2.8, 2.9: what waits for its turn is neither stalled nor deaf to its cancel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_backup_is_no_standstill_and_ends_when_it_is_canceled() {
+    let bench = Bench::with(|config| {
+        let policy = &mut config["backup-policies"]["quick"];
+        policy["bandwidth"] = json!(1);
+        policy["stall-timeout"] = json!(3_000);
+        policy["parallel"] = json!(1);
+    })
+    .await;
+    // 40 MiB take 40 s: it is canceled long before.
+    let payload = vec![7_u8; 600 << 10];
+    let records: Vec<_> = (0..50)
+        .map(|key| holdfast::sample::SampleRecord::new("blobs", key).bin("payload", 4, &payload))
+        .collect();
+    bench.write(&records).await;
+    let id = bench.trigger("full", crate::service::ROUTINE).await;
+    let far = bench
+        .wait_until(id, |job| {
+            job["status"] != "running" && job["status"] != "queued"
+                || job["progress"]["bytes"].as_u64().is_some_and(|bytes| bytes >= 5 << 20)
+        })
+        .await;
+    assert_eq!(far["status"], "running", "{far:#}");
+    let (status, body) = bench.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;
+    assert!(status < 300, "{status} {body}");
+    assert_eq!(bench.wait_job(id).await["status"], "canceled");
+    assert_eq!(bench.files("daily"), Vec::<String>::new());
+}
