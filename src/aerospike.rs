@@ -5,10 +5,12 @@
 //! how cancel works: work that takes a token is dropped when the token says so.
 
 pub mod batch;
+pub mod choose;
 pub mod cluster;
 mod conn;
 pub mod filter;
 pub mod index;
+mod inflate;
 pub mod info;
 pub mod namespace;
 pub mod node;
@@ -25,12 +27,13 @@ mod peer;
 mod real_node;
 
 pub use batch::{Exists, WriteBatch, WritePolicy};
+pub use choose::Nearness;
 pub use cluster::{Cluster, ClusterOptions, PartitionMap, Seed};
 pub use index::{Created, IndexList};
 pub use namespace::{NodeNamespace, SetStats};
 pub use node::{Build, Node};
 pub use result_code::ResultCode;
 pub use retry::RetryPolicy;
-pub use scan::{ScanReport, ScanRequest, ScanSink, scan_partitions};
+pub use scan::{NodeGate, ScanGates, ScanReport, ScanRequest, ScanSink, scan_partitions};
 pub use wire::RecordView;
 pub use write::{BatchWriter, RowOutcome, RowResult};

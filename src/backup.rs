@@ -1,9 +1,11 @@
 //! The backup job: plan (a value one can print), execute, report.
 
 pub mod clocks;
+mod configuration;
 mod namespace;
 pub mod plan;
 mod run;
+mod watch;
 mod work;
 
 #[cfg(test)]

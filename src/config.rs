@@ -33,8 +33,8 @@ use serde::Serialize;
 pub use cluster::{Cluster, ClusterConfig, Seed, SeedConfig};
 pub use diff::{Changes, ConfigDiff};
 pub use policy::{
-    Compression, CompressionMode, CompressionPolicy, Policy, PolicyConfig, RetryConfig, RetryPolicy,
-    UnsupportedRecords, WhenNoChain,
+    Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
+    RetryPolicy, UnsupportedRecords, WhenNoChain,
 };
 pub use problem::{Problem, ProblemKind, Problems};
 pub use reader::Idle;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::aerospike::RetryPolicy;
+use crate::aerospike::{NodeGate, RetryPolicy};
 use crate::asb::{BlockHashes, IndexDef};
 use crate::config::{ClusterConfig, RetryConfig};
 use crate::error::Result;
@@ -83,6 +83,12 @@ pub struct NamespaceRead {
     pub namespace: String,
     /// Only these sets; empty: all.
     pub sets: Vec<String>,
+    /// Only these bins, and only records that have one of them; empty: all.
+    pub bins: Vec<String>,
+    /// Only records that this packed expression selects.
+    pub filter: Option<Vec<u8>>,
+    /// Only records that never expire.
+    pub no_ttl_only: bool,
     /// Only these partitions.
     pub partitions: PartitionSet,
     /// Only records stamped at or after this instant.
@@ -105,6 +111,10 @@ pub struct NamespaceRead {
     pub file_limit_bytes: u64,
     /// Compress with this zstd level; none: not at all.
     pub zstd_level: Option<i32>,
+    /// Write bytes as they are instead of in base64.
+    pub compact: bool,
+    /// Ask nodes to compress what they send.
+    pub scan_compression: bool,
     /// How long a node waits for us to take what it sends before it gives the scan up; 0: for ever.
     pub socket_timeout_ms: u64,
     /// The whole read may take this long; 0: for ever.
@@ -120,6 +130,8 @@ pub struct ReadLimits {
     pub records_per_second: u32,
     /// Bytes of records per second, before they are compressed; shared by all namespaces of a run.
     pub bandwidth: Option<Arc<Throttle>>,
+    /// How many nodes are read at once; shared by all namespaces of a run.
+    pub nodes: Option<Arc<NodeGate>>,
 }
 
 /// A file that was written, closed and is durable.
@@ -305,6 +317,8 @@ pub trait Watch: Send + Sync {
     fn done(&self, records: u64, bytes: u64);
     /// Something moves that no counter shows.
     fn alive(&self) {}
+    /// A scan has to wait for this before it goes on; `None`: it goes on.
+    fn waiting(&self, _for_what: Option<&'static str>) {}
 }
 
 /// A watch that counts for a job's progress.
@@ -341,6 +355,17 @@ pub trait Connect: Send + Sync {
 pub trait Source: Send + Sync {
     /// Reads what a plan needs to know.
     async fn facts(&self) -> Result<ClusterFacts>;
+
+    /// The partitions of a namespace that the nodes of a list (ids or addresses), or of some racks, are masters of now.
+    async fn partitions_of(&self, namespace: &str, nodes: &[String], racks: &[u32]) -> Result<PartitionSet> {
+        let _ = (namespace, nodes, racks);
+        Ok(PartitionSet::all())
+    }
+
+    /// The configuration of each node, as text; by default there is none.
+    async fn configuration(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Reads one namespace into files below `folder`; on an error some may have been written.
     async fn read(

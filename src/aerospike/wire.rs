@@ -24,6 +24,8 @@ pub enum FrameKind {
     Info = 1,
     /// Messages.
     Message = 3,
+    /// A frame of messages, compressed.
+    Compressed = 4,
 }
 
 /// Bits of the info bytes of a message header.
@@ -34,6 +36,8 @@ pub mod info_bits {
     pub const BATCH: u8 = 1 << 3;
     /// info1: metadata only.
     pub const NO_BINS: u8 = 1 << 5;
+    /// info1: the answer may be compressed; nodes of the Community Edition pass over it (measured).
+    pub const COMPRESS: u8 = 1 << 7;
     /// info2: writes.
     pub const WRITE: u8 = 1;
     /// info2: only if the given generation is greater than the stored one.

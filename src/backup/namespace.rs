@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use super::plan::{Action, NamespacePlan};
 use super::run::{Run, retrying};
+use super::watch::{BackupWatch, READING};
 use crate::catalog::commit::stage;
 use crate::catalog::manifest::{
     BlocksWriter, ClockSkew, ClusterIdentity, Engine, FileKind, ManifestFile, NodeIdentity, Promoted,
     SCHEMA_VERSION, Totals, blocks::hash_hex,
 };
-use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, committed};
+use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, Scope, committed};
 use crate::config;
-use crate::engine::{NamespaceRead, ProgressWatch, ReadReport};
+use crate::engine::{NamespaceRead, ReadReport};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::model::{BackupType, UnixMillis};
@@ -85,7 +86,8 @@ impl<'a> NamespaceRun<'a> {
     }
 
     fn expected_records(&self) -> u64 {
-        self.plan.objects * self.run.config.scope.partitions.len() as u64 / 4096
+        let partitions = self.run.scope_of(&self.plan.namespace).partitions.len() as u64;
+        self.plan.objects * partitions / 4096
     }
 
     async fn attempt(&self) -> Result<NamespaceEnd> {
@@ -197,10 +199,10 @@ impl<'a> NamespaceRun<'a> {
 
     async fn read_and_commit(&self, attempt: &AttemptRow, key: &str) -> Result<(NamespaceEnd, AttemptEnd)> {
         let run = self.run;
-        let watch = Arc::new(ProgressWatch(run.context.progress.clone()));
+        let watch = Arc::new(BackupWatch::new(run.context.progress.clone(), &self.plan.namespace));
         let read = self.how_to_read();
         let storage = Arc::clone(&run.storage);
-        self.doing("reading from the cluster, writing to storage");
+        self.doing(READING);
         let report = run.source.read(&read, storage, key, watch, &run.context.cancel).await?;
         for warning in &report.warnings {
             run.context.warn("metadata", format!("{}: {warning}", self.plan.namespace));
@@ -230,7 +232,8 @@ impl<'a> NamespaceRun<'a> {
         let run = self.run;
         self.doing("committing");
         let number = if run.storage.writes_may_land_late() { attempt.attempt } else { 1 };
-        let manifest = self.manifest(report, number, finished);
+        let scope = run.scope_of(&self.plan.namespace);
+        let manifest = self.manifest(report, scope, number, finished);
         let metadata = self.metadata(report, finished);
         let mut blocks = BlocksWriter::create(run.storage.as_ref(), key).await?;
         for file in &report.files {
@@ -309,7 +312,10 @@ impl<'a> NamespaceRun<'a> {
         NamespaceRead {
             namespace: self.plan.namespace.clone(),
             sets: run.config.scope.sets.clone(),
-            partitions: run.config.scope.partitions.clone(),
+            bins: run.config.scope.bins.clone(),
+            filter: run.filter.clone(),
+            no_ttl_only: policy.no_ttl_only,
+            partitions: run.scope_of(&self.plan.namespace).partitions,
             modified_from: match self.plan.action {
                 Action::Incremental { changed_since, .. } => Some(changed_since),
                 _ => None,
@@ -326,6 +332,8 @@ impl<'a> NamespaceRun<'a> {
                 config::Compression::None => None,
                 config::Compression::Zstd { level } => Some(level),
             },
+            compact: policy.compact,
+            scan_compression: policy.scan_compression,
             socket_timeout_ms: policy.socket_timeout_ms,
             total_timeout_ms: policy.total_timeout_ms,
             limits: run.limits.clone(),
@@ -355,7 +363,7 @@ impl<'a> NamespaceRun<'a> {
         }
     }
 
-    fn manifest(&self, report: &ReadReport, attempt: u32, finished: UnixMillis) -> Manifest {
+    fn manifest(&self, report: &ReadReport, scope: Scope, attempt: u32, finished: UnixMillis) -> Manifest {
         let run = self.run;
         let files: Vec<ManifestFile> = report
             .files
@@ -390,8 +398,8 @@ impl<'a> NamespaceRun<'a> {
             sealed_until: self.plan.until,
             promoted: self.promoted().map(|(code, _)| Promoted { reason: (*code).to_owned() }),
             run_namespaces: run.namespaces.clone(),
-            scope: run.scope.clone(),
-            scope_hash: run.scope.hash(),
+            scope_hash: scope.hash(),
+            scope,
             format: "asb-3.1".to_owned(),
             compression: self.compression(),
             encryption: Encryption::None,

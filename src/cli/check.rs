@@ -105,6 +105,20 @@ fn describe_routine(
             ),
         );
     }
+    let some = [
+        ("bin-list", routine.bin_list.as_ref().is_some_and(|bins| !bins.is_empty())),
+        ("filter-exp", routine.filter_exp.is_some()),
+        ("no-ttl-only", policy.is_some_and(|policy| policy.no_ttl_only == Some(true))),
+    ];
+    for (key, _) in some.into_iter().filter(|(_, given)| *given) {
+        line(
+            text,
+            format_args!(
+                "  {key}: no incremental sees that a record left what is saved; what was saved of it comes back from a \
+                 restore until the next full"
+            ),
+        );
+    }
     let retention = policy.and_then(|policy| policy.retention).and_then(crate::config::Retention::resolve);
     match retention {
         Some(retention) => {

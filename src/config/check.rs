@@ -9,6 +9,7 @@ use crate::model::instance::INSTANCES;
 impl Config {
     pub(super) fn check_into(&self, problems: &mut Problems) {
         self.check_names(problems);
+        self.check_racks(problems);
         for (name, routine) in &self.backup_routines {
             let mut refer = |key, kind, target: Option<&str>, known: Vec<&str>| {
                 let path = Path::from(["backup-routines", name, key]);
@@ -28,6 +29,33 @@ impl Config {
                 routine.secret_agent.as_deref(),
                 names(&self.secret_agents),
             );
+        }
+    }
+
+    /// A near copy may be read of everything, or masters of a part (abs.md 2.7).
+    fn check_racks(&self, problems: &mut Problems) {
+        for (name, routine) in &self.backup_routines {
+            let cluster = self.aerospike_clusters.get(&routine.source_cluster);
+            if !cluster
+                .and_then(|cluster| cluster.prefer_racks.as_ref())
+                .is_some_and(|racks| !racks.is_empty())
+            {
+                continue;
+            }
+            let narrowed = [
+                ("partition-list", routine.partition_list.is_some()),
+                ("node-list", routine.node_list.as_ref().is_some_and(|nodes| !nodes.is_empty())),
+                ("rack-list", routine.rack_list.as_ref().is_some_and(|racks| !racks.is_empty())),
+            ];
+            for (key, _) in narrowed.into_iter().filter(|(_, given)| *given) {
+                let message = format!(
+                    "mutually exclusive fields validation error: cannot specify both \"{key}\" and \"prefer-racks\" \
+                     of cluster \"{}\"",
+                    clip(&routine.source_cluster)
+                );
+                let path = Path::from(["backup-routines", name, key]);
+                problems.push(Problem::new(ProblemKind::Value, path, message));
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
 use super::reader::{Idle, Kind, Read, Section};
+use super::routine::RACK_MAX;
 
 /// A cluster, as written.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -17,6 +18,12 @@ pub struct Cluster {
     /// How long connecting to a node may take, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conn_timeout: Option<u64>,
+    /// How many scans may run at once over all routines; 0 = no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_parallel_scans: Option<u32>,
+    /// From which racks records are read if they have a copy, the best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefer_racks: Option<Vec<u32>>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -49,6 +56,12 @@ pub struct ClusterConfig {
     pub seeds: Vec<SeedConfig>,
     /// How long connecting to a node may take; default 30,000.
     pub connect_timeout_ms: u64,
+    /// How many scans may run at once over all routines of the process; default 0 = no limit.
+    #[serde(default)]
+    pub scans_max: u32,
+    /// From which racks records are read if they have a copy, the best first; default none.
+    #[serde(default)]
+    pub prefer_racks: Vec<u32>,
 }
 
 /// Where a cluster is asked for its nodes.
@@ -73,6 +86,8 @@ impl Cluster {
                 .map(|seed| SeedConfig { host: seed.host_name.clone(), port: seed.port })
                 .collect(),
             connect_timeout_ms: self.conn_timeout.unwrap_or(30_000),
+            scans_max: self.max_parallel_scans.unwrap_or(0),
+            prefer_racks: self.prefer_racks.clone().unwrap_or_default(),
         }
     }
 }
@@ -89,6 +104,8 @@ impl Read for Cluster {
             label: section.optional("label"),
             seed_nodes,
             conn_timeout: section.int("conn-timeout", 0..=MS_MAX),
+            max_parallel_scans: section.int("max-parallel-scans", 0..=i64::from(i32::MAX)),
+            prefer_racks: section.ints("prefer-racks", 0..=RACK_MAX),
             idle: section.idle(),
         }
     }

@@ -26,12 +26,8 @@ enum Neutral {
     Off,
     /// An empty list, or an empty text.
     Empty,
-    /// `0`, which stands for no limit.
-    Zero,
     /// A number that is the default of ABS.
     Number(u64),
-    /// A word that is the default of ABS.
-    Word(&'static str),
     /// A block that holds just `mode: NONE`.
     ModeNone,
     /// A block that holds just `disabled: true`: more could be a secret, which is not written back.
@@ -50,9 +46,7 @@ impl Unbuilt {
             Neutral::Nothing => false,
             Neutral::Off => value == &Json::Bool(false),
             Neutral::Empty => value.as_array().is_some_and(Vec::is_empty) || value.as_str() == Some(""),
-            Neutral::Zero => value.as_u64() == Some(0),
             Neutral::Number(number) => value.as_u64() == Some(number),
-            Neutral::Word(word) => value.as_str().is_some_and(|given| given.eq_ignore_ascii_case(word)),
             Neutral::ModeNone => value.as_object().is_some_and(|block| {
                 block.len() == 1
                     && block
@@ -86,23 +80,12 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Cluster, "credentials", Neutral::Nothing, "authentication at a cluster"),
     row(Kind::Cluster, "tls", Neutral::Nothing, "TLS to a cluster"),
     row(Kind::Cluster, "use-services-alternate", Neutral::Off, "alternate addresses of nodes"),
-    row(Kind::Cluster, "max-parallel-scans", Neutral::Zero, "the bound of scans over all routines"),
-    row(Kind::Cluster, "prefer-racks", Neutral::Empty, "reading from near racks"),
     row(Kind::Seed, "tls-name", Neutral::Empty, "TLS to a cluster"),
     row(Kind::Storage, "s3-storage", Neutral::Nothing, "storage in S3"),
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
     row(Kind::Policy, "encryption", Neutral::ModeNone, "encrypted backups"),
-    row(Kind::Policy, "incr-mode", Neutral::Word("differential"), "cumulative incrementals"),
-    row(Kind::Policy, "with-cluster-configuration", Neutral::Off, "storing the cluster's configuration"),
-    row(Kind::Policy, "compact", Neutral::Off, "blobs without base64"),
-    row(Kind::Policy, "max-concurrent-nodes", Neutral::Zero, "scanning few nodes at a time"),
-    row(Kind::Policy, "use-scan-compression", Neutral::Off, "compressed scans"),
     row(Kind::Policy, "resume", Neutral::Off, "resuming a backup that was cut off"),
-    row(Kind::Routine, "bin-list", Neutral::Empty, "backing up some bins"),
-    row(Kind::Routine, "filter-exp", Neutral::Empty, "backing up what an expression selects"),
-    row(Kind::Routine, "node-list", Neutral::Empty, "backing up some nodes"),
-    row(Kind::Routine, "rack-list", Neutral::Empty, "backing up some racks"),
     row(Kind::RestorePolicy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
     row(Kind::RestorePolicy, "tps", Neutral::Nothing, "the limit of records per second"),
     row(Kind::RestorePolicy, "encryption", Neutral::ModeNone, "encrypted backups"),

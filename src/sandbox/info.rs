@@ -7,7 +7,7 @@
 //! About scans: `query-show`.
 //! About indexes and UDFs: `sindex` `sindex-create` `sindex-delete` `sindex-exists` `sindex-list` `sindex-stat`
 //! `udf-get` `udf-list` `udf-put` `udf-remove`.
-//! Refused as enterprise features: `rack-ids` `racks` `peers-tls-std` `peers-tls-alt` `service-tls-std`
+//! Refused as enterprise features: `rack-ids` (unless the node has a rack) `racks` `peers-tls-std` `peers-tls-alt` `service-tls-std`
 //! `service-tls-alt`. All else is an unrecognized command.
 
 mod data;
@@ -92,6 +92,11 @@ fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
             others.collect::<Vec<_>>().join(";")
         }
         "service-clear-alt" => String::new(),
+        "rack-ids" if node.rack.is_some() => {
+            let rack = node.rack.unwrap_or_default();
+            let names = node.store.namespaces.iter().map(|space| format!("{}:{rack}", space.name));
+            names.collect::<Vec<_>>().join(";")
+        }
         "peers-tls-std" | "peers-tls-alt" | "service-tls-std" | "service-tls-alt" | "rack-ids" | "racks" => {
             ENTERPRISE_ONLY.to_owned()
         }
@@ -119,16 +124,24 @@ fn peers(node: &Node) -> String {
 
 /// `ns:regime,replicas,bitmap;…`: the first bit of the first byte is partition 0.
 fn replicas(node: &Node) -> String {
-    let mut bitmap = [0_u8; PARTITIONS as usize / 8];
-    for (index, byte) in bitmap.iter_mut().enumerate() {
-        for bit in 0..8 {
-            if node.owns((index * 8 + bit) as u16) {
-                *byte |= 0x80 >> bit;
+    let bitmap = |has: &dyn Fn(u16) -> bool| {
+        let mut bitmap = [0_u8; PARTITIONS as usize / 8];
+        for (index, byte) in bitmap.iter_mut().enumerate() {
+            for bit in 0..8 {
+                if has((index * 8 + bit) as u16) {
+                    *byte |= 0x80 >> bit;
+                }
             }
         }
-    }
-    let bitmap = STANDARD.encode_to_string(bitmap);
-    let names = node.store.namespaces.iter().map(|space| format!("{}:0,1,{bitmap}", space.name));
+        STANDARD.encode_to_string(bitmap)
+    };
+    let owned = bitmap(&|pid| node.owns(pid));
+    let claim = if node.topology.copies {
+        format!("2,{owned},{}", bitmap(&|pid| node.has_copy(pid)))
+    } else {
+        format!("1,{owned}")
+    };
+    let names = node.store.namespaces.iter().map(|space| format!("{}:0,{claim}", space.name));
     names.collect::<Vec<_>>().join(";")
 }
 

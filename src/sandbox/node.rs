@@ -33,6 +33,8 @@ pub(super) struct Node {
     pub address: SocketAddr,
     pub default_ttl_s: u32,
     pub max_record_bytes: usize,
+    pub rack: Option<u32>,
+    pub compresses: bool,
     pub store: Arc<Store>,
     pub topology: Arc<Topology>,
     pub faults: Faults,
@@ -60,6 +62,8 @@ impl Node {
             address,
             default_ttl_s: options.default_ttl_s,
             max_record_bytes: options.max_record_bytes,
+            rack: options.rack,
+            compresses: options.compresses,
             store,
             topology,
             faults: Faults::default(),
@@ -90,6 +94,11 @@ impl Node {
 
     pub fn owns(&self, pid: u16) -> bool {
         self.topology.owns(self.index, pid)
+    }
+
+    /// Whether it has a copy of what another owns.
+    pub fn has_copy(&self, pid: u16) -> bool {
+        self.topology.copies && !self.owns(pid)
     }
 
     /// Takes a partition for itself, or gives it to nobody.

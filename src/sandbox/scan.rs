@@ -1,5 +1,6 @@
 //! Scans of partitions (asb.md 7.4): the checks of the server in its order, then chunks of at most 1 MiB and a record.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::fault::{Harm, Moment};
 use super::harm;
 use super::node::Node;
 use super::proto::{
-    BIN_NAME_MAX, FRAME_HEADER, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc,
+    BIN_NAME_MAX, COMPRESSED, FRAME_HEADER, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc,
 };
 use super::single::passes;
 use super::store::{Namespace, PARTITIONS, Record};
@@ -47,6 +48,8 @@ struct Scan<'a> {
     /// 0 = none.
     task_id: u64,
     account: Arc<ScanAccount>,
+    /// Frames of records are compressed.
+    compressed: bool,
 }
 
 /// Answers a scan: a refusal is one message without the LAST bit.
@@ -57,7 +60,7 @@ pub(super) async fn run(
     request: &Request<'_>,
 ) -> std::io::Result<()> {
     let scan = match Scan::parse(request) {
-        Ok(scan) => scan,
+        Ok(scan) => Scan { compressed: scan.compressed && node.compresses, ..scan },
         Err(result) => return send(stream, Head::result(result)).await,
     };
     if let Some(code) = harm::meet(stream, node, Moment::Scan, &mut Frame::new()).await? {
@@ -93,7 +96,7 @@ async fn stream_records(
     };
     let mut unpaused = 0;
     for (done, (pid, after)) in scan.partitions.iter().enumerate() {
-        if !node.owns(*pid) {
+        if !node.owns(*pid) && !node.has_copy(*pid) {
             frame.head(Head::partition_done(*pid, rc::UNAVAILABLE), 0, 0);
             continue;
         }
@@ -135,10 +138,27 @@ async fn pause(records: u64, per_second: u32) {
 
 /// Sends a chunk; a client that leaves it unread for too long is cut off, as a server does.
 async fn flush(stream: &mut TcpStream, frame: &mut Frame, stall: Option<Duration>) -> std::io::Result<()> {
+    flush_as(stream, frame, MESSAGE, stall).await
+}
+
+/// The body of a compressed frame: the size of the frame in it, then that frame (wire.md 5).
+fn compress(frame: &[u8]) -> std::io::Result<Vec<u8>> {
+    let size = (frame.len() as u64).to_be_bytes().to_vec();
+    let mut zlib = flate2::write::ZlibEncoder::new(size, flate2::Compression::fast());
+    zlib.write_all(frame)?;
+    zlib.finish()
+}
+
+async fn flush_as(
+    stream: &mut TcpStream,
+    frame: &mut Frame,
+    kind: u8,
+    stall: Option<Duration>,
+) -> std::io::Result<()> {
     if frame.is_empty() {
         return Ok(());
     }
-    let bytes = frame.finish(MESSAGE);
+    let bytes = frame.finish(kind);
     match stall {
         None => stream.write_all(&bytes).await,
         Some(stall) => match tokio::time::timeout(stall, stream.write_all(&bytes)).await {
@@ -184,6 +204,7 @@ impl<'a> Scan<'a> {
         };
         Ok(Self {
             account: Arc::new(account),
+            compressed: request.info1 & bit::COMPRESS != 0,
             set: request.set(),
             partitions,
             no_bins,
@@ -204,6 +225,11 @@ impl<'a> Scan<'a> {
     async fn flush(&self, stream: &mut TcpStream, frame: &mut Frame) -> std::io::Result<()> {
         if !frame.is_empty() {
             self.account.sent(frame.body_len() + FRAME_HEADER);
+        }
+        if self.compressed && !frame.is_empty() {
+            let packed = compress(&frame.finish(MESSAGE))?;
+            frame.raw(&packed);
+            return flush_as(stream, frame, COMPRESSED, self.stall).await;
         }
         flush(stream, frame, self.stall).await
     }

@@ -29,6 +29,9 @@ fn read_all() -> NamespaceRead {
     NamespaceRead {
         namespace: SOURCE.to_owned(),
         sets: Vec::new(),
+        bins: Vec::new(),
+        filter: None,
+        no_ttl_only: false,
         partitions: PartitionSet::all(),
         modified_from: None,
         modified_until: None,
@@ -40,6 +43,8 @@ fn read_all() -> NamespaceRead {
         parallel_write: 2,
         file_limit_bytes: 1 << 20,
         zstd_level: None,
+        compact: false,
+        scan_compression: false,
         socket_timeout_ms: 10_000,
         total_timeout_ms: 0,
         limits: ReadLimits::default(),

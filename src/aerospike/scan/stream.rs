@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 use super::super::conn::{Arrival, CONNECTION_LOST, Connection, lost, malformed};
+use super::super::inflate::inflate;
 use super::super::node::Node;
 use super::super::result_code::ResultCode;
 use super::super::wire::{
@@ -75,6 +76,16 @@ impl Worker {
                     received.frames += 1;
                     received.bytes += (frame.len() + FRAME_HEADER_BYTES) as u64;
                     self.take(node, &frame, &mut received.records).map(Some)
+                }
+                Ok(Arrival::Compressed) => {
+                    received.compressed = true;
+                    self.tally.compressed.fetch_add(1, Ordering::Relaxed);
+                    let mut unpacked = std::mem::take(&mut self.unpacked);
+                    let taken = inflate(&frame, &mut unpacked)
+                        .map_err(|error| Break::Stop(malformed(node.address, error)))
+                        .and_then(|body| self.take(node, body, &mut received.records));
+                    self.unpacked = unpacked;
+                    taken.map(Some)
                 }
                 Ok(Arrival::Silence) => still_running(node, query, idle).await.map(|now| {
                     if account.replace(now) != Some(now) {
@@ -211,7 +222,9 @@ fn encode(
         add(field::FILTER, &[filter]);
     }
     let header = MessageHeader {
-        info1: info_bits::READ | if request.no_bins { info_bits::NO_BINS } else { 0 },
+        info1: info_bits::READ
+            | if request.no_bins { info_bits::NO_BINS } else { 0 }
+            | if request.compressed { info_bits::COMPRESS } else { 0 },
         info3: info_bits::PARTITION_DONE,
         fields: count,
         ops: u16::try_from(bins.len()).map_err(|_| Malformed { what: "bin list: too long" })?,

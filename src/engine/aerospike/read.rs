@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Block, Folder};
-use super::threads;
-use crate::aerospike::{Cluster, RecordView, ScanRequest, ScanSink, filter, scan_partitions};
+use super::{AerospikeEngine, threads};
+use crate::aerospike::{
+    Cluster, Nearness, RecordView, ScanGates, ScanRequest, ScanSink, filter, scan_partitions,
+};
 use crate::asb::{EncodeError, Encoder, RecordHead, Version};
 use crate::engine::throttle::Throttle;
 use crate::engine::{NamespaceRead, ReadReport, Watch, WrittenFile};
@@ -30,7 +32,7 @@ const BLOCKS_WAITING: usize = 2;
 
 /// Reads one namespace into files below `folder`.
 pub async fn read_namespace(
-    cluster: &Cluster,
+    engine: &AerospikeEngine,
     read: &NamespaceRead,
     storage: Arc<dyn Storage>,
     folder: &str,
@@ -40,9 +42,9 @@ pub async fn read_namespace(
     let folder =
         Arc::new(Folder::new(storage, folder, &read.namespace, read.file_limit_bytes, read.zstd_level));
     let mut report = ReadReport::default();
-    unless_canceled(cancel, write_metadata(cluster, read, &folder, &mut report)).await?;
+    unless_canceled(cancel, write_metadata(&engine.cluster, read, &folder, &mut report)).await?;
     if !read.no_records {
-        read_records(cluster, read, &folder, watch, cancel, &mut report).await?;
+        read_records(engine, read, &folder, watch, cancel, &mut report).await?;
     }
     report.files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(report)
@@ -84,13 +86,16 @@ async fn write_metadata(
 
 /// Scans the records into as many files as there are writers, or more where the limit says so.
 async fn read_records(
-    cluster: &Cluster,
+    engine: &AerospikeEngine,
     read: &NamespaceRead,
     folder: &Arc<Folder>,
     watch: Arc<dyn Watch>,
     cancel: &CancellationToken,
     report: &mut ReadReport,
 ) -> Result<()> {
+    let mut request = scan_request(read);
+    request.gates = ScanGates { nodes: read.limits.nodes.clone(), scans: engine.scans.clone() };
+    request.near = unless_canceled(cancel, near(engine, &read.namespace, report)).await?;
     let mut scans = read.parallel.clamp(1, read.partitions.len().max(1));
     if read.limits.records_per_second > 0 {
         // Each scan gets at least one record per second.
@@ -122,7 +127,7 @@ async fn read_records(
         .zip(channels.iter().cycle())
         .map(|(_, blocks)| {
             Box::new(EncodeSink {
-                encoder: Encoder::new(false),
+                encoder: Encoder::new(read.compact),
                 out: Vec::with_capacity(BLOCK_BYTES * 2),
                 records: 0,
                 blocks: blocks.clone(),
@@ -134,12 +139,13 @@ async fn read_records(
         })
         .collect();
     drop(channels);
-    let (cluster, request, partitions) = (cluster.clone(), scan_request(read), read.partitions.clone());
-    let unvouched = Arc::new(AtomicU64::new(0));
-    let streams = Arc::clone(&unvouched);
+    let (cluster, partitions) = (engine.cluster.clone(), read.partitions.clone());
+    let (unvouched, compressed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counts = (Arc::clone(&unvouched), Arc::clone(&compressed));
     scope.spawn("scan", async move {
         let scanned = scan_partitions(&cluster, &request, &partitions, sinks, &stop).await?;
-        streams.store(scanned.unvouched_streams, Ordering::SeqCst);
+        counts.0.store(scanned.unvouched_streams, Ordering::SeqCst);
+        counts.1.store(scanned.compressed_frames, Ordering::SeqCst);
         Ok(())
     });
     let ended = scope.join().await;
@@ -152,6 +158,12 @@ async fn read_records(
     }
     report.records = report.files.iter().map(|file| file.records).sum();
     report.unsupported = unsupported.load(Ordering::SeqCst);
+    if read.scan_compression && report.records > 0 && compressed.load(Ordering::SeqCst) == 0 {
+        report.warnings.push(
+            "no node compressed what it sent: use-scan-compression works with the Enterprise Edition only"
+                .to_owned(),
+        );
+    }
     let unvouched = unvouched.load(Ordering::SeqCst);
     if unvouched > 0 {
         report.warnings.push(format!(
@@ -161,8 +173,26 @@ async fn read_records(
     Ok(())
 }
 
-fn scan_request(read: &NamespaceRead) -> ScanRequest {
+/// How near the nodes are by `prefer-racks`; nodes that know no racks are all as near.
+async fn near(engine: &AerospikeEngine, namespace: &str, report: &mut ReadReport) -> Result<Nearness> {
+    if engine.prefer_racks.is_empty() {
+        return Ok(Nearness::new());
+    }
+    let racks = match engine.cluster.racks(namespace).await {
+        Err(error) if error.code() == "racks-unsupported" => {
+            report.warnings.push(format!("prefer-racks has no effect: {error}"));
+            return Ok(Nearness::new());
+        }
+        racks => racks?,
+    };
+    let place = |rack: u32| engine.prefer_racks.iter().position(|preferred| *preferred == rack);
+    Ok(racks.into_iter().filter_map(|(node, rack)| Some((node, place(rack)?))).collect())
+}
+
+pub(super) fn scan_request(read: &NamespaceRead) -> ScanRequest {
     let mut terms = Vec::new();
+    // The user's own as it came, alone where it is alone (asb.md 5.1).
+    terms.extend(read.filter.clone());
     if read.sets.len() > 1 {
         terms.push(filter::any_set(read.sets.iter().map(String::as_bytes)));
     }
@@ -172,13 +202,18 @@ fn scan_request(read: &NamespaceRead) -> ScanRequest {
     if let Some(until) = read.modified_until {
         terms.push(filter::modified_before(nanoseconds(until)));
     }
+    if read.no_ttl_only {
+        terms.push(filter::never_expires());
+    }
     let set = match read.sets.as_slice() {
         [only] => Some(only.clone().into_bytes()),
         _ => None,
     };
     ScanRequest {
         set,
+        bins: read.bins.iter().map(|name| name.clone().into_bytes()).collect(),
         filter: (!terms.is_empty()).then(|| filter::and(&terms)),
+        compressed: read.scan_compression,
         socket_timeout_ms: u32::try_from(read.socket_timeout_ms).unwrap_or(u32::MAX),
         total_timeout_ms: read.total_timeout_ms,
         records_per_second: read.limits.records_per_second,
@@ -245,6 +280,10 @@ impl ScanSink for EncodeSink {
 
     fn alive(&mut self) {
         self.watch.alive();
+    }
+
+    fn waiting(&mut self, for_what: Option<&'static str>) {
+        self.watch.waiting(for_what);
     }
 
     async fn end(&mut self) -> Result<()> {
