@@ -2,6 +2,7 @@
 //! translate to these calls and hold no logic of their own.
 
 mod backups;
+mod estimate;
 mod jobs;
 mod metrics;
 mod owner;
@@ -29,6 +30,7 @@ pub use trigger::BackupTrigger;
 use crate::catalog::Ownership;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::engine::Connect;
 use crate::jobs::{Jobs, Runner};
 use crate::metrics::Metrics;
 use crate::model::UnixMillis;
@@ -44,6 +46,7 @@ pub struct App {
     scheduler: Scheduler,
     metrics: Arc<Metrics>,
     ownership: Ownership,
+    connect: Arc<dyn Connect>,
     floors: progress::Floors,
     ready: AtomicBool,
     /// One reload at a time.
@@ -68,6 +71,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Who writes and prunes in the routines' folders.
     pub ownership: Ownership,
+    /// How clusters are reached.
+    pub connect: Arc<dyn Connect>,
 }
 
 impl App {
@@ -82,6 +87,7 @@ impl App {
             scheduler: parts.scheduler,
             metrics: parts.metrics,
             ownership: parts.ownership,
+            connect: parts.connect,
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),

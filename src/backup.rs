@@ -2,8 +2,10 @@
 
 pub mod clocks;
 mod configuration;
+pub mod estimate;
 mod namespace;
 pub mod plan;
+mod read;
 mod run;
 mod watch;
 mod work;

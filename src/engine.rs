@@ -134,6 +134,17 @@ pub struct ReadLimits {
     pub nodes: Option<Arc<NodeGate>>,
 }
 
+/// How many bytes a read would write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SizeEstimate {
+    /// In storage.
+    pub stored_bytes: u64,
+    /// Before they are compressed.
+    pub text_bytes: u64,
+    /// Records that were looked at.
+    pub sampled_records: u64,
+}
+
 /// A file that was written, closed and is durable.
 #[derive(Debug, Clone)]
 pub struct WrittenFile {
@@ -360,6 +371,28 @@ pub trait Source: Send + Sync {
     async fn partitions_of(&self, namespace: &str, nodes: &[String], racks: &[u32]) -> Result<PartitionSet> {
         let _ = (namespace, nodes, racks);
         Ok(PartitionSet::all())
+    }
+
+    /// How many records a read would find, and how they were counted; `objects`: records of the whole namespace.
+    async fn count(
+        &self,
+        read: &NamespaceRead,
+        objects: u64,
+        cancel: &CancellationToken,
+    ) -> Result<(u64, &'static str)> {
+        let _ = (read, cancel);
+        Ok((objects, "namespace-objects"))
+    }
+
+    /// How many bytes so many records of a read would take, by a sample of them.
+    async fn size(
+        &self,
+        read: &NamespaceRead,
+        records: u64,
+        cancel: &CancellationToken,
+    ) -> Result<SizeEstimate> {
+        let _ = (read, records, cancel);
+        Ok(SizeEstimate::default())
     }
 
     /// The configuration of each node, as text; by default there is none.

@@ -23,6 +23,7 @@ use self::settle::AskStorage;
 use crate::api::{self, HttpOptions};
 use crate::app::{App, Parts, ReloadRefusal, schedules};
 use crate::config::{HttpConfig, ServiceConfig};
+use crate::engine::Connect;
 use crate::engine::aerospike::AerospikeConnect;
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
@@ -76,8 +77,12 @@ impl Service {
         if resumed > 0 {
             tracing::info!(resumed, "deletions that were cut off will be finished");
         }
-        let connect = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
-        let factory = Factory { connect, state_dir: options.state_dir(), ownership: ownership.clone() };
+        let connect: Arc<dyn Connect> = Arc::new(AerospikeConnect::new(Arc::clone(&options.clock)));
+        let factory = Factory {
+            connect: Arc::clone(&connect),
+            state_dir: options.state_dir(),
+            ownership: ownership.clone(),
+        };
         let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
         let app = Arc::new(App::new(Parts {
             clock: options.clock,
@@ -88,6 +93,7 @@ impl Service {
             scheduler: scheduler.clone(),
             metrics,
             ownership,
+            connect,
         }));
         app.make_storage_roots().await;
         app.note_routines(&[]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::plan::{Action, NamespacePlan};
+use super::read::plain_read;
 use super::run::{Run, retrying};
 use super::watch::{BackupWatch, READING};
 use crate::catalog::commit::stage;
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::model::{BackupType, UnixMillis};
 use crate::store::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+use crate::tasks::unless_canceled;
 
 /// How one namespace of a run ended.
 #[derive(Debug)]
@@ -68,9 +70,7 @@ impl<'a> NamespaceRun<'a> {
     /// Tries, by the policy's retry-policy, until it is done or cannot be.
     pub(super) async fn try_until_done(self) -> NamespaceEnd {
         let name = &self.plan.namespace;
-        if self.backup_type == BackupType::Full {
-            self.run.context.progress.add_total(self.expected_records());
-        }
+        self.expect().await;
         let policy = self.run.config.policy.retry;
         let tried = retrying(&self.run.context, policy, Some(name), || self.attempt()).await;
         self.run.context.progress.done_with(name);
@@ -85,9 +85,16 @@ impl<'a> NamespaceRun<'a> {
         self.run.context.progress.doing(&self.plan.namespace, what);
     }
 
-    fn expected_records(&self) -> u64 {
-        let partitions = self.run.scope_of(&self.plan.namespace).partitions.len() as u64;
-        self.plan.objects * partitions / 4096
+    /// Says how many records are expected. Only for whoever watches: what cannot be counted is not known.
+    async fn expect(&self) {
+        let run = self.run;
+        self.doing("counting what is to be read");
+        let read = self.how_to_read();
+        let counted = run.source.count(&read, self.plan.objects, &run.context.cancel);
+        match unless_canceled(&run.context.cancel, counted).await {
+            Ok((records, _)) => run.context.progress.add_total(records),
+            Err(error) => tracing::debug!(job = run.context.job.id.0, error = error.report(), "not counted"),
+        }
     }
 
     async fn attempt(&self) -> Result<NamespaceEnd> {
@@ -309,34 +316,19 @@ impl<'a> NamespaceRun<'a> {
         let run = self.run;
         let policy = &run.config.policy;
         let is_full = self.backup_type == BackupType::Full;
+        let partitions = run.scope_of(&self.plan.namespace).partitions;
         NamespaceRead {
-            namespace: self.plan.namespace.clone(),
-            sets: run.config.scope.sets.clone(),
-            bins: run.config.scope.bins.clone(),
-            filter: run.filter.clone(),
-            no_ttl_only: policy.no_ttl_only,
-            partitions: run.scope_of(&self.plan.namespace).partitions,
             modified_from: match self.plan.action {
                 Action::Incremental { changed_since, .. } => Some(changed_since),
                 _ => None,
             },
             modified_until: self.plan.until,
-            no_records: policy.no_records,
             indexes: is_full && !policy.no_indexes,
             udfs: is_full && !policy.no_udfs,
-            skip_unsupported: policy.unsupported_records == config::UnsupportedRecords::SkipAndCount,
             parallel: run.parallel,
             parallel_write: run.parallel_write,
-            file_limit_bytes: policy.file_limit_bytes,
-            zstd_level: match policy.compression {
-                config::Compression::None => None,
-                config::Compression::Zstd { level } => Some(level),
-            },
-            compact: policy.compact,
-            scan_compression: policy.scan_compression,
-            socket_timeout_ms: policy.socket_timeout_ms,
-            total_timeout_ms: policy.total_timeout_ms,
             limits: run.limits.clone(),
+            ..plain_read(&run.config, &self.plan.namespace, run.filter.clone(), partitions)
         }
     }
 

@@ -3,6 +3,7 @@
 mod configuration;
 mod decode;
 mod empty;
+mod estimate;
 mod facts;
 mod files;
 mod indexes;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ClusterFacts, Connect, Destination, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters,
-    Source, Watch,
+    SizeEstimate, Source, Watch,
 };
 use crate::aerospike::{Cluster, ClusterOptions, Seed};
 use crate::asb::IndexDef;
@@ -125,6 +126,24 @@ impl Source for AerospikeEngine {
             chosen.extend(self.cluster.nodes_in_racks(namespace, racks).await?);
         }
         self.cluster.partitions_of(namespace, &chosen).await
+    }
+
+    async fn count(
+        &self,
+        read: &NamespaceRead,
+        objects: u64,
+        cancel: &CancellationToken,
+    ) -> Result<(u64, &'static str)> {
+        estimate::count(&self.cluster, read, objects, cancel).await
+    }
+
+    async fn size(
+        &self,
+        read: &NamespaceRead,
+        records: u64,
+        cancel: &CancellationToken,
+    ) -> Result<SizeEstimate> {
+        estimate::size(&self.cluster, read, records, cancel).await
     }
 
     async fn configuration(&self) -> Result<Vec<String>> {

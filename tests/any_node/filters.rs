@@ -129,7 +129,7 @@ async fn compact_files_hold_bytes_as_they_are_and_restore_the_same() {
     let key = bench.newest_key("full").await;
     let texts: Vec<u8> =
         bench.data_files(&key).iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
-    assert!(texts.windows(20).any(|text| text == b"- B! raw 11 \x00\n marked"), "not raw");
+    assert!(texts.windows(21).any(|text| text == b"- B! raw 11 \x00\n marked"), "not raw");
     let source = bench.node.snapshot(SOURCE).await;
     bench.restore_to(point(&full), json!({})).await.ok();
     assert_eq!(bench.differences(&source).await, Vec::<String>::new());

@@ -81,3 +81,56 @@ async fn a_throttled_backup_is_no_standstill_and_ends_when_it_is_canceled() {
     assert_eq!(bench.wait_job(id).await["status"], "canceled");
     assert_eq!(bench.files("daily"), Vec::<String>::new());
 }
+
+/// The methods are named, and the numbers are near what the backup then holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_says_what_a_backup_would_hold_and_how_it_knows() {
+    let bench = Bench::with(|config| {
+        let routines = &mut config["backup-routines"];
+        for (name, key, value) in [
+            ("of-set", "set-list", json!(["a"])),
+            ("of-bin", "bin-list", json!(["version"])),
+            ("of-parts", "partition-list", json!("0-1024")),
+        ] {
+            routines[name] = routines[crate::service::ROUTINE].clone();
+            routines[name][key] = value;
+        }
+        config["backup-policies"]["quick"]["compression"] = json!({"mode": "ZSTD"});
+    })
+    .await;
+    let records: Vec<_> =
+        (0..20_000).map(|key| mixed(if key % 4 == 0 { "b" } else { "a" }, key, 1)).collect();
+    bench.write(&records).await;
+    let estimate = async |routine: &str, backup_type: &str| {
+        bench.get(&format!("/v1/backups/estimate/{routine}?type={backup_type}")).await
+    };
+    let near = |found: &serde_json::Value, expected: f64| {
+        let found = found.as_u64().unwrap() as f64;
+        assert!((found - expected).abs() <= expected * 0.35 + 1.0, "{found}, expected {expected}");
+    };
+    for (routine, method, expected) in [
+        (crate::service::ROUTINE, "namespace-objects", 20_000.0),
+        ("of-set", "set-objects", 15_000.0),
+        ("of-bin", "partition-sample", 20_000.0),
+        ("of-parts", "namespace-objects", 5_000.0),
+    ] {
+        let said = estimate(routine, "full").await;
+        assert_eq!(said["namespaces"][0]["records-method"], method, "{said:#}");
+        assert_eq!((&said["duration-method"], &said["duration-ms"]), (&json!("unknown"), &json!(null)));
+        near(&said["records"], expected);
+        let job = bench.run("full", routine).await;
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+        near(&said["bytes"], job["attempts"][SOURCE][0]["byte-count"].as_u64().unwrap() as f64);
+        near(&job["progress"]["total-records"], expected);
+        let again = estimate(routine, "full").await;
+        assert_eq!(again["duration-method"], "last-backup", "{again:#}");
+    }
+    bench.write(&records[..10_000]).await;
+    let said = estimate(crate::service::ROUTINE, "incremental").await;
+    assert_eq!(said["namespaces"][0]["type"], "incremental", "{said:#}");
+    near(&said["records"], 10_000.0);
+    let job = bench.back_up("incremental").await;
+    near(&job["progress"]["total-records"], 10_000.0);
+    let (status, body) = bench.post("/v1/backups/estimate/daily", &json!({})).await;
+    assert_eq!(status, 405, "{body}");
+}
