@@ -23,6 +23,9 @@ use crate::model::{BackupType, UnixMillis};
 use crate::store::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
 use crate::tasks::unless_canceled;
 
+/// How long counting what is expected may take: a backup must not wait long for its own progress.
+const COUNT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How one namespace of a run ended.
 #[derive(Debug)]
 pub(super) enum NamespaceEnd {
@@ -91,9 +94,12 @@ impl<'a> NamespaceRun<'a> {
         self.doing("counting what is to be read");
         let read = self.how_to_read();
         let counted = run.source.count(&read, self.plan.objects, &run.context.cancel);
-        match unless_canceled(&run.context.cancel, counted).await {
-            Ok((records, _)) => run.context.progress.add_total(records),
-            Err(error) => tracing::debug!(job = run.context.job.id.0, error = error.report(), "not counted"),
+        match tokio::time::timeout(COUNT_PATIENCE, unless_canceled(&run.context.cancel, counted)).await {
+            Ok(Ok((records, _))) => run.context.progress.add_total(records),
+            Ok(Err(error)) => {
+                tracing::debug!(job = run.context.job.id.0, error = error.report(), "not counted")
+            }
+            Err(_) => tracing::debug!(job = run.context.job.id.0, "not counted in time"),
         }
     }
 

@@ -124,9 +124,9 @@ fn each_mistake_names_its_line_field_and_remedy() {
             "16: backup-routines.r1.storage: key \"storage\" is given twice, first in line 13",
         ),
         (
-            "routine",
-            "bin-list: [a]",
-            "16: backup-routines.r1.bin-list: \"bin-list\" is known but not built yet: backing up some bins - remove it to start without it",
+            "http",
+            "rate: 5",
+            "19: service.http.rate: \"rate\" is known but not built yet: the rate limit of requests - remove it to start without it",
         ),
         (
             "policy",
