@@ -25,14 +25,12 @@ impl Cluster {
             let is_so = |node: &&std::sync::Arc<Node>| {
                 node.name.eq_ignore_ascii_case(wanted) || node.address.to_string() == wanted
             };
-            let named = match nodes.iter().find(is_so) {
-                Some(node) => Some(node),
-                None => {
-                    let addresses: Vec<_> =
-                        tokio::net::lookup_host(wanted).await.map(Iterator::collect).unwrap_or_default();
-                    nodes.iter().find(|node| addresses.contains(&node.address))
-                }
-            };
+            let mut named = nodes.iter().find(is_so);
+            if named.is_none() {
+                let addresses: Vec<_> =
+                    tokio::net::lookup_host(wanted).await.map(Iterator::collect).unwrap_or_default();
+                named = nodes.iter().find(|node| addresses.contains(&node.address));
+            }
             let node = named.ok_or_else(|| {
                 let all: Vec<String> = nodes.iter().map(ToString::to_string).collect();
                 Error::temporary(
@@ -106,7 +104,7 @@ impl Cluster {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(node = %node, error = %error.report(), "no partition map from node")
+                    tracing::warn!(node = %node, error = %error.report(), "no partition map from node");
                 }
             }
         }

@@ -97,7 +97,7 @@ impl<'a> NamespaceRun<'a> {
         match tokio::time::timeout(COUNT_PATIENCE, unless_canceled(&run.context.cancel, counted)).await {
             Ok(Ok((records, _))) => run.context.progress.add_total(records),
             Ok(Err(error)) => {
-                tracing::debug!(job = run.context.job.id.0, error = error.report(), "not counted")
+                tracing::debug!(job = run.context.job.id.0, error = error.report(), "not counted");
             }
             Err(_) => tracing::debug!(job = run.context.job.id.0, "not counted in time"),
         }

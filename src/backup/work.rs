@@ -165,9 +165,9 @@ impl BackupWork {
                 Action::Full { .. } => source.partitions_of(&one.namespace, nodes, racks).await?,
                 Action::Incremental { builds_on, .. } => {
                     let (entries, _) = known.members(&one.namespace);
-                    let of = entries.iter().filter(|entry| entry.created == builds_on);
+                    let mut of = entries.iter().filter(|entry| entry.created == builds_on);
                     let partitions =
-                        of.filter_map(|entry| entry.manifest.as_ref()?.chosen_partitions.as_deref()).next();
+                        of.find_map(|entry| entry.manifest.as_ref()?.chosen_partitions.as_deref());
                     partitions.cloned().ok_or_else(|| {
                         let text = format!("the backup of {builds_on} does not say whose partitions it has");
                         Error::permanent("partitions-unknown", text).hint("Take a full backup.")

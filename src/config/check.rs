@@ -36,10 +36,7 @@ impl Config {
     fn check_racks(&self, problems: &mut Problems) {
         for (name, routine) in &self.backup_routines {
             let cluster = self.aerospike_clusters.get(&routine.source_cluster);
-            if !cluster
-                .and_then(|cluster| cluster.prefer_racks.as_ref())
-                .is_some_and(|racks| !racks.is_empty())
-            {
+            if cluster.and_then(|cluster| cluster.prefer_racks.as_ref()).is_none_or(Vec::is_empty) {
                 continue;
             }
             let narrowed = [

@@ -26,7 +26,7 @@ impl Bucket {
         let begin = self.paid_at.max(now);
         let nanos = u128::from(amount) * 1_000_000_000 / u128::from(self.per_second.max(1));
         self.paid_at = begin.saturating_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)));
-        begin - now
+        begin.saturating_sub(now)
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         for (from, first) in sent.iter().enumerate() {
             for (to, last) in sent.iter().enumerate().skip(from) {
                 let between: u64 = sent[from..to].iter().map(|(_, block)| block).sum();
-                let may = (last.0 - first.0).as_millis() as u64;
+                let may = last.0.saturating_sub(first.0).as_millis() as u64;
                 assert!(between <= may, "{between} went in {may} ms");
                 assert_eq!(between, may, "and it is not slower than asked for");
             }

@@ -105,6 +105,10 @@ async fn stream_records(
             // The partition is locked for one chunk: writes go on between two.
             let turn = left.min(per_turn - unpaused);
             let (found, next, struck) = scan.fill(&mut frame, node, namespace, *pid, after, turn);
+            if matches!(struck, Some(Harm::Silence)) {
+                // The client is to take the node for gone, not for busy: the node's account agrees.
+                scan.account.end();
+            }
             if let Some(harm) = struck
                 && let Some(code) = harm::suffer(stream, node, harm, &mut frame, MESSAGE).await?
             {

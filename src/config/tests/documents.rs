@@ -340,7 +340,7 @@ fn problems_with(place: &str, key: &str, value: Json) -> Vec<(String, String)> {
     section[key] = value;
     match Config::from_json(document.to_string().as_bytes(), NOW) {
         Ok(_) => Vec::new(),
-        Err(problems) => problems.iter().map(|one| (one.path.to_string(), one.message.clone())).collect(),
+        Err(problems) => problems.iter().map(|one| (one.path.clone(), one.message.clone())).collect(),
     }
 }
 
