@@ -5,11 +5,13 @@
 //! how cancel works: work that takes a token is dropped when the token says so.
 
 pub mod batch;
+pub mod choose;
 pub mod cluster;
 mod conn;
 mod door;
 pub mod filter;
 pub mod index;
+mod inflate;
 pub mod info;
 mod login;
 pub mod namespace;
@@ -27,6 +29,7 @@ mod peer;
 mod real_node;
 
 pub use batch::{Exists, WriteBatch, WritePolicy};
+pub use choose::Nearness;
 pub use cluster::{Cluster, ClusterOptions, PartitionMap, Seed};
 pub use door::{Access, Tls};
 pub use index::{Created, IndexList};
@@ -35,6 +38,6 @@ pub use namespace::{NodeNamespace, SetStats};
 pub use node::{Build, Node};
 pub use result_code::ResultCode;
 pub use retry::RetryPolicy;
-pub use scan::{ScanReport, ScanRequest, ScanSink, scan_partitions};
+pub use scan::{NodeGate, ScanGates, ScanReport, ScanRequest, ScanSink, scan_partitions};
 pub use wire::RecordView;
 pub use write::{BatchWriter, RowOutcome, RowResult};

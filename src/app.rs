@@ -2,6 +2,7 @@
 //! translate to these calls and hold no logic of their own.
 
 mod backups;
+mod estimate;
 mod jobs;
 mod metrics;
 mod owner;
@@ -29,6 +30,7 @@ pub use trigger::BackupTrigger;
 use crate::catalog::Ownership;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::engine::Connect;
 use crate::jobs::{Jobs, Runner};
 use crate::metrics::Metrics;
 use crate::model::UnixMillis;
@@ -46,6 +48,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     ownership: Ownership,
     keeper: Keeper,
+    connect: Arc<dyn Connect>,
     floors: progress::Floors,
     ready: AtomicBool,
     /// One reload at a time.
@@ -72,6 +75,8 @@ pub struct Parts {
     pub ownership: Ownership,
     /// What keeps the secrets that configuration and requests hold in clear.
     pub keeper: Keeper,
+    /// How clusters are reached.
+    pub connect: Arc<dyn Connect>,
 }
 
 impl App {
@@ -88,6 +93,7 @@ impl App {
             metrics: parts.metrics,
             ownership: parts.ownership,
             keeper: parts.keeper,
+            connect: parts.connect,
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),

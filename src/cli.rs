@@ -3,6 +3,7 @@
 mod adopt;
 mod check;
 mod demo;
+mod estimate;
 mod inspect;
 mod rest;
 mod retention;
@@ -79,6 +80,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Asks the running service how much a backup would hold and how long it would take.
+    Estimate(estimate::Options),
     /// Shows which backups of a routine stay, which would go, and why; or has the service delete them.
     Retention(retention::Options),
     /// Looks at the job store, or sets a damaged one aside and makes a new one.
@@ -122,6 +125,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
                 inspect::run(&path, key.as_ref(), json)
             }
+            Command::Estimate(options) => estimate::run(&options).await,
             Command::Retention(options) => retention::run(&options).await,
             Command::Store(command) => store::run(command).await,
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,

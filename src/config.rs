@@ -39,8 +39,8 @@ pub use encryption::{
     DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
 };
 pub use policy::{
-    Compression, CompressionMode, CompressionPolicy, Policy, PolicyConfig, RetryConfig, RetryPolicy,
-    UnsupportedRecords, WhenNoChain,
+    Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
+    RetryPolicy, UnsupportedRecords, WhenNoChain,
 };
 pub use problem::{Problem, ProblemKind, Problems};
 pub use reader::Idle;

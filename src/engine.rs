@@ -6,6 +6,7 @@
 pub mod aerospike;
 pub mod keys;
 pub mod pace;
+pub mod throttle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use pace::Pace;
 use tokio_util::sync::CancellationToken;
 
-use crate::aerospike::RetryPolicy;
+use crate::aerospike::{NodeGate, RetryPolicy};
 use crate::asb::cipher::Unlock;
 use crate::asb::{BlockHashes, FileCipher, IndexDef, UdfDef};
 use crate::config::{ClusterConfig, RetryConfig};
@@ -24,6 +25,7 @@ use crate::model::partitions::PartitionSet;
 use crate::model::restore_order::Exists;
 use crate::storage::Storage;
 use crate::store::DigestTable;
+use throttle::Throttle;
 
 /// What a plan needs to know of a cluster, read in one go.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +87,12 @@ pub struct NamespaceRead {
     pub namespace: String,
     /// Only these sets; empty: all.
     pub sets: Vec<String>,
+    /// Only these bins, and only records that have one of them; empty: all.
+    pub bins: Vec<String>,
+    /// Only records that this packed expression selects.
+    pub filter: Option<Vec<u8>>,
+    /// Only records that never expire.
+    pub no_ttl_only: bool,
     /// Only these partitions.
     pub partitions: PartitionSet,
     /// Only records stamped at or after this instant.
@@ -109,10 +117,38 @@ pub struct NamespaceRead {
     pub zstd_level: Option<i32>,
     /// Encrypt with this mode and key; none: not at all.
     pub cipher: Option<FileCipher>,
+    /// Write bytes as they are instead of in base64.
+    pub compact: bool,
+    /// Ask nodes to compress what they send.
+    pub scan_compression: bool,
     /// How long a node waits for us to take what it sends before it gives the scan up; 0: for ever.
     pub socket_timeout_ms: u64,
     /// The whole read may take this long; 0: for ever.
     pub total_timeout_ms: u64,
+    /// How fast it may go.
+    pub limits: ReadLimits,
+}
+
+/// How fast a namespace may be read; by default as fast as it goes.
+#[derive(Debug, Clone, Default)]
+pub struct ReadLimits {
+    /// Records per second over all scans of the namespace; 0: no limit.
+    pub records_per_second: u32,
+    /// Bytes of records per second, before they are compressed; shared by all namespaces of a run.
+    pub bandwidth: Option<Arc<Throttle>>,
+    /// How many nodes are read at once; shared by all namespaces of a run.
+    pub nodes: Option<Arc<NodeGate>>,
+}
+
+/// How many bytes a read would write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SizeEstimate {
+    /// In storage.
+    pub stored_bytes: u64,
+    /// Before they are compressed.
+    pub text_bytes: u64,
+    /// Records that were looked at.
+    pub sampled_records: u64,
 }
 
 /// A file that was written, closed and is durable.
@@ -321,6 +357,8 @@ pub trait Watch: Send + Sync {
     fn done(&self, records: u64, bytes: u64);
     /// Something moves that no counter shows.
     fn alive(&self) {}
+    /// A scan has to wait for this before it goes on; `None`: it goes on.
+    fn waiting(&self, _for_what: Option<&'static str>) {}
 }
 
 /// A watch that counts for a job's progress.
@@ -357,6 +395,39 @@ pub trait Connect: Send + Sync {
 pub trait Source: Send + Sync {
     /// Reads what a plan needs to know.
     async fn facts(&self) -> Result<ClusterFacts>;
+
+    /// The partitions of a namespace that the nodes of a list (ids or addresses), or of some racks, are masters of now.
+    async fn partitions_of(&self, namespace: &str, nodes: &[String], racks: &[u32]) -> Result<PartitionSet> {
+        let _ = (namespace, nodes, racks);
+        Ok(PartitionSet::all())
+    }
+
+    /// How many records a read would find, and how they were counted; `objects`: records of the whole namespace.
+    async fn count(
+        &self,
+        read: &NamespaceRead,
+        objects: u64,
+        cancel: &CancellationToken,
+    ) -> Result<(u64, &'static str)> {
+        let _ = (read, cancel);
+        Ok((objects, "namespace-objects"))
+    }
+
+    /// How many bytes so many records of a read would take, by a sample of them.
+    async fn size(
+        &self,
+        read: &NamespaceRead,
+        records: u64,
+        cancel: &CancellationToken,
+    ) -> Result<SizeEstimate> {
+        let _ = (read, records, cancel);
+        Ok(SizeEstimate::default())
+    }
+
+    /// The configuration of each node, as text; by default there is none.
+    async fn configuration(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Reads one namespace into files below `folder`; on an error some may have been written.
     async fn read(

@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod cron;
+pub mod expression;
 pub mod instance;
 pub mod ledger;
 pub mod name;

@@ -36,6 +36,7 @@
 //! cells of a GeoJSON value are not computed; HLL values and Lua code are not checked; indexes and UDFs are
 //! registered, never used; `hash` in `udf-list` is RIPEMD-160, not the server's digest.
 
+mod account;
 mod batch;
 mod cluster;
 mod connection;
@@ -90,6 +91,12 @@ pub struct SandboxOptions {
     pub build: String,
     /// Life of a record written with ttl 0, in seconds; 0 = never expires.
     pub default_ttl_s: u32,
+    /// The rack of the node; none: it knows no racks, as one of the Community Edition.
+    pub rack: Option<u32>,
+    /// Whether every node of the cluster has a copy of every partition, says so and serves it; of the first node.
+    pub copies: bool,
+    /// Whether it compresses what it sends to scans that ask for it, as one of the Enterprise Edition.
+    pub compresses: bool,
     /// The largest record, in bytes of bin names and values; a server takes 1 MiB unless configured, 8 MiB at most.
     pub max_record_bytes: usize,
     /// Who may come in; none: everybody, and a login is refused as the community edition refuses it.
@@ -110,6 +117,9 @@ impl Default for SandboxOptions {
             cluster_name: "sandbox".to_owned(),
             build: "8.1.0.3".to_owned(),
             default_ttl_s: 0,
+            rack: None,
+            copies: false,
+            compresses: false,
             max_record_bytes: store::RECORD_BYTES_DEFAULT,
             security: None,
             tls: None,

@@ -23,6 +23,7 @@ use self::settle::AskStorage;
 use crate::api::{self, HttpOptions};
 use crate::app::{App, Parts, ReloadRefusal, schedules};
 use crate::config::{HttpConfig, ServiceConfig};
+use crate::engine::Connect;
 use crate::engine::aerospike::AerospikeConnect;
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
@@ -79,8 +80,12 @@ impl Service {
         }
         let keeper = Keeper::default();
         let connect = AerospikeConnect::new(Arc::clone(&options.clock)).with_secrets(keeper.clone());
-        let connect = Arc::new(connect);
-        let factory = Factory { connect, state_dir: options.state_dir(), ownership: ownership.clone() };
+        let connect: Arc<dyn Connect> = Arc::new(connect);
+        let factory = Factory {
+            connect: Arc::clone(&connect),
+            state_dir: options.state_dir(),
+            ownership: ownership.clone(),
+        };
         let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
         let app = Arc::new(App::new(Parts {
             clock: options.clock,
@@ -92,6 +97,7 @@ impl Service {
             metrics,
             ownership,
             keeper,
+            connect,
         }));
         app.make_storage_roots().await;
         app.note_routines(&[]);

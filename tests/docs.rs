@@ -63,7 +63,7 @@ const INDIRECT: [(&str, &[(&str, &str)]); 4] = [
 ];
 
 /// Caught in the file that makes it.
-const INTERNAL: [&str; 1] = ["found-a-record"];
+const INTERNAL: [&str; 2] = ["found-a-record", "sample-full"];
 
 #[test]
 fn every_code_is_in_the_document_of_errors_with_its_class_and_no_other() {

@@ -69,6 +69,13 @@ impl PartitionMap {
     pub fn owner(&self, pid: u16) -> Option<&Arc<Node>> {
         self.owners.get(usize::from(pid)).and_then(Option::as_ref)
     }
+
+    /// Reads `pid` from this node.
+    pub(super) fn give(&mut self, pid: u16, node: &Arc<Node>) {
+        if let Some(owner) = self.owners.get_mut(usize::from(pid)) {
+            *owner = Some(Arc::clone(node));
+        }
+    }
 }
 
 impl Cluster {

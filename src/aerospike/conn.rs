@@ -26,6 +26,8 @@ const READ_BYTES: usize = 1 << 20;
 pub(super) enum Arrival {
     /// A whole frame, now in the buffer.
     Frame,
+    /// A whole compressed frame, where messages were waited for.
+    Compressed,
     /// Not one byte; waiting may go on.
     Silence,
 }
@@ -84,6 +86,8 @@ impl Connection {
             let rest = timeout(idle, self.stream.read_exact(missing)).await;
             self.count(rest.map_err(|_| self.stalled(idle))?)?;
         }
+        let compressed = kind == FrameKind::Message && header.get(1) == Some(&(FrameKind::Compressed as u8));
+        let kind = if compressed { FrameKind::Compressed } else { kind };
         let length = wire::frame_length(header, kind, bytes_max).map_err(|error| self.malformed(error))?;
         while body.len() < length {
             let missing = length - body.len();
@@ -91,7 +95,7 @@ impl Connection {
             let read = timeout(idle, (&mut self.stream).take(missing as u64).read_buf(body)).await;
             self.count(read.map_err(|_| self.stalled(idle))?)?;
         }
-        Ok(Arrival::Frame)
+        Ok(if compressed { Arrival::Compressed } else { Arrival::Frame })
     }
 
     /// The other end.

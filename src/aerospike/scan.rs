@@ -6,6 +6,7 @@
 //! digest that each partition handed to the sink.
 
 mod account;
+mod gate;
 mod slots;
 mod stream;
 
@@ -17,16 +18,21 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::model::partitions::PartitionSet;
 use crate::tasks::Scope;
 
+use super::choose::Nearness;
 use super::cluster::{Cluster, PartitionMap};
 use super::node::Node;
 use super::retry::RetryPolicy;
 use super::wire::RecordView;
+pub use gate::{NodeGate, ScanGates};
+
+use gate::NodePass;
 use slots::Slots;
 use stream::StreamEnd;
 
@@ -51,6 +57,14 @@ pub struct ScanRequest {
     /// After this silence the node is asked whether the query still runs: a filter that matches little makes a
     /// healthy node silent. Also the longest gap inside a frame.
     pub idle_timeout_ms: u64,
+    /// Records per second over all sinks, kept by the nodes; 0: no limit. At most as many sinks are used.
+    pub records_per_second: u32,
+    /// Ask the nodes to compress what they send.
+    pub compressed: bool,
+    /// Read a copy on a near node where there is one; after a try without progress the masters. Empty: the masters.
+    pub near: Nearness,
+    /// What each stream passes first.
+    pub gates: ScanGates,
     /// Tries without any progress before the scan gives up; progress starts the count anew.
     pub retry: RetryPolicy,
 }
@@ -67,6 +81,10 @@ impl ScanRequest {
             socket_timeout_ms: 0,
             total_timeout_ms: 0,
             idle_timeout_ms: 10_000,
+            records_per_second: 0,
+            compressed: false,
+            near: Nearness::new(),
+            gates: ScanGates::default(),
             retry: RetryPolicy::SCAN,
         }
     }
@@ -83,6 +101,8 @@ pub trait ScanSink: Send {
 
     /// The node is silent, but its own account of the query has moved: it is at work and finds nothing to send.
     fn alive(&mut self) {}
+    /// The scan has to wait for this before it goes on; `None`: it goes on.
+    fn waiting(&mut self, _for_what: Option<&'static str>) {}
 
     /// Called once, when the whole range was read; not after an error.
     async fn end(&mut self) -> Result<()> {
@@ -102,6 +122,8 @@ pub struct ScanReport {
     /// Streams whose node could not be asked afterwards whether it had read every record (an old version, or the
     /// node was gone).
     pub unvouched_streams: u64,
+    /// Frames that came compressed.
+    pub compressed_frames: u64,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +132,7 @@ struct Tally {
     partitions: AtomicU32,
     retries: AtomicU64,
     unvouched: AtomicU64,
+    compressed: AtomicU64,
 }
 
 /// Scans `partitions` into `sinks`. They are cut into as many contiguous ranges as there are sinks, which run side
@@ -127,7 +150,9 @@ pub async fn scan_partitions(
     if sinks.is_empty() && !partitions.is_empty() {
         return Err(Error::permanent("scan-refused", "a scan needs at least one sink"));
     }
-    let ranges = partitions.split(sinks.len()); // sinks beyond the number of ranges are dropped
+    let limit = request.records_per_second;
+    let width = if limit == 0 { sinks.len() } else { sinks.len().min(limit as usize) };
+    let ranges = partitions.split(width); // sinks beyond the number of ranges are dropped
     let request = Arc::new(request.clone());
     let tally = Arc::new(Tally::default());
     let mut scope = Scope::new(cancel);
@@ -137,9 +162,11 @@ pub async fn scan_partitions(
             request: request.clone(),
             tally: tally.clone(),
             slots: Slots::new(range),
+            records_per_second: share(limit, ranges.len(), index),
             first_node: index,
             sink,
             frame: Vec::new(),
+            unpacked: Vec::new(),
         };
         let token = scope.token().clone();
         scope.spawn("scan", async move {
@@ -161,7 +188,14 @@ pub async fn scan_partitions(
         partitions_done: tally.partitions.load(Ordering::Relaxed),
         retries: tally.retries.load(Ordering::Relaxed),
         unvouched_streams: tally.unvouched.load(Ordering::Relaxed),
+        compressed_frames: tally.compressed.load(Ordering::Relaxed),
     })
+}
+
+/// What one of `parts` gets of `all`: they sum up to `all`.
+fn share(all: u32, parts: usize, index: usize) -> u32 {
+    let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+    all / parts + u32::from(index < (all % parts) as usize)
 }
 
 /// The error of work that was canceled.
@@ -175,18 +209,25 @@ struct Worker {
     request: Arc<ScanRequest>,
     tally: Arc<Tally>,
     slots: Slots,
+    /// Its part of the limit: it asks one node at a time. 0: no limit.
+    records_per_second: u32,
     /// Ranges start at different nodes.
     first_node: usize,
     sink: Box<dyn ScanSink>,
     frame: Vec<u8>,
+    /// What a compressed frame held.
+    unpacked: Vec<u8>,
 }
+
+/// How often a wait is told.
+const WAIT_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Worker {
     async fn run(&mut self) -> Result<()> {
         let mut fruitless = 0;
         loop {
             let before = self.slots.progress();
-            let trouble = self.round().await?;
+            let trouble = self.round(fruitless > 0).await?;
             if self.slots.is_complete() {
                 return self.sink.end().await;
             }
@@ -209,20 +250,72 @@ impl Worker {
     }
 
     /// Asks each owner once for what is missing. Returns what went wrong, if another round may mend it.
-    async fn round(&mut self) -> Result<Option<String>> {
-        let map = match self.cluster.partition_owners(&self.request.namespace).await {
+    async fn round(&mut self, masters: bool) -> Result<Option<String>> {
+        let (namespace, near) = (&self.request.namespace, &self.request.near);
+        let found = if masters || near.is_empty() {
+            self.cluster.partition_owners(namespace).await
+        } else {
+            self.cluster.near_owners(namespace, near).await
+        };
+        let map = match found {
             Ok(map) => map,
             Err(error) if error.is_temporary() => return Ok(Some(error.report())),
             Err(error) => return Err(error),
         };
         let mut trouble = None;
-        for (node, pids) in self.by_owner(&map) {
+        let mut groups = self.by_owner(&map);
+        while !groups.is_empty() {
+            let (place, _pass) = self.enter(&groups).await;
+            let (node, pids) = groups.remove(place);
+            let _permit = self.permit().await;
             match self.stream(&node, &pids).await? {
                 StreamEnd::Complete => {}
                 StreamEnd::Broken(error) => trouble = Some(error.report()),
             }
         }
         Ok(trouble)
+    }
+
+    /// Waits until one of the nodes may be read.
+    async fn enter(&mut self, groups: &[(Arc<Node>, Vec<u16>)]) -> (usize, Option<NodePass>) {
+        let Some(gate) = self.request.gates.nodes.clone() else { return (0, None) };
+        loop {
+            let left = gate.left.notified();
+            tokio::pin!(left);
+            // From here on it hears of those who leave.
+            left.as_mut().enable();
+            let mut places = groups.iter().enumerate();
+            let entered =
+                places.find_map(|(place, (node, _))| gate.enter(&node.name).map(|pass| (place, pass)));
+            if let Some((place, pass)) = entered {
+                return (place, Some(pass));
+            }
+            self.wait("the nodes that are read at once (max-concurrent-nodes)", left).await;
+        }
+    }
+
+    /// Waits until one more scan of the cluster may run.
+    async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
+        let scans = self.request.gates.scans.clone()?;
+        match Arc::clone(&scans).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => self.wait("one of the cluster's max-parallel-scans", scans.acquire_owned()).await.ok(),
+        }
+    }
+
+    /// Waits and says so.
+    async fn wait<T>(&mut self, for_what: &'static str, until: impl Future<Output = T>) -> T {
+        tokio::pin!(until);
+        self.sink.waiting(Some(for_what));
+        loop {
+            tokio::select! {
+                done = &mut until => {
+                    self.sink.waiting(None);
+                    return done;
+                }
+                () = tokio::time::sleep(WAIT_TOLD_EVERY) => self.sink.alive(),
+            }
+        }
     }
 
     /// The open partitions by owner; those without one wait for the next round.

@@ -26,6 +26,8 @@ pub enum FrameKind {
     Security = 2,
     /// Messages.
     Message = 3,
+    /// A frame of messages, compressed.
+    Compressed = 4,
 }
 
 /// Bits of the info bytes of a message header.
@@ -36,6 +38,8 @@ pub mod info_bits {
     pub const BATCH: u8 = 1 << 3;
     /// info1: metadata only.
     pub const NO_BINS: u8 = 1 << 5;
+    /// info1: the answer may be compressed; nodes of the Community Edition pass over it (measured).
+    pub const COMPRESS: u8 = 1 << 7;
     /// info2: writes.
     pub const WRITE: u8 = 1;
     /// info2: only if the given generation is greater than the stored one.
@@ -64,6 +68,8 @@ pub mod field {
     pub const QUERY_ID: u8 = 7;
     /// How long the server waits for us to take what it sends: u32 ms, 0 for ever.
     pub const SOCKET_TIMEOUT: u8 = 9;
+    /// Records per second that a node may send, u32.
+    pub const RECORDS_PER_SECOND: u8 = 10;
     /// Whole partitions: u16 each, little-endian.
     pub const PARTITIONS: u8 = 11;
     /// Partitions to go on with: the 20-byte digest after which to start, each.

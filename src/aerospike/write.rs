@@ -298,6 +298,10 @@ async fn exchange<'a>(
     loop {
         match connection.receive(FrameKind::Message, frame, FRAME_BYTES_MAX, patience).await {
             Ok(Arrival::Frame) => {}
+            Ok(Arrival::Compressed) => {
+                let what = "batch answer: compressed, which was not asked for";
+                return Err(malformed(node.address, super::wire::Malformed { what }));
+            }
             Ok(Arrival::Silence) => {
                 return request.broken(lost(node.address, "no answer to a batch in time"));
             }

@@ -24,6 +24,7 @@ pub(super) fn routes(scope: &mut web::ServiceConfig) {
         .service(at("/v1/backups/incremental/{name}").get(incrementals).post(trigger_incremental).resource())
         // The old name of the full trigger.
         .service(at("/v1/backups/schedule/{name}").post(trigger_full).resource())
+        .service(at("/v1/backups/estimate/{name}").get(estimate).resource())
         .service(at("/v1/backups/verify/{name}").post(verify).resource())
         .service(at("/v1/backups/currentBackup/{name}").get(current).resource())
         .service(at("/v1/backups/cancel/{name}").post(cancel).resource())
@@ -62,6 +63,18 @@ async fn verify(app: web::Data<App>, request: HttpRequest, name: web::Path<Strin
     let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
     let row = app.trigger_verify(&name, bounds, requested_by).await?;
     respond::admitted(&app, &request, &row, strict)
+}
+
+/// Ours: how much a backup would hold; a disabled routine's, too.
+async fn estimate(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
+    let query = Query::of(&request)?.only(&["type"])?;
+    let backup_type = match query.text("type") {
+        None | Some("full") => BackupType::Full,
+        Some("incremental") => BackupType::Incremental,
+        Some(_) => return Err(ApiError::parameter("type", "should be full or incremental")),
+    };
+    known_routine(&app, &name)?;
+    respond::json(&app.estimate(&name, backup_type).await?)
 }
 
 /// 202 also when nothing runs (abs.md 1.2).

@@ -6,19 +6,25 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::plan::{Action, NamespacePlan};
+use super::read::plain_read;
 use super::run::{Run, retrying};
+use super::watch::{BackupWatch, READING};
 use crate::catalog::commit::stage;
 use crate::catalog::manifest::{
     BlocksWriter, ClockSkew, ClusterIdentity, Engine, FileKind, ManifestFile, NodeIdentity, Promoted,
     SCHEMA_VERSION, Totals, blocks::hash_hex,
 };
-use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, committed};
+use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, Scope, committed};
 use crate::config;
-use crate::engine::{NamespaceRead, ProgressWatch, ReadReport};
+use crate::engine::{NamespaceRead, ReadReport};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::model::{BackupType, UnixMillis};
 use crate::store::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+use crate::tasks::unless_canceled;
+
+/// How long counting what is expected may take: a backup must not wait long for its own progress.
+const COUNT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How one namespace of a run ended.
 #[derive(Debug)]
@@ -67,9 +73,7 @@ impl<'a> NamespaceRun<'a> {
     /// Tries, by the policy's retry-policy, until it is done or cannot be.
     pub(super) async fn try_until_done(self) -> NamespaceEnd {
         let name = &self.plan.namespace;
-        if self.backup_type == BackupType::Full {
-            self.run.context.progress.add_total(self.expected_records());
-        }
+        self.expect().await;
         let policy = self.run.config.policy.retry;
         let tried = retrying(&self.run.context, policy, Some(name), || self.attempt()).await;
         self.run.context.progress.done_with(name);
@@ -84,8 +88,19 @@ impl<'a> NamespaceRun<'a> {
         self.run.context.progress.doing(&self.plan.namespace, what);
     }
 
-    fn expected_records(&self) -> u64 {
-        self.plan.objects * self.run.config.scope.partitions.len() as u64 / 4096
+    /// Says how many records are expected. Only for whoever watches: what cannot be counted is not known.
+    async fn expect(&self) {
+        let run = self.run;
+        self.doing("counting what is to be read");
+        let read = self.how_to_read();
+        let counted = run.source.count(&read, self.plan.objects, &run.context.cancel);
+        match tokio::time::timeout(COUNT_PATIENCE, unless_canceled(&run.context.cancel, counted)).await {
+            Ok(Ok((records, _))) => run.context.progress.add_total(records),
+            Ok(Err(error)) => {
+                tracing::debug!(job = run.context.job.id.0, error = error.report(), "not counted");
+            }
+            Err(_) => tracing::debug!(job = run.context.job.id.0, "not counted in time"),
+        }
     }
 
     async fn attempt(&self) -> Result<NamespaceEnd> {
@@ -197,10 +212,10 @@ impl<'a> NamespaceRun<'a> {
 
     async fn read_and_commit(&self, attempt: &AttemptRow, key: &str) -> Result<(NamespaceEnd, AttemptEnd)> {
         let run = self.run;
-        let watch = Arc::new(ProgressWatch(run.context.progress.clone()));
+        let watch = Arc::new(BackupWatch::new(run.context.progress.clone(), &self.plan.namespace));
         let read = self.how_to_read();
         let storage = Arc::clone(&run.storage);
-        self.doing("reading from the cluster, writing to storage");
+        self.doing(READING);
         let report = run.source.read(&read, storage, key, watch, &run.context.cancel).await?;
         for warning in &report.warnings {
             run.context.warn("metadata", format!("{}: {warning}", self.plan.namespace));
@@ -230,7 +245,8 @@ impl<'a> NamespaceRun<'a> {
         let run = self.run;
         self.doing("committing");
         let number = if run.storage.writes_may_land_late() { attempt.attempt } else { 1 };
-        let mut manifest = self.manifest(report, number, finished);
+        let scope = run.scope_of(&self.plan.namespace);
+        let mut manifest = self.manifest(report, scope, number, finished);
         if let Some(cipher) = &run.cipher {
             manifest = manifest.sealed(&cipher.key)?;
         }
@@ -309,29 +325,20 @@ impl<'a> NamespaceRun<'a> {
         let run = self.run;
         let policy = &run.config.policy;
         let is_full = self.backup_type == BackupType::Full;
+        let partitions = run.scope_of(&self.plan.namespace).partitions;
         NamespaceRead {
-            namespace: self.plan.namespace.clone(),
-            sets: run.config.scope.sets.clone(),
-            partitions: run.config.scope.partitions.clone(),
             modified_from: match self.plan.action {
                 Action::Incremental { changed_since, .. } => Some(changed_since),
                 _ => None,
             },
             modified_until: self.plan.until,
-            no_records: policy.no_records,
             indexes: is_full && !policy.no_indexes,
             udfs: is_full && !policy.no_udfs,
-            skip_unsupported: policy.unsupported_records == config::UnsupportedRecords::SkipAndCount,
             parallel: run.parallel,
             parallel_write: run.parallel_write,
-            file_limit_bytes: policy.file_limit_bytes,
-            zstd_level: match policy.compression {
-                config::Compression::None => None,
-                config::Compression::Zstd { level } => Some(level),
-            },
             cipher: run.cipher.clone(),
-            socket_timeout_ms: policy.socket_timeout_ms,
-            total_timeout_ms: policy.total_timeout_ms,
+            limits: run.limits.clone(),
+            ..plain_read(&run.config, &self.plan.namespace, run.filter.clone(), partitions)
         }
     }
 
@@ -362,7 +369,7 @@ impl<'a> NamespaceRun<'a> {
         }
     }
 
-    fn manifest(&self, report: &ReadReport, attempt: u32, finished: UnixMillis) -> Manifest {
+    fn manifest(&self, report: &ReadReport, scope: Scope, attempt: u32, finished: UnixMillis) -> Manifest {
         let run = self.run;
         let files: Vec<ManifestFile> = report
             .files
@@ -397,8 +404,8 @@ impl<'a> NamespaceRun<'a> {
             sealed_until: self.plan.until,
             promoted: self.promoted().map(|(code, _)| Promoted { reason: (*code).to_owned() }),
             run_namespaces: run.namespaces.clone(),
-            scope: run.scope.clone(),
-            scope_hash: run.scope.hash(),
+            scope_hash: scope.hash(),
+            scope,
             format: "asb-3.1".to_owned(),
             compression: self.compression(),
             encryption: self.encryption(),

@@ -23,6 +23,8 @@ pub struct RunInput<'a> {
     pub namespaces: &'a [String],
     /// The sets of the routine; empty: all.
     pub sets: &'a [String],
+    /// What an incremental builds on.
+    pub mode: Mode,
     /// See [`WhenNoChain`].
     pub when_no_chain: WhenNoChain,
     /// The hash of sets, partitions and whatever else decides what is in a backup (rules.md 3.6).
@@ -144,7 +146,7 @@ fn plan_namespace(input: &RunInput<'_>, namespace: &NamespaceFacts) -> Namespace
 fn plan_incremental(input: &RunInput<'_>, namespace: &NamespaceFacts, warnings: &mut Vec<String>) -> Action {
     let none = Vec::new();
     let members = input.members.get(&namespace.name).unwrap_or(&none);
-    let bound = chain::lower_bound(members, input.created, input.now, Mode::Differential);
+    let bound = chain::lower_bound(members, input.created, input.now, input.mode);
     let Some((bound, base)) = bound.and_then(|bound| members.get(bound.base).map(|base| (bound, base)))
     else {
         return no_chain(input, "no-full", "there is no whole full backup to build on".to_owned());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Action, RunInput, RunPlan, plan};
 use crate::config::WhenNoChain;
 use crate::engine::{ClusterFacts, NamespaceFacts};
-use crate::model::chain::Member;
+use crate::model::chain::{Member, Mode};
 use crate::model::{BackupType, UnixMillis};
 
 fn facts(names: &[&str]) -> ClusterFacts {
@@ -58,6 +58,7 @@ fn plan_for_sets(
         now: UnixMillis(11_000),
         namespaces: &[],
         sets,
+        mode: Mode::Differential,
         when_no_chain: WhenNoChain::Full,
         scope_hash: "scope",
         skew_excess_ms: 0,
@@ -74,6 +75,20 @@ fn promoted(plan: &RunPlan) -> Option<&str> {
         Action::Full { promoted } => promoted.as_ref().map(|(_, reason)| reason.as_str()),
         _ => None,
     }
+}
+
+/// abs.md 4.2, rules.md 3.5
+#[test]
+fn a_cumulative_incremental_starts_at_the_last_full() {
+    let incremental = member(BackupType::Incremental, 2_000, 2_010, Some(1_000));
+    let members = [("ns", vec![full(500), full(1_000), incremental])];
+    let action =
+        |mode| plan_with(&members, &facts(&["ns"]), |input| input.mode = mode).namespaces[0].action.clone();
+    let on = |created| Action::Incremental {
+        builds_on: UnixMillis(created),
+        changed_since: UnixMillis(created - 5),
+    };
+    assert_eq!((action(Mode::Cumulative), action(Mode::Differential)), (on(1_000), on(2_000)));
 }
 
 #[test]
@@ -178,6 +193,7 @@ fn a_namespace_that_the_cluster_has_not_is_named() {
         now: UnixMillis(0),
         namespaces: &missing,
         sets: &[],
+        mode: Mode::Differential,
         when_no_chain: WhenNoChain::Full,
         scope_hash: "",
         skew_excess_ms: 0,

@@ -1,5 +1,6 @@
 //! What the namespaces of one run share, and how they wait and try again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use super::clocks::SkewVerdict;
 use crate::asb::FileCipher;
 use crate::catalog::{Ownership, RunFolder, Scope, remove_attempt};
 use crate::config::{JobConfig, RetryConfig};
-use crate::engine::{ClusterFacts, Source};
+use crate::engine::{ClusterFacts, ReadLimits, Source};
 use crate::error::Result;
 use crate::jobs::JobContext;
-use crate::model::{BackupType, UnixMillis};
+use crate::model::{BackupType, PartitionSet, UnixMillis};
 use crate::storage::Storage;
 use crate::tasks::unless_canceled;
 
@@ -35,7 +36,7 @@ pub struct Run {
     pub facts: ClusterFacts,
     /// What its clocks mean.
     pub skew: SkewVerdict,
-    /// Which records.
+    /// Which records; of the partitions see [`Run::scope_of`].
     pub scope: Scope,
     /// Mode and key of its files; none if they are not encrypted.
     pub cipher: Option<FileCipher>,
@@ -45,6 +46,12 @@ pub struct Run {
     pub parallel: usize,
     /// Files of one namespace at once, counted likewise.
     pub parallel_write: usize,
+    /// The packed expression of `filter-exp`.
+    pub filter: Option<Vec<u8>>,
+    /// The partitions of each namespace, where they are those of some nodes (rules.md 3.6).
+    pub chosen: BTreeMap<String, PartitionSet>,
+    /// How fast one namespace may be read: its part of what the policy allows the run.
+    pub limits: ReadLimits,
 }
 
 impl Run {
@@ -56,6 +63,12 @@ impl Run {
     /// Refuses once the routine's folder is no longer ours (rules.md 5.5).
     pub async fn check_owner(&self) -> Result<()> {
         self.ownership.check(self.storage.as_ref(), &self.config.routine).await
+    }
+
+    /// The scope of one namespace.
+    pub fn scope_of(&self, namespace: &str) -> Scope {
+        let partitions = self.chosen.get(namespace).unwrap_or(&self.scope.partitions).clone();
+        Scope { partitions, ..self.scope.clone() }
     }
 
     /// Removes the folder of one of our attempts, while the routine's folder is ours (rules.md 5.5).

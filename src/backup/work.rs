@@ -1,5 +1,6 @@
 //! One run of a routine: facts, `created`, plan, then every namespace side by side.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,13 +12,16 @@ use super::clocks::{check_own_clock, judge_skew};
 use super::namespace::{NamespaceEnd, NamespaceRun};
 use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
 use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
+use crate::aerospike::NodeGate;
 use crate::catalog::layout::VOID;
 use crate::catalog::{History, Ownership, Scope};
-use crate::config::JobConfig;
-use crate::engine::{ClusterFacts, Connect, Source, keys};
+use crate::config::{JobConfig, PolicyConfig};
+use crate::engine::throttle::Throttle;
+use crate::engine::{ClusterFacts, Connect, ReadLimits, Source, keys};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
-use crate::model::{BackupType, JobStatus, UnixMillis};
+use crate::model::expression::parse_filter;
+use crate::model::{BackupType, JobStatus, PartitionSet, UnixMillis};
 use crate::storage::{Storage, address, join};
 use crate::tasks::unless_canceled;
 
@@ -47,6 +51,9 @@ impl BackupWork {
         // Before the cluster is asked for anything: the folder may be another's (rules.md 5.5).
         let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
         unless_canceled(&context.cancel, self.ownership.may_hold(storage, routine)).await?;
+        let filter = self.config.scope.filter.as_deref().map(parse_filter).transpose().map_err(|reason| {
+            Error::permanent("config-invalid", format!("filter-exp {reason}")).hint("Run holdfast check.")
+        })?;
         let retry = self.config.policy.retry;
         context.progress.doing("", "asking the nodes of the cluster");
         let connected =
@@ -80,6 +87,7 @@ impl BackupWork {
         let plan = self.plan(context, &facts, created, skew_excess_ms, &known, &scope.hash()).await?;
         context.pin(self.built_on(&plan, &known)).await?;
         let planned: Vec<String> = plan.namespaces.iter().map(|one| one.namespace.clone()).collect();
+        let chosen = unless_canceled(&context.cancel, self.choose(source.as_ref(), &plan, &known)).await?;
         match context.claim(&facts.keys(self.config.cluster.name.as_deref()), &planned).await {
             // Exclusion refuses: as at admission, the backup is skipped (rules.md 2.2, 2.4).
             Err(error) if error.code() == "restore-running" => {
@@ -93,6 +101,9 @@ impl BackupWork {
         let run = Run {
             parallel: (policy.parallel as usize / active).max(1),
             parallel_write: (policy.parallel_write as usize / active).max(1),
+            limits: limits(policy, active),
+            filter,
+            chosen,
             namespaces: resolved(&self.config, &facts),
             source,
             storage: self.storage,
@@ -135,6 +146,39 @@ impl BackupWork {
             self.storage.put(&join(&key, VOID), mark).await?;
         }
         Ok(history)
+    }
+
+    /// The partitions of each namespace, where they are those of some nodes: a full takes those that the nodes have now, an
+    /// incremental those of what it builds on, wherever they are by now (rules.md 3.6).
+    async fn choose(
+        &self,
+        source: &dyn Source,
+        plan: &RunPlan,
+        known: &History,
+    ) -> Result<BTreeMap<String, PartitionSet>> {
+        let (nodes, racks) = (&self.config.scope.nodes, &self.config.scope.racks);
+        let mut chosen = BTreeMap::new();
+        if nodes.is_empty() && racks.is_empty() {
+            return Ok(chosen);
+        }
+        for one in &plan.namespaces {
+            let partitions = match one.action {
+                Action::Skip { .. } => continue,
+                Action::Full { .. } => source.partitions_of(&one.namespace, nodes, racks).await?,
+                Action::Incremental { builds_on, .. } => {
+                    let (entries, _) = known.members(&one.namespace);
+                    let mut of = entries.iter().filter(|entry| entry.created == builds_on);
+                    let partitions =
+                        of.find_map(|entry| entry.manifest.as_ref()?.chosen_partitions.as_deref());
+                    partitions.cloned().ok_or_else(|| {
+                        let text = format!("the backup of {builds_on} does not say whose partitions it has");
+                        Error::permanent("partitions-unknown", text).hint("Take a full backup.")
+                    })?
+                }
+            };
+            chosen.insert(one.namespace.clone(), partitions);
+        }
+        Ok(chosen)
     }
 
     /// The backups that the incrementals of a plan build on; what those need stays with them (rules.md 5.1).
@@ -183,6 +227,7 @@ impl BackupWork {
             // Another attempt of a run goes on with what the first has not committed (rules.md 2.5).
             namespaces: context.job.namespaces.as_ref().unwrap_or(&self.config.scope.namespaces),
             sets: &self.config.scope.sets,
+            mode: self.config.policy.incr_mode.into(),
             when_no_chain: self.config.policy.when_no_chain,
             scope_hash,
             skew_excess_ms,
@@ -219,9 +264,11 @@ impl Run {
     /// Runs every namespace side by side; one that fails does not stop its siblings.
     async fn execute(self, plan: RunPlan) -> Ended {
         let run = Arc::new(self);
-        let ends = join_all(plan.namespaces.iter().map(|namespace| run.namespace(namespace))).await;
+        let ends: Vec<NamespaceEnd> =
+            join_all(plan.namespaces.iter().map(|namespace| run.namespace(namespace))).await;
         let report: Vec<_> =
             plan.namespaces.iter().zip(&ends).map(|(plan, end)| end.describe(plan)).collect();
+        run.store_configuration(&plan, &ends).await;
         run.context.set_result(json!({ "created": run.created.to_rfc3339(), "namespaces": report }));
         run.judge(&plan, ends)
     }
@@ -304,6 +351,16 @@ fn partial(all: usize, done: usize, failed: &[(&str, Error)]) -> Error {
         .hint("The job's result says how each ended; what committed is kept, and counts for its own chain.")
 }
 
+/// What each of `active` namespaces may take of what the policy allows the run: at least one record per second.
+fn limits(policy: &PolicyConfig, active: usize) -> ReadLimits {
+    let share = |all: u32| (all / u32::try_from(active).unwrap_or(u32::MAX).max(1)).max(1);
+    ReadLimits {
+        records_per_second: policy.records_per_second.map_or(0, share),
+        bandwidth: policy.bandwidth_bytes.map(|rate| Arc::new(Throttle::new(rate))),
+        nodes: (policy.nodes_max > 0).then(|| Arc::new(NodeGate::new(policy.nodes_max as usize))),
+    }
+}
+
 /// Every namespace of the routine, as the cluster has them now (rules.md 3.8).
 fn resolved(config: &JobConfig, facts: &ClusterFacts) -> Vec<String> {
     if config.scope.namespaces.is_empty() {
@@ -317,7 +374,12 @@ fn resolved(config: &JobConfig, facts: &ClusterFacts) -> Vec<String> {
 fn scope_of(config: &JobConfig, key_id: Option<String>) -> Scope {
     Scope {
         sets: config.scope.sets.clone(),
+        bins: config.scope.bins.clone(),
+        filter: config.scope.filter.clone(),
         partitions: config.scope.partitions.clone(),
+        nodes: config.scope.nodes.clone(),
+        racks: config.scope.racks.clone(),
+        no_ttl_only: config.policy.no_ttl_only,
         no_records: config.policy.no_records,
         key_id,
         ..Scope::default()

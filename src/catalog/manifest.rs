@@ -15,7 +15,7 @@ pub use seal::SealProblem;
 use super::layout::{BLOCKS, MANIFEST, METADATA, VOID};
 use super::metadata::{Compression, Encryption};
 use crate::error::{Error, Result};
-use crate::model::{BackupType, UnixMillis};
+use crate::model::{BackupType, PartitionSet, UnixMillis};
 use crate::storage::key::check_key;
 use crate::storage::{Storage, join};
 
@@ -205,6 +205,8 @@ pub struct ManifestSummary {
     pub promoted: Option<String>,
     /// As in [`Manifest`].
     pub scope_hash: String,
+    /// The partitions, if they were those of some nodes: an incremental takes the same (rules.md 3.6).
+    pub chosen_partitions: Option<Box<PartitionSet>>,
     /// As in [`Manifest`].
     pub run_namespaces: Vec<String>,
     /// The true mode.
@@ -288,6 +290,7 @@ impl Manifest {
             sealed_until: self.sealed_until,
             promoted: self.promoted.as_ref().map(|promoted| promoted.reason.clone()),
             scope_hash: self.scope_hash.clone(),
+            chosen_partitions: self.scope.follows_nodes().then(|| Box::new(self.scope.partitions.clone())),
             run_namespaces: self.run_namespaces.clone(),
             encryption: self.encryption,
             warnings: self.warnings.clone(),

@@ -120,6 +120,20 @@ fn describe_routine(
             ),
         );
     }
+    let some = [
+        ("bin-list", routine.bin_list.as_ref().is_some_and(|bins| !bins.is_empty())),
+        ("filter-exp", routine.filter_exp.is_some()),
+        ("no-ttl-only", policy.is_some_and(|policy| policy.no_ttl_only == Some(true))),
+    ];
+    for (key, _) in some.into_iter().filter(|(_, given)| *given) {
+        line(
+            text,
+            format_args!(
+                "  {key}: no incremental sees that a record left what is saved; what was saved of it comes back from a \
+                 restore until the next full"
+            ),
+        );
+    }
     let retention = policy.and_then(|policy| policy.retention).and_then(crate::config::Retention::resolve);
     match retention {
         Some(retention) => {
@@ -166,4 +180,38 @@ fn fire_times(text: &mut String, kind: &str, schedule: &Schedule, now: UnixMilli
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}"); // writing to a String cannot fail
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::describe;
+    use crate::config::Config;
+    use crate::model::UnixMillis;
+
+    /// rules.md 4.5
+    #[test]
+    fn what_no_incremental_can_see_is_said_of_each_filter() {
+        let now = UnixMillis::from_secs(1_800_000_000);
+        let told = |more: &str| {
+            let text = format!(
+                "{{aerospike-clusters: {{c: {{seed-nodes: [{{host-name: h, port: 1}}]}}}},
+                  storage: {{s: {{local-storage: {{path: /b}}}}}},
+                  backup-policies: {{p: {{no-ttl-only: {}}}}},
+                  backup-routines: {{r: {{source-cluster: c, storage: s, interval-cron: '@daily', namespaces: [],
+                    backup-policy: p {more}}}}}}}",
+                more.is_empty()
+            );
+            describe(Path::new("f"), &Config::parse(&text, "test", now).unwrap(), now)
+        };
+        for (more, key) in [
+            (", bin-list: [a]", "bin-list"),
+            (", filter-exp: kwOTUQKjYWdlGQ==", "filter-exp"),
+            ("", "no-ttl-only"),
+        ] {
+            assert!(told(more).contains(&format!("  {key}: no incremental sees")), "{}", told(more));
+            assert_eq!(told(more).matches("no incremental sees").count(), 1);
+        }
+    }
 }

@@ -14,6 +14,7 @@ impl Config {
             let agent = cluster.credentials.as_ref().and_then(|given| given.secret_agent_name.as_deref());
             problems_of_reference(problems, path, "secret agent", agent, names(&self.secret_agents));
         }
+        self.check_racks(problems);
         for (name, routine) in &self.backup_routines {
             let mut refer = |key, kind, target: Option<&str>, known: Vec<&str>| {
                 let path = Path::from(["backup-routines", name, key]);
@@ -33,6 +34,30 @@ impl Config {
                 routine.secret_agent.as_deref(),
                 names(&self.secret_agents),
             );
+        }
+    }
+
+    /// A near copy may be read of everything, or masters of a part (abs.md 2.7).
+    fn check_racks(&self, problems: &mut Problems) {
+        for (name, routine) in &self.backup_routines {
+            let cluster = self.aerospike_clusters.get(&routine.source_cluster);
+            if cluster.and_then(|cluster| cluster.prefer_racks.as_ref()).is_none_or(Vec::is_empty) {
+                continue;
+            }
+            let narrowed = [
+                ("partition-list", routine.partition_list.is_some()),
+                ("node-list", routine.node_list.as_ref().is_some_and(|nodes| !nodes.is_empty())),
+                ("rack-list", routine.rack_list.as_ref().is_some_and(|racks| !racks.is_empty())),
+            ];
+            for (key, _) in narrowed.into_iter().filter(|(_, given)| *given) {
+                let message = format!(
+                    "mutually exclusive fields validation error: cannot specify both \"{key}\" and \"prefer-racks\" \
+                     of cluster \"{}\"",
+                    clip(&routine.source_cluster)
+                );
+                let path = Path::from(["backup-routines", name, key]);
+                problems.push(Problem::new(ProblemKind::Value, path, message));
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::reader::{Idle, Kind, Read, Section};
+use super::routine::RACK_MAX;
 use super::{MS_MAX, SecretAgent};
 use crate::error::Result;
 use crate::secrets::Keeper;
@@ -38,6 +39,12 @@ pub struct Cluster {
     /// How connections are encrypted; none: in clear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClusterTls>,
+    /// How many scans may run at once over all routines; 0 = no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_parallel_scans: Option<u32>,
+    /// From which racks records are read if they have a copy, the best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefer_racks: Option<Vec<u32>>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -82,6 +89,12 @@ pub struct ClusterConfig {
     /// How connections are encrypted; none: in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Box<TlsConfig>>,
+    /// How many scans may run at once over all routines of the process; default 0 = no limit.
+    #[serde(default)]
+    pub scans_max: u32,
+    /// From which racks records are read if they have a copy, the best first; default none.
+    #[serde(default)]
+    pub prefer_racks: Vec<u32>,
 }
 
 /// Where a cluster is asked for its nodes.
@@ -125,6 +138,8 @@ impl Cluster {
             services_alternate: self.use_services_alternate.unwrap_or(false),
             credentials: access.credentials()?.map(Box::new),
             tls: access.tls(self.tls.as_ref())?.map(Box::new),
+            scans_max: self.max_parallel_scans.unwrap_or(0),
+            prefer_racks: self.prefer_racks.clone().unwrap_or_default(),
         })
     }
 
@@ -163,6 +178,8 @@ impl Read for Cluster {
             use_services_alternate: section.flag("use-services-alternate"),
             credentials,
             tls,
+            max_parallel_scans: section.int("max-parallel-scans", 0..=i64::from(i32::MAX)),
+            prefer_racks: section.ints("prefer-racks", 0..=RACK_MAX),
             idle: section.idle(),
         }
     }

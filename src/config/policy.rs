@@ -6,6 +6,7 @@ use super::MS_MAX;
 use super::encryption::{EncryptionConfig, EncryptionPolicy};
 use super::reader::{Idle, Kind, Read, Section};
 use super::retention::{Retention, RetentionConfig};
+use crate::model::chain::Mode;
 
 /// More threads than this do nothing but cost memory: there are 4096 partitions.
 pub(crate) const PARALLEL_MAX: i64 = 4096;
@@ -76,6 +77,30 @@ pub struct Policy {
     /// Whether each backup is verified after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_after: Option<bool>,
+    /// The limit of a run in MiB of records per second, before they are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<u64>,
+    /// The limit of a run in records per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_second: Option<u32>,
+    /// What an incremental builds on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incr_mode: Option<IncrMode>,
+    /// Whether bytes are written as they are instead of in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compact: Option<bool>,
+    /// Only records that never expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_ttl_only: Option<bool>,
+    /// Whether nodes are asked to compress what they send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_scan_compression: Option<bool>,
+    /// How many nodes are read at once; 0 = all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_nodes: Option<u32>,
+    /// Whether the nodes' configuration is stored with each full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with_cluster_configuration: Option<bool>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -127,6 +152,26 @@ pub enum WhenNoChain {
     Full,
     /// Nothing, with the reason.
     Skip,
+}
+
+/// What an incremental builds on (abs.md 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IncrMode {
+    /// On the last backup.
+    #[default]
+    Differential,
+    /// On the last full: a restore needs just that and the newest incremental.
+    Cumulative,
+}
+
+impl From<IncrMode> for Mode {
+    fn from(mode: IncrMode) -> Self {
+        match mode {
+            IncrMode::Differential => Self::Differential,
+            IncrMode::Cumulative => Self::Cumulative,
+        }
+    }
 }
 
 /// What a record that the format cannot hold does (rules.md 3.13).
@@ -184,6 +229,30 @@ pub struct PolicyConfig {
     pub retention: Option<RetentionConfig>,
     /// Whether each backup is verified after it; default false.
     pub verify_after: bool,
+    /// Bytes of records per second of a run, before they are compressed; none: no limit.
+    #[serde(default)]
+    pub bandwidth_bytes: Option<u64>,
+    /// Records per second of a run; none: no limit.
+    #[serde(default)]
+    pub records_per_second: Option<u32>,
+    /// What an incremental builds on; default the last backup.
+    #[serde(default)]
+    pub incr_mode: IncrMode,
+    /// Whether bytes are written as they are instead of in base64; default false.
+    #[serde(default)]
+    pub compact: bool,
+    /// Only records that never expire; default false.
+    #[serde(default)]
+    pub no_ttl_only: bool,
+    /// Whether nodes are asked to compress what they send; default false.
+    #[serde(default)]
+    pub scan_compression: bool,
+    /// How many nodes are read at once; default 0 = all.
+    #[serde(default)]
+    pub nodes_max: u32,
+    /// Whether the nodes' configuration is stored with each full; default false.
+    #[serde(default)]
+    pub with_cluster_configuration: bool,
 }
 
 /// When something is tried again.
@@ -238,6 +307,14 @@ impl Policy {
             unsupported_records: self.unsupported_records.unwrap_or_default(),
             retention: self.retention.and_then(super::retention::Retention::resolve),
             verify_after: self.verify_after.unwrap_or(false),
+            bandwidth_bytes: self.bandwidth.map(|mib| mib.saturating_mul(MIB)),
+            records_per_second: self.records_per_second,
+            incr_mode: self.incr_mode.unwrap_or_default(),
+            compact: self.compact.unwrap_or(false),
+            no_ttl_only: self.no_ttl_only.unwrap_or(false),
+            scan_compression: self.use_scan_compression.unwrap_or(false),
+            nodes_max: self.max_concurrent_nodes.unwrap_or(0),
+            with_cluster_configuration: self.with_cluster_configuration.unwrap_or(false),
         }
     }
 }
@@ -307,6 +384,17 @@ impl Read for Policy {
             ),
             retention: section.child("retention"),
             verify_after: section.flag("verify-after"),
+            bandwidth: section.int("bandwidth", 1..=i64::from(i32::MAX)),
+            records_per_second: section.int("records-per-second", 1..=i64::from(i32::MAX)),
+            incr_mode: section.word(
+                "incr-mode",
+                &[("differential", IncrMode::Differential), ("cumulative", IncrMode::Cumulative)],
+            ),
+            compact: section.flag("compact"),
+            no_ttl_only: section.flag("no-ttl-only"),
+            use_scan_compression: section.flag("use-scan-compression"),
+            max_concurrent_nodes: section.int("max-concurrent-nodes", 0..=i64::from(i32::MAX)),
+            with_cluster_configuration: section.flag("with-cluster-configuration"),
             idle: section.idle(),
         }
     }

@@ -265,6 +265,31 @@ impl<'t> Section<'t> {
         Some(texts)
     }
 
+    /// A list of integers in `range`.
+    pub(crate) fn ints<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Option<Vec<T>> {
+        let items = self.items(key)?;
+        let mut numbers = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let number = match &item.value {
+                Value::Plain(text) | Value::Number(text) => plain_int(text),
+                _ => None,
+            };
+            match number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok()) {
+                Some(number) => numbers.push(number),
+                None => self.reject_item(
+                    key,
+                    index,
+                    format!("must be an integer between {} and {}", range.start(), range.end()),
+                ),
+            }
+        }
+        Some(numbers)
+    }
+
     /// A list of sections.
     pub(crate) fn list<T: Read>(&mut self, key: &'static str) -> Option<Vec<T>> {
         let items = self.items(key)?;

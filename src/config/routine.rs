@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::{Idle, Kind, Read, Section};
 use super::{MS_MAX, zone};
+use crate::model::expression::parse_filter;
 use crate::model::ledger::CatchUp;
 use crate::model::partitions::{PartitionSet, parse_partition_list};
 use crate::model::schedule::Schedule;
@@ -36,9 +37,21 @@ pub struct Routine {
     /// Which sets; empty: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set_list: Option<Vec<String>>,
+    /// Which bins; empty: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bin_list: Option<Vec<String>>,
+    /// Which records: an expression in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter_exp: Option<String>,
     /// Which partitions; none: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition_list: Option<String>,
+    /// Whose partitions, by id or address of their nodes; empty: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_list: Option<Vec<String>>,
+    /// Whose partitions, by the racks of their nodes; empty: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rack_list: Option<Vec<u32>>,
     /// The name of a secret agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_agent: Option<String>,
@@ -89,8 +102,20 @@ pub struct Scope {
     pub namespaces: Vec<String>,
     /// Which sets; empty: all.
     pub sets: Vec<String>,
+    /// Which bins; empty: all.
+    #[serde(default)]
+    pub bins: Vec<String>,
+    /// Which records: an expression in base64, known to be one.
+    #[serde(default)]
+    pub filter: Option<String>,
     /// Which partitions.
     pub partitions: PartitionSet,
+    /// Whose partitions, by id or address of their nodes; empty: all.
+    #[serde(default)]
+    pub nodes: Vec<String>,
+    /// Whose partitions, by the racks of their nodes; empty: all.
+    #[serde(default)]
+    pub racks: Vec<u32>,
 }
 
 impl Routine {
@@ -103,7 +128,11 @@ impl Routine {
         Ok(Scope {
             namespaces: self.namespaces.clone(),
             sets: self.set_list.clone().unwrap_or_default(),
+            bins: self.bin_list.clone().unwrap_or_default(),
+            filter: self.filter_exp.clone(),
             partitions,
+            nodes: self.node_list.clone().unwrap_or_default(),
+            racks: self.rack_list.clone().unwrap_or_default(),
         })
     }
 
@@ -138,8 +167,10 @@ impl Read for Routine {
         if !section.has("namespaces") {
             section.missing("namespaces");
         }
-        for narrower in ["node-list", "rack-list"] {
-            section.exclusive("partition-list", narrower);
+        for (one, other) in
+            [("partition-list", "node-list"), ("partition-list", "rack-list"), ("node-list", "rack-list")]
+        {
+            section.exclusive(one, other);
         }
         let routine = Self {
             source_cluster,
@@ -150,7 +181,11 @@ impl Read for Routine {
             verify_cron: section.optional("verify-cron"),
             namespaces: namespaces(section),
             set_list: section.texts("set-list"),
+            bin_list: bins(section),
+            filter_exp: section.optional("filter-exp"),
             partition_list: section.optional("partition-list"),
+            node_list: nodes(section),
+            rack_list: section.ints("rack-list", 0..=RACK_MAX),
             secret_agent: section.optional("secret-agent"),
             disabled: section.flag("disabled"),
             schedule_timezone: section.optional("schedule-timezone"),
@@ -190,7 +225,46 @@ impl Routine {
         if let Some(Err(error)) = self.partition_list.as_deref().map(parse_partition_list) {
             section.reject("partition-list", super::problem::clip(&error.to_string()));
         }
+        if let Some(filter) = &self.filter_exp {
+            if let Err(reason) = parse_filter(filter) {
+                section.reject("filter-exp", format!("\"filter-exp\" {reason}"));
+            }
+            if self.set_list.as_ref().is_some_and(|sets| sets.len() > 1) {
+                section.reject("filter-exp", "\"filter-exp\" cannot be combined with more than one set");
+            }
+        }
     }
+}
+
+/// The longest bin name of a server.
+const BIN_NAME_BYTES_MAX: usize = 15;
+
+/// Racks of a server are numbered up to here.
+pub(super) const RACK_MAX: i64 = 1_000_000;
+
+fn bins(section: &mut Section<'_>) -> Option<Vec<String>> {
+    let names = section.texts("bin-list")?;
+    let mut seen = HashSet::new();
+    for (index, name) in names.iter().enumerate() {
+        let shown = super::problem::clip(name);
+        if name.is_empty() || name.len() > BIN_NAME_BYTES_MAX {
+            let message = format!("bin \"{shown}\" must have 1 to {BIN_NAME_BYTES_MAX} bytes");
+            section.reject_item("bin-list", index, message);
+        } else if !seen.insert(name) {
+            section.reject_item("bin-list", index, format!("bin \"{shown}\" is listed twice"));
+        }
+    }
+    Some(names)
+}
+
+fn nodes(section: &mut Section<'_>) -> Option<Vec<String>> {
+    let names = section.texts("node-list")?;
+    for (index, name) in names.iter().enumerate() {
+        if name.trim().is_empty() {
+            section.reject_item("node-list", index, "must be a node's id, or host:port");
+        }
+    }
+    Some(names)
 }
 
 /// The names of namespaces: folders in storage, so single path segments, each once.

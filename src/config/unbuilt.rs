@@ -26,12 +26,8 @@ enum Neutral {
     Off,
     /// An empty list, or an empty text.
     Empty,
-    /// `0`, which stands for no limit.
-    Zero,
     /// A number that is the default of ABS.
     Number(u64),
-    /// A word that is the default of ABS.
-    Word(&'static str),
     /// A block that holds just `disabled: true`: more could be a secret, which is not written back.
     Disabled,
 }
@@ -48,9 +44,7 @@ impl Unbuilt {
             Neutral::Nothing => false,
             Neutral::Off => value == &Json::Bool(false),
             Neutral::Empty => value.as_array().is_some_and(Vec::is_empty) || value.as_str() == Some(""),
-            Neutral::Zero => value.as_u64() == Some(0),
             Neutral::Number(number) => value.as_u64() == Some(number),
-            Neutral::Word(word) => value.as_str().is_some_and(|given| given.eq_ignore_ascii_case(word)),
             Neutral::Disabled => value == &serde_json::json!({"disabled": true}),
         }
     }
@@ -74,24 +68,11 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Http, "read-timeout", Neutral::Number(30_000), "the time to read a request"),
     row(Kind::Http, "write-timeout", Neutral::Number(60_000), "the time to write an answer"),
     row(Kind::Logger, "file-writer", Neutral::Nothing, "logging to a rotated file"),
-    row(Kind::Cluster, "max-parallel-scans", Neutral::Zero, "the bound of scans over all routines"),
-    row(Kind::Cluster, "prefer-racks", Neutral::Empty, "reading from near racks"),
     row(Kind::Storage, "s3-storage", Neutral::Nothing, "storage in S3"),
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
-    row(Kind::Policy, "bandwidth", Neutral::Nothing, "the limit of bytes per second"),
-    row(Kind::Policy, "records-per-second", Neutral::Nothing, "the limit of records per second"),
-    row(Kind::Policy, "incr-mode", Neutral::Word("differential"), "cumulative incrementals"),
-    row(Kind::Policy, "with-cluster-configuration", Neutral::Off, "storing the cluster's configuration"),
-    row(Kind::Policy, "compact", Neutral::Off, "blobs without base64"),
-    row(Kind::Policy, "max-concurrent-nodes", Neutral::Zero, "scanning few nodes at a time"),
-    row(Kind::Policy, "use-scan-compression", Neutral::Off, "compressed scans"),
     row(Kind::Policy, "resume", Neutral::Off, "resuming a backup that was cut off"),
     row(Kind::Encryption, "key-secret", Neutral::Empty, "keys from a secret agent"),
-    row(Kind::Routine, "bin-list", Neutral::Empty, "backing up some bins"),
-    row(Kind::Routine, "filter-exp", Neutral::Empty, "backing up what an expression selects"),
-    row(Kind::Routine, "node-list", Neutral::Empty, "backing up some nodes"),
-    row(Kind::Routine, "rack-list", Neutral::Empty, "backing up some racks"),
     row(Kind::Decryption, "key-secret", Neutral::Empty, "keys from a secret agent"),
 ];
 

@@ -70,6 +70,15 @@ impl Sequence {
             self.restore().await?;
         }
         self.tally.add("sequences", 1);
+        let kept = &self.bench.kept;
+        self.tally.add("sequences with a bin list", u64::from(kept.bins.is_some()));
+        self.tally.add("sequences with a filter", u64::from(kept.with_bin.is_some()));
+        let history = self.bench.history().await;
+        let members = NAMESPACES.iter().flat_map(|name| history.members(name).1).collect::<Vec<_>>();
+        // Two that build on one: only cumulative ones do.
+        let on = |from| members.iter().filter(|one| one.from == Some(from)).count();
+        let shared = members.iter().filter(|one| on(one.created) > NAMESPACES.len()).count();
+        self.tally.add("backups that several incrementals build on", shared as u64);
         let inner = application.inner();
         self.tally.add("changes of records", inner.changes);
         self.tally.add("incrementals beside a full", inner.beside);
@@ -200,7 +209,7 @@ async fn play_all(seeds: std::ops::Range<u64>) {
     }
     // A generator that stopped meeting what it is for would pass everything.
     assert_eq!(tally.rows(), 10, "rows of rules.md 4.3");
-    for limit in [Limit::DeleteNotSeen, Limit::SealedHole, Limit::OldStamp] {
+    for limit in [Limit::DeleteNotSeen, Limit::SealedHole, Limit::OldStamp, Limit::LeftScope] {
         assert!(tally.limit(limit) > 0, "{limit:?} was never met");
     }
     for what in [
@@ -208,6 +217,9 @@ async fn play_all(seeds: std::ops::Range<u64>) {
         "expired versions that hid older ones",
         "late attempts of failed namespaces",
         "incrementals beside a full",
+        "sequences with a bin list",
+        "sequences with a filter",
+        "backups that several incrementals build on",
         "restores with their counters compared exactly",
     ] {
         assert!(tally.count(what) > 0, "no {what}");

@@ -89,6 +89,8 @@ pub(crate) struct Case<'a> {
     pub plan: Plan,
     /// The bins in scope (`bin-list`); none: all.
     pub scope: Option<&'a BTreeSet<Vec<u8>>>,
+    /// Only versions that have this bin are backed up (`filter-exp`); none: all.
+    pub with_bin: Option<&'a [u8]>,
     /// Generation and bins that the destination had.
     pub before: Option<&'a (u16, Bins)>,
     /// What it has now.
@@ -178,8 +180,11 @@ impl Case<'_> {
         Finding { verdict, counters: [[0; 2]; 4], ambiguous: false, hid: false, had_to_stay: false }
     }
 
-    /// The bins of a version that are in scope; none: it has none of them.
+    /// The bins of a version that are in scope; none: it has none of them, or is filtered out.
     fn bins(&self, version: &Version) -> Option<Bins> {
+        if self.with_bin.is_some_and(|name| !version.bins.contains_key(name)) {
+            return None;
+        }
         project(&version.bins, self.scope)
     }
 
@@ -345,7 +350,8 @@ pub(crate) fn project(bins: &Bins, scope: Option<&BTreeSet<Vec<u8>>>) -> Option<
     let Some(scope) = scope else { return Some(bins.clone()) };
     let found: BTreeMap<_, _> =
         bins.iter().filter(|(name, _)| scope.contains(*name)).map(|(a, b)| (a.clone(), b.clone())).collect();
-    (!found.is_empty()).then_some(found)
+    // What is compared beside bins is in every record.
+    found.keys().any(|name| !name.starts_with(b"\0")).then_some(found)
 }
 
 fn ends(counters: Counters) -> [u64; 4] {

@@ -74,7 +74,7 @@ pub(super) async fn start(
     let Some(first) = options.first().filter(|_| options.len() <= NODES_MAX) else {
         return Err(Error::permanent("sandbox-options", format!("a cluster has 1 to {NODES_MAX} nodes")));
     };
-    let store = Arc::new(Store::new(&first.namespaces));
+    let (store, copies) = (Arc::new(Store::new(&first.namespaces)), first.copies);
     let mut members: Vec<Member> = Vec::new();
     let mut listeners = Vec::new();
     for one in &options {
@@ -89,7 +89,7 @@ pub(super) async fn start(
         members.push(Member { name: one.node_name.clone(), address, present: true });
         listeners.push((listener, address));
     }
-    let topology = Arc::new(Topology::new(members, inherits));
+    let topology = Arc::new(Topology::new(members, inherits, copies));
     let mut nodes = Vec::new();
     for (index, (one, (listener, address))) in options.into_iter().zip(listeners).enumerate() {
         let node = Node::new(one, address, Arc::clone(&store), (Arc::clone(&topology), index));

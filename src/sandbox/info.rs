@@ -4,9 +4,10 @@
 //! `partition-generation` `peers-clear-std` `peers-clear-alt` `peers-generation` `rebalance-generation` `replicas`
 //! `service` `service-clear-std` `service-clear-alt` `services` `statistics` `status` `user-agent-set` `version`.
 //! About data: `namespaces` `namespace/<ns>` `sets` `sets/<ns>` `sets/<ns>/<set>` `truncate` `truncate-namespace`.
+//! About scans: `query-show`.
 //! About indexes and UDFs: `sindex` `sindex-create` `sindex-delete` `sindex-exists` `sindex-list` `sindex-stat`
 //! `udf-get` `udf-list` `udf-put` `udf-remove`.
-//! Refused as enterprise features: `rack-ids` `racks` `peers-tls-std` `peers-tls-alt` `service-tls-std`
+//! Refused as enterprise features: `rack-ids` (unless the node has a rack) `racks` `peers-tls-std` `peers-tls-alt` `service-tls-std`
 //! `service-tls-alt`. All else is an unrecognized command.
 
 mod data;
@@ -108,6 +109,11 @@ fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
             others.collect::<Vec<_>>().join(";")
         }
         "service-clear-alt" => String::new(),
+        "rack-ids" if node.rack.is_some() => {
+            let rack = node.rack.unwrap_or_default();
+            let names = node.store.namespaces.iter().map(|space| format!("{}:{rack}", space.name));
+            names.collect::<Vec<_>>().join(";")
+        }
         "peers-tls-std" | "peers-tls-alt" | "service-tls-std" | "service-tls-alt" | "rack-ids" | "racks" => {
             ENTERPRISE_ONLY.to_owned()
         }
@@ -115,6 +121,7 @@ fn of_node(node: &Node, name: &str, arguments: &str) -> Option<String> {
         "statistics" => statistics(node),
         "cluster-stable" => cluster_stable(node, arguments),
         "get-config" => get_config(node, arguments),
+        "query-show" => query_show(node, arguments),
         _ => return None,
     })
 }
@@ -140,16 +147,24 @@ fn peers(node: &Node, tls_name: &str, alternate: bool) -> String {
 
 /// `ns:regime,replicas,bitmap;…`: the first bit of the first byte is partition 0.
 fn replicas(node: &Node) -> String {
-    let mut bitmap = [0_u8; PARTITIONS as usize / 8];
-    for (index, byte) in bitmap.iter_mut().enumerate() {
-        for bit in 0..8 {
-            if node.owns((index * 8 + bit) as u16) {
-                *byte |= 0x80 >> bit;
+    let bitmap = |has: &dyn Fn(u16) -> bool| {
+        let mut bitmap = [0_u8; PARTITIONS as usize / 8];
+        for (index, byte) in bitmap.iter_mut().enumerate() {
+            for bit in 0..8 {
+                if has((index * 8 + bit) as u16) {
+                    *byte |= 0x80 >> bit;
+                }
             }
         }
-    }
-    let bitmap = STANDARD.encode_to_string(bitmap);
-    let names = node.store.namespaces.iter().map(|space| format!("{}:0,1,{bitmap}", space.name));
+        STANDARD.encode_to_string(bitmap)
+    };
+    let owned = bitmap(&|pid| node.owns(pid));
+    let claim = if node.topology.copies {
+        format!("2,{owned},{}", bitmap(&|pid| node.has_copy(pid)))
+    } else {
+        format!("1,{owned}")
+    };
+    let names = node.store.namespaces.iter().map(|space| format!("{}:0,{claim}", space.name));
     names.collect::<Vec<_>>().join(";")
 }
 
@@ -174,6 +189,18 @@ fn cluster_stable(node: &Node, arguments: &str) -> String {
         Some(name) if node.store.namespace(name.as_bytes()).is_none() => NO_NAMESPACE.to_owned(),
         _ => node.topology.cluster_key(&node.cluster_name),
     }
+}
+
+/// The node's accounts of scans: of one, or of all that it remembers.
+fn query_show(node: &Node, arguments: &str) -> String {
+    let accounts = node.scan_accounts();
+    let asked = ["id", "trid"].iter().find_map(|key| parameter(arguments, key));
+    if asked.is_none() {
+        return accounts.iter().map(|account| account.describe()).collect::<Vec<_>>().join(";");
+    }
+    let asked = asked.and_then(|id| id.parse::<u64>().ok());
+    let found = accounts.iter().find(|account| Some(account.task_id) == asked);
+    found.map_or_else(|| "ERROR:2:job not found".to_owned(), |account| account.describe())
 }
 
 /// The settings that others look at.

@@ -1,6 +1,6 @@
 //! A node: who it is, which partitions it owns, its clock and its running scans.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::SandboxOptions;
+use super::account::ScanAccount;
 use super::fault::Faults;
 use super::security::Security;
 use super::store::{Store, since_2010_ms};
@@ -17,11 +18,11 @@ use crate::clock::SharedClock;
 /// Finished scans whose task ids are remembered: a server's `query-max-done`.
 const FINISHED_SCANS: usize = 100;
 
-/// The task ids of scans.
+/// The accounts of scans, by task id.
 #[derive(Debug, Default)]
 struct Scans {
-    running: BTreeSet<u64>,
-    finished: VecDeque<u64>,
+    running: BTreeMap<u64, Arc<ScanAccount>>,
+    finished: VecDeque<Arc<ScanAccount>>,
 }
 
 /// A node of the sandbox.
@@ -33,6 +34,8 @@ pub(super) struct Node {
     pub address: SocketAddr,
     pub default_ttl_s: u32,
     pub max_record_bytes: usize,
+    pub rack: Option<u32>,
+    pub compresses: bool,
     pub store: Arc<Store>,
     pub topology: Arc<Topology>,
     pub faults: Faults,
@@ -63,6 +66,8 @@ impl Node {
             address,
             default_ttl_s: options.default_ttl_s,
             max_record_bytes: options.max_record_bytes,
+            rack: options.rack,
+            compresses: options.compresses,
             store,
             topology,
             faults: Faults::default(),
@@ -97,6 +102,11 @@ impl Node {
         self.topology.owns(self.index, pid)
     }
 
+    /// Whether it has a copy of what another owns.
+    pub fn has_copy(&self, pid: u16) -> bool {
+        self.topology.copies && !self.owns(pid)
+    }
+
     /// Takes a partition for itself, or gives it to nobody.
     pub fn set_owned(&self, pid: u16, owned: bool) {
         self.topology.give(pid, owned.then_some(self.index));
@@ -126,10 +136,22 @@ impl Node {
 
     /// Notes a scan as running until the guard is dropped. Nothing when its id is that of a scan that runs or is
     /// among the last to finish, as on the server: every attempt needs an id of its own.
-    pub fn begin_scan(self: &Arc<Self>, task_id: u64) -> Option<RunningScan> {
+    pub fn begin_scan(self: &Arc<Self>, account: &Arc<ScanAccount>) -> Option<RunningScan> {
         let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = !scans.finished.contains(&task_id) && scans.running.insert(task_id);
-        fresh.then(|| RunningScan { node: Arc::clone(self), task_id })
+        let task_id = account.task_id;
+        let known = scans.running.contains_key(&task_id)
+            || scans.finished.iter().any(|finished| finished.task_id == task_id);
+        if known {
+            return None;
+        }
+        scans.running.insert(task_id, Arc::clone(account));
+        Some(RunningScan { node: Arc::clone(self), task_id })
+    }
+
+    /// The accounts of the scans that run and of the last to finish.
+    pub fn scan_accounts(&self) -> Vec<Arc<ScanAccount>> {
+        let scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        scans.running.values().chain(&scans.finished).cloned().collect()
     }
 }
 
@@ -143,10 +165,11 @@ pub(super) struct RunningScan {
 impl Drop for RunningScan {
     fn drop(&mut self) {
         let mut scans = self.node.scans.lock().unwrap_or_else(PoisonError::into_inner);
-        scans.running.remove(&self.task_id);
+        let Some(account) = scans.running.remove(&self.task_id) else { return };
+        account.end();
         if scans.finished.len() == FINISHED_SCANS {
             scans.finished.pop_front();
         }
-        scans.finished.push_back(self.task_id);
+        scans.finished.push_back(account);
     }
 }

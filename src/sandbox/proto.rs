@@ -53,6 +53,7 @@ pub(super) mod bit {
     pub const SHORT_QUERY: u8 = 4;
     pub const BATCH: u8 = 8;
     pub const NO_BINS: u8 = 0x20;
+    pub const COMPRESS: u8 = 0x80;
     // info2
     pub const WRITE: u8 = 1;
     pub const DELETE: u8 = 2;

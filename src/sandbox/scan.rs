@@ -1,15 +1,19 @@
 //! Scans of partitions (asb.md 7.4): the checks of the server in its order, then chunks of at most 1 MiB and a record.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::ScanAccount;
 use super::connection::send;
 use super::digest::{Digest, partition_of};
 use super::expression::Filter;
 use super::fault::{Harm, Moment};
 use super::harm;
 use super::node::Node;
-use super::proto::{BIN_NAME_MAX, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc};
+use super::proto::{
+    BIN_NAME_MAX, COMPRESSED, FRAME_HEADER, Frame, Head, MESSAGE, Request, SET_NAME_MAX, bit, field, op, rc,
+};
 use super::single::passes;
 use super::store::{Namespace, PARTITIONS, Record};
 use crate::tls::Wire;
@@ -41,6 +45,9 @@ struct Scan<'a> {
     short: bool,
     /// 0 = none.
     task_id: u64,
+    account: Arc<ScanAccount>,
+    /// Frames of records are compressed.
+    compressed: bool,
 }
 
 /// Answers a scan: a refusal is one message without the LAST bit.
@@ -51,22 +58,24 @@ pub(super) async fn run(
     request: &Request<'_>,
 ) -> std::io::Result<()> {
     let scan = match Scan::parse(request) {
-        Ok(scan) => scan,
+        Ok(scan) => Scan { compressed: scan.compressed && node.compresses, ..scan },
         Err(result) => return send(stream, Head::result(result)).await,
     };
     if let Some(code) = harm::meet(stream, node, Moment::Scan, &mut Frame::new()).await? {
         return send(stream, Head::result(code)).await;
     }
     let named = !scan.short && scan.task_id != 0;
-    let running = named.then(|| node.begin_scan(scan.task_id));
+    let running = named.then(|| node.begin_scan(&scan.account));
     if matches!(running, Some(None)) {
         return send(stream, Head::result(rc::PARAMETER)).await;
     }
     let (mut rest, result) = stream_records(stream, node, namespace, &scan).await?;
     if !scan.short {
-        flush(stream, &mut rest, scan.stall).await?;
+        scan.flush(stream, &mut rest).await?;
     }
     rest.head(Head::last(result), 0, 0);
+    // Before the client can ask for it.
+    scan.account.done(rest.body_len() + FRAME_HEADER);
     flush(stream, &mut rest, scan.stall).await
 }
 
@@ -85,7 +94,7 @@ async fn stream_records(
     };
     let mut unpaused = 0;
     for (done, (pid, after)) in scan.partitions.iter().enumerate() {
-        if !node.owns(*pid) {
+        if !node.owns(*pid) && !node.has_copy(*pid) {
             frame.head(Head::partition_done(*pid, rc::UNAVAILABLE), 0, 0);
             continue;
         }
@@ -94,6 +103,10 @@ async fn stream_records(
             // The partition is locked for one chunk: writes go on between two.
             let turn = left.min(per_turn - unpaused);
             let (found, next, struck) = scan.fill(&mut frame, node, namespace, *pid, after, turn);
+            if matches!(struck, Some(Harm::Silence)) {
+                // The client is to take the node for gone, not for busy: the node's account agrees.
+                scan.account.end();
+            }
             if let Some(harm) = struck
                 && let Some(code) = harm::suffer(stream, node, harm, &mut frame, MESSAGE).await?
             {
@@ -102,7 +115,7 @@ async fn stream_records(
             left -= found;
             unpaused += found;
             if next.is_some() || unpaused >= per_turn {
-                flush(stream, &mut frame, scan.stall).await?;
+                scan.flush(stream, &mut frame).await?;
                 pause(unpaused, scan.records_per_second).await;
                 unpaused = 0;
             }
@@ -127,10 +140,27 @@ async fn pause(records: u64, per_second: u32) {
 
 /// Sends a chunk; a client that leaves it unread for too long is cut off, as a server does.
 async fn flush(stream: &mut Wire, frame: &mut Frame, stall: Option<Duration>) -> std::io::Result<()> {
+    flush_as(stream, frame, MESSAGE, stall).await
+}
+
+/// The body of a compressed frame: the size of the frame in it, then that frame (wire.md 5).
+fn compress(frame: &[u8]) -> std::io::Result<Vec<u8>> {
+    let size = (frame.len() as u64).to_be_bytes().to_vec();
+    let mut zlib = flate2::write::ZlibEncoder::new(size, flate2::Compression::fast());
+    zlib.write_all(frame)?;
+    zlib.finish()
+}
+
+async fn flush_as(
+    stream: &mut Wire,
+    frame: &mut Frame,
+    kind: u8,
+    stall: Option<Duration>,
+) -> std::io::Result<()> {
     if frame.is_empty() {
         return Ok(());
     }
-    let bytes = frame.finish(MESSAGE);
+    let bytes = frame.finish(kind);
     match stall {
         None => stream.send(&bytes).await,
         Some(stall) => match tokio::time::timeout(stall, stream.send(&bytes)).await {
@@ -163,7 +193,20 @@ impl<'a> Scan<'a> {
             Some(0) => None,
             Some(ms) => Some(Duration::from_millis(u64::from(ms))),
         };
+        let task_id = number(request, field::TASK_ID)?.map_or(0, u64::from_be_bytes);
+        let records_per_second = number(request, field::RECORDS_PER_SECOND)?.map_or(0, u32::from_be_bytes);
+        let account = ScanAccount {
+            task_id,
+            namespace: request.field(field::NAMESPACE).unwrap_or_default().to_vec(),
+            set: request.set().to_vec(),
+            whole: partitions.iter().filter(|(_, after)| after.is_none()).count(),
+            resumed: partitions.iter().filter(|(_, after)| after.is_some()).count(),
+            records_per_second,
+            ..ScanAccount::default()
+        };
         Ok(Self {
+            account: Arc::new(account),
+            compressed: request.info1 & bit::COMPRESS != 0,
             set: request.set(),
             partitions,
             no_bins,
@@ -173,11 +216,24 @@ impl<'a> Scan<'a> {
                 filter => filter.flatten(),
             },
             max_records: number(request, field::MAX_RECORDS)?.map_or(0, u64::from_be_bytes),
-            records_per_second: number(request, field::RECORDS_PER_SECOND)?.map_or(0, u32::from_be_bytes),
+            records_per_second,
             stall,
             short,
-            task_id: number(request, field::TASK_ID)?.map_or(0, u64::from_be_bytes),
+            task_id,
         })
+    }
+
+    /// Sends a chunk of records and counts it.
+    async fn flush(&self, stream: &mut Wire, frame: &mut Frame) -> std::io::Result<()> {
+        if !frame.is_empty() {
+            self.account.sent(frame.body_len() + FRAME_HEADER);
+        }
+        if self.compressed && !frame.is_empty() {
+            let packed = compress(&frame.finish(MESSAGE))?;
+            frame.raw(&packed);
+            return flush_as(stream, frame, COMPRESSED, self.stall).await;
+        }
+        flush(stream, frame, self.stall).await
     }
 
     /// Fills the frame from one partition, with at most `max` records: how many they were, where to go on unless the
@@ -199,10 +255,16 @@ impl<'a> Scan<'a> {
         }
         let mut found = 0;
         for (digest, record) in partition.falling(after.as_ref()) {
-            let wanted = (self.set.is_empty() || self.set == record.set.name)
-                && !record.expired(now_s)
-                && passes(self.filter.as_ref(), node, digest, record);
-            if wanted && self.put(frame, &namespace.name, digest, record) {
+            if !(self.set.is_empty() || self.set == record.set.name) || record.expired(now_s) {
+                continue;
+            }
+            if !passes(self.filter.as_ref(), node, digest, record) {
+                self.account.filtered();
+                continue;
+            }
+            // Also one that has none of the bins asked for, as on the server (wire.md 9).
+            self.account.succeeded();
+            if self.put(frame, &namespace.name, digest, record) {
                 found += 1;
                 let struck = node.faults.meet(Moment::Record);
                 if found == max || frame.body_len() > CHUNK || struck.is_some() {

@@ -25,18 +25,21 @@ pub(super) struct Topology {
     owners: Vec<AtomicUsize>,
     /// Whether another node serves the partitions of one that is gone, as with two copies of each record.
     inherits: bool,
+    /// Whether each node has a copy of every partition.
+    pub copies: bool,
     partition_generation: AtomicU64,
     peers_generation: AtomicU64,
 }
 
 impl Topology {
     /// All nodes are present, and the partitions go round them in turn.
-    pub fn new(members: Vec<Member>, inherits: bool) -> Self {
+    pub fn new(members: Vec<Member>, inherits: bool, copies: bool) -> Self {
         let count = members.len().max(1);
         Self {
             members: RwLock::new(members),
             owners: (0..usize::from(PARTITIONS)).map(|pid| AtomicUsize::new(pid % count)).collect(),
             inherits,
+            copies,
             partition_generation: AtomicU64::new(1),
             peers_generation: AtomicU64::new(0),
         }

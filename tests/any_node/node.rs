@@ -48,21 +48,27 @@ impl Node {
 
     /// A new sandbox, also where a real node is named: for what no server lets be written.
     pub async fn sandbox() -> Self {
-        Self::sandbox_with(SandboxOptions::default()).await
+        Self::sandbox_with(|_| {}).await
     }
 
     /// A new sandbox that says it is of the version `build`.
     pub async fn sandbox_of(build: &str) -> Self {
-        Self::sandbox_with(SandboxOptions { build: build.to_owned(), ..SandboxOptions::default() }).await
+        Self::sandbox_with(|options| build.clone_into(&mut options.build)).await
     }
 
-    async fn sandbox_with(options: SandboxOptions) -> Self {
-        let options = SandboxOptions {
+    /// A new sandbox that compresses scans, as a node of the Enterprise Edition does.
+    pub async fn compressing() -> Self {
+        Self::sandbox_with(|options| options.compresses = true).await
+    }
+
+    async fn sandbox_with(change: impl FnOnce(&mut SandboxOptions)) -> Self {
+        let mut options = SandboxOptions {
             namespaces: vec![SOURCE.to_owned(), TARGET.to_owned()],
             clock: Arc::new(SystemClock),
             max_record_bytes: 8 << 20,
-            ..options
+            ..SandboxOptions::default()
         };
+        change(&mut options);
         let sandbox = Sandbox::start(options, &CancellationToken::new()).await.unwrap();
         let (host, port) = ("127.0.0.1".to_owned(), sandbox.address().port());
         let cluster = connect(&host, port).await;

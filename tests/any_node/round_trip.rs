@@ -7,8 +7,8 @@ use holdfast::asb::cipher::Unlock;
 use holdfast::asb::{DataType, IndexDef, IndexType};
 use holdfast::engine::aerospike::snapshot::Snapshot;
 use holdfast::engine::{
-    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadReport, SharedCounters, Source,
-    Watch,
+    Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadLimits, ReadReport,
+    SharedCounters, Source, Watch,
 };
 use holdfast::error::Result;
 use holdfast::model::partitions::PartitionSet;
@@ -30,6 +30,9 @@ fn read_all() -> NamespaceRead {
     NamespaceRead {
         namespace: SOURCE.to_owned(),
         sets: Vec::new(),
+        bins: Vec::new(),
+        filter: None,
+        no_ttl_only: false,
         partitions: PartitionSet::all(),
         modified_from: None,
         modified_until: None,
@@ -42,8 +45,11 @@ fn read_all() -> NamespaceRead {
         file_limit_bytes: 1 << 20,
         zstd_level: None,
         cipher: None,
+        compact: false,
+        scan_compression: false,
         socket_timeout_ms: 10_000,
         total_timeout_ms: 0,
+        limits: ReadLimits::default(),
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 use super::super::conn::{Arrival, CONNECTION_LOST, Connection, lost, malformed};
+use super::super::inflate::inflate;
 use super::super::node::Node;
 use super::super::result_code::ResultCode;
 use super::super::wire::{
-    self, Entries, Entry, FRAME_BYTES_MAX, FrameKind, Malformed, MessageHeader, field, info_bits,
+    self, Entries, Entry, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FrameKind, Malformed, MessageHeader, field,
+    info_bits,
 };
-use super::account::Account;
+use super::account::{Account, Received};
 use super::{ScanRequest, Worker};
 
 /// How a stream ended, if the scan can go on.
@@ -28,24 +30,24 @@ impl Worker {
     pub(super) async fn stream(&mut self, node: &Node, pids: &[u16]) -> Result<StreamEnd> {
         let query = rand::random::<u64>().max(1);
         let (whole, resumed) = self.slots.ask(pids);
-        let request = encode(&self.request, query, &whole, &resumed).map_err(|error| {
-            Error::permanent("scan-refused", "the scan cannot be asked for").source(error)
-        })?;
-        let mut received = 0;
+        let request =
+            encode(&self.request, query, self.records_per_second, &whole, &resumed).map_err(|error| {
+                Error::permanent("scan-refused", "the scan cannot be asked for").source(error)
+            })?;
+        let some_bins = !(self.request.bins.is_empty() || self.request.no_bins);
+        let mut received = Received { some_bins, ..Received::default() };
         let ended = self.read(node, query, &request, &mut received).await;
-        self.tally.records.fetch_add(received, Ordering::Relaxed);
+        self.tally.records.fetch_add(received.records, Ordering::Relaxed);
         match ended {
             Ok(connection) => {
-                // with a bin list, records without any of the bins are counted as sent
-                let comparable = self.request.bins.is_empty() || self.request.no_bins;
-                self.vouch(node, query, comparable.then_some(received)).await?;
+                self.vouch(node, query, Some(&received)).await?;
                 node.give_back(connection);
                 let done = self.slots.stream_complete();
                 self.tally.partitions.fetch_add(done, Ordering::Relaxed);
                 Ok(StreamEnd::Complete)
             }
             Err(Break::Retry(error)) => {
-                if received > 0 {
+                if received.records > 0 {
                     self.vouch(node, query, None).await?;
                 }
                 self.slots.stream_broken();
@@ -60,7 +62,7 @@ impl Worker {
         node: &Node,
         query: u64,
         request: &[u8],
-        received: &mut u64,
+        received: &mut Received,
     ) -> Result<Connection, Break> {
         let idle = Duration::from_millis(self.request.idle_timeout_ms.max(1));
         let mut connection = node.connection().await?;
@@ -70,7 +72,21 @@ impl Worker {
             let mut frame = std::mem::take(&mut self.frame);
             let arrival = connection.receive(FrameKind::Message, &mut frame, FRAME_BYTES_MAX, idle).await;
             let last = match arrival {
-                Ok(Arrival::Frame) => self.take(node, &frame, received).map(Some),
+                Ok(Arrival::Frame) => {
+                    received.frames += 1;
+                    received.bytes += (frame.len() + FRAME_HEADER_BYTES) as u64;
+                    self.take(node, &frame, &mut received.records).map(Some)
+                }
+                Ok(Arrival::Compressed) => {
+                    received.compressed = true;
+                    self.tally.compressed.fetch_add(1, Ordering::Relaxed);
+                    let mut unpacked = std::mem::take(&mut self.unpacked);
+                    let taken = inflate(&frame, &mut unpacked)
+                        .map_err(|error| Break::Stop(malformed(node.address, error)))
+                        .and_then(|body| self.take(node, body, &mut received.records));
+                    self.unpacked = unpacked;
+                    taken.map(Some)
+                }
                 Ok(Arrival::Silence) => still_running(node, query, idle).await.map(|now| {
                     if account.replace(now) != Some(now) {
                         self.sink.alive();
@@ -135,7 +151,7 @@ impl Worker {
     }
 
     /// Asks the node whether it could read every record.
-    async fn vouch(&mut self, node: &Node, query: u64, received: Option<u64>) -> Result<()> {
+    async fn vouch(&mut self, node: &Node, query: u64, received: Option<&Received>) -> Result<()> {
         if let Ok(Some(account)) = Account::of(node, query).await {
             return account.check(node, received);
         }
@@ -178,6 +194,7 @@ async fn still_running(node: &Node, query: u64, idle: Duration) -> Result<Accoun
 fn encode(
     request: &ScanRequest,
     query: u64,
+    records_per_second: u32,
     whole: &[u16],
     resumed: &[[u8; 20]],
 ) -> Result<Vec<u8>, Malformed> {
@@ -194,6 +211,9 @@ fn encode(
     }
     add(field::QUERY_ID, &[&query.to_be_bytes()]);
     add(field::SOCKET_TIMEOUT, &[&request.socket_timeout_ms.to_be_bytes()]);
+    if records_per_second > 0 {
+        add(field::RECORDS_PER_SECOND, &[&records_per_second.to_be_bytes()]);
+    }
     if !whole.is_empty() {
         let little_endian: Vec<u8> = whole.iter().flat_map(|pid| pid.to_le_bytes()).collect();
         add(field::PARTITIONS, &[&little_endian]);
@@ -205,7 +225,9 @@ fn encode(
         add(field::FILTER, &[filter]);
     }
     let header = MessageHeader {
-        info1: info_bits::READ | if request.no_bins { info_bits::NO_BINS } else { 0 },
+        info1: info_bits::READ
+            | if request.no_bins { info_bits::NO_BINS } else { 0 }
+            | if request.compressed { info_bits::COMPRESS } else { 0 },
         info3: info_bits::PARTITION_DONE,
         fields: count,
         ops: u16::try_from(bins.len()).map_err(|_| Malformed { what: "bin list: too long" })?,

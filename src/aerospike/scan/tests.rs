@@ -75,7 +75,8 @@ async fn a_scan_is_complete_when_its_stream_ends_well() {
         vec![frame(&[record(1, 1), record(2, 1)]), frame(&[partition_done(1, 0)]), frame(&[last(0)])];
     let peer = Peer::start("A", vec![Act::Answer(frames)]).await;
     let (result, taken) = scan(&peer, &[1, 2]).await;
-    let expected = ScanReport { records: 2, partitions_done: 2, retries: 0, unvouched_streams: 1 };
+    let expected =
+        ScanReport { records: 2, partitions_done: 2, retries: 0, unvouched_streams: 1, compressed_frames: 0 };
     assert_eq!(result.unwrap(), expected);
     assert_eq!(taken, [digest(1, 1), digest(2, 1)]);
 }

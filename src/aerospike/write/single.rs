@@ -46,6 +46,10 @@ async fn exchange<'a>(
     }
     match connection.receive(FrameKind::Message, &mut frame, FRAME_BYTES_MAX, patience).await {
         Ok(Arrival::Frame) => {}
+        Ok(Arrival::Compressed) => {
+            let what = "answer to a write: compressed, which was not asked for";
+            return Err(bad(wire::Malformed { what }));
+        }
         Ok(Arrival::Silence) => {
             return request.broken(lost(node.address, "no answer to a write in time"));
         }

@@ -20,6 +20,15 @@ pub struct Scope {
     /// The partitions: the full resolves node and rack lists to them.
     #[serde(default = "PartitionSet::all", skip_serializing_if = "is_all")]
     pub partitions: PartitionSet,
+    /// The nodes, as configured, whose partitions the full took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// The racks whose nodes' partitions the full took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub racks: Vec<u32>,
+    /// Only records that never expire.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_ttl_only: bool,
     /// Without records: indexes and UDFs only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_records: bool,
@@ -36,6 +45,9 @@ impl Default for Scope {
             bins: Vec::new(),
             filter: None,
             partitions: PartitionSet::all(),
+            nodes: Vec::new(),
+            racks: Vec::new(),
+            no_ttl_only: false,
             no_records: false,
             key_id: None,
         }
@@ -43,13 +55,24 @@ impl Default for Scope {
 }
 
 impl Scope {
+    /// Whether the partitions are those that some nodes had when the full began.
+    pub fn follows_nodes(&self) -> bool {
+        !self.nodes.is_empty() || !self.racks.is_empty()
+    }
+
     /// BLAKE3 of the canonical form, in hex: the order in which sets and bins are named does not matter, and what is
     /// not restricted is not mentioned, so that a field added later leaves the hashes of older scopes alone.
     pub fn hash(&self) -> String {
         let mut canonical = self.clone();
-        for names in [&mut canonical.sets, &mut canonical.bins] {
+        for names in [&mut canonical.sets, &mut canonical.bins, &mut canonical.nodes] {
             names.sort_unstable();
             names.dedup();
+        }
+        canonical.racks.sort_unstable();
+        canonical.racks.dedup();
+        if self.follows_nodes() {
+            // An incremental takes those of its full, wherever they are by then (rules.md 3.6).
+            canonical.partitions = PartitionSet::all();
         }
         // Plain strings and flags: serde_json writes them in the order of the struct, and cannot fail.
         let json = serde_json::to_vec(&canonical).unwrap_or_default();

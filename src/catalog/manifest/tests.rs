@@ -144,9 +144,16 @@ fn the_scope_hash_is_of_the_meaning() {
         Scope { filter: Some("kw==".into()), ..same.clone() },
         Scope { partitions: partitions("0-151"), ..same.clone() },
         Scope { no_records: true, ..same.clone() },
+        Scope { no_ttl_only: true, ..same.clone() },
+        Scope { nodes: vec!["A1".into()], ..same.clone() },
+        Scope { racks: vec![1], ..same.clone() },
         Scope { key_id: Some("k".into()), ..same.clone() },
         same,
     ];
+    // Where the partitions follow nodes, those that an incremental reads are its full's, wherever they are by then.
+    let here = Scope { racks: vec![2, 1], partitions: partitions("0-10"), ..Scope::default() };
+    let there = Scope { racks: vec![1, 2], partitions: partitions("99"), ..Scope::default() };
+    assert_eq!(here.hash(), there.hash());
     let hashes: std::collections::BTreeSet<String> = others.iter().map(Scope::hash).collect();
     assert_eq!(hashes.len(), others.len());
 }

@@ -125,9 +125,9 @@ fn each_mistake_names_its_line_field_and_remedy() {
             "16: backup-routines.r1.storage: key \"storage\" is given twice, first in line 13",
         ),
         (
-            "routine",
-            "bin-list: [a]",
-            "16: backup-routines.r1.bin-list: \"bin-list\" is known but not built yet: backing up some bins - remove it to start without it",
+            "http",
+            "rate: 5",
+            "19: service.http.rate: \"rate\" is known but not built yet: the rate limit of requests - remove it to start without it",
         ),
         (
             "policy",
@@ -330,9 +330,83 @@ fn many_problems_are_counted_not_kept() {
     assert!(problems.to_string().ends_with("and 1500 more"), "{problems}");
 }
 
+/// The problems of the document with one more key in a policy (`p`), a routine (`r`) or a cluster (`c`).
+fn problems_with(place: &str, key: &str, value: Json) -> Vec<(String, String)> {
+    let mut document = upstream();
+    let section = match place {
+        "p" => &mut document["backup-policies"]["p1"],
+        "r" => &mut document["backup-routines"]["keep"],
+        _ => &mut document["aerospike-clusters"]["c1"],
+    };
+    section[key] = value;
+    match Config::from_json(document.to_string().as_bytes(), NOW) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(|one| (one.path.clone(), one.message.clone())).collect(),
+    }
+}
+
+/// abs.md 2.3, 2.6, 2.7
+#[test]
+fn what_shapes_the_data_is_checked_and_named() {
+    for (place, key, good, bad) in [
+        ("p", "bandwidth", json!(1), json!(0)),
+        ("p", "records-per-second", json!(1), json!(-1)),
+        ("p", "incr-mode", json!("CUMULATIVE"), json!("both")),
+        ("p", "max-concurrent-nodes", json!(0), json!(-1)),
+        ("p", "compact", json!(true), json!("perhaps")),
+        ("p", "use-scan-compression", json!(true), json!(1)),
+        ("p", "with-cluster-configuration", json!(true), json!([])),
+        ("p", "no-ttl-only", json!(true), json!({})),
+        ("r", "bin-list", json!(["a", "fifteen-bytes-15"[..15].to_owned()]), json!(["sixteen-bytes-16"])),
+        ("r", "bin-list", json!([]), json!(["a", "a"])),
+        ("r", "bin-list", json!(["b"]), json!([""])),
+        ("r", "filter-exp", json!("kwOTUQKjYWdlGQ=="), json!("age > 25")),
+        ("r", "filter-exp", json!(""), json!("o2FnZQ==")),
+        ("r", "node-list", json!(["10.0.0.1:3000"]), json!([" "])),
+        ("r", "rack-list", json!([0, 1_000_000]), json!([-1])),
+        ("r", "rack-list", json!([]), json!(["one"])),
+        ("c", "max-parallel-scans", json!(0), json!(-1)),
+        ("c", "prefer-racks", json!([2, 1]), json!([1_000_001])),
+    ] {
+        assert_eq!(problems_with(place, key, good), [], "{key}");
+        let found = problems_with(place, key, bad.clone());
+        assert!(found.len() == 1 && found[0].0.contains(key), "{key} {bad}: {found:?}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let refused = |change: &dyn Fn(&mut Json)| {
+        let mut document = upstream();
+        change(&mut document);
+        Config::from_json(document.to_string().as_bytes(), NOW).unwrap_err().to_string()
+    };
+    let problems = refused(&|document| {
+        document["backup-routines"]["keep"]["set-list"] = json!(["a", "b"]);
+        document["backup-routines"]["keep"]["filter-exp"] = json!("kwOTUQKjYWdlGQ==");
+    });
+    assert!(problems.contains("more than one set"), "{problems}");
+    let problems = refused(&|document| {
+        document["backup-routines"]["keep"]["node-list"] = json!(["a"]);
+        document["backup-routines"]["keep"]["rack-list"] = json!([1]);
+    });
+    assert!(problems.contains("cannot specify both"), "{problems}");
+    for (key, value) in
+        [("node-list", json!(["a"])), ("rack-list", json!([1])), ("partition-list", json!("1"))]
+    {
+        let problems = refused(&|document| {
+            let routine = &mut document["backup-routines"]["keep"];
+            routine[key] = value.clone();
+            let cluster = routine["source-cluster"].as_str().unwrap().to_owned();
+            document["aerospike-clusters"][cluster.as_str()]["prefer-racks"] = json!([1]);
+        });
+        assert!(problems.contains(key) && problems.contains("prefer-racks"), "{problems}");
+    }
+}
+
 #[test]
 fn every_unbuilt_option_is_recognised_and_stops_the_start() {
-    assert!(unbuilt().len() > 30);
+    assert!(!unbuilt().is_empty());
     for row in unbuilt() {
         let path = row.path();
         if path.starts_with("restore") {
@@ -365,11 +439,10 @@ fn an_unbuilt_option_that_asks_for_nothing_is_kept() {
     let mut document = upstream();
     document["service"] = json!({"https": {"disabled": true}, "http": {"disabled": false}});
     document["backup-policies"]["p1"] = json!({
-        "compact": false, "encryption": {"mode": "NONE"}, "incr-mode": "differential", "max-concurrent-nodes": 0,
+        "encryption": {"mode": "NONE"}, "resume": false,
     });
     document["aerospike-clusters"]["c1"]["use-services-alternate"] = json!(false);
     document["aerospike-clusters"]["c1"]["tls"] = Json::Null;
-    document["backup-routines"]["keep"]["bin-list"] = json!([]);
     let config = Config::from_json(document.to_string().as_bytes(), NOW).unwrap();
     document["aerospike-clusters"]["c1"].as_object_mut().unwrap().remove("tls");
     assert_eq!(serde_json::to_value(&config).unwrap(), document);

@@ -9,9 +9,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Block, Folder};
-use super::threads;
-use crate::aerospike::{Cluster, RecordView, ScanRequest, ScanSink, filter, scan_partitions};
+use super::{AerospikeEngine, threads};
+use crate::aerospike::{
+    Cluster, Nearness, RecordView, ScanGates, ScanRequest, ScanSink, filter, scan_partitions,
+};
 use crate::asb::{EncodeError, Encoder, RecordHead, Version};
+use crate::engine::throttle::Throttle;
 use crate::engine::{NamespaceRead, ReadReport, Watch, WrittenFile};
 use crate::error::{Error, Result};
 use crate::model::{UnixMillis, hex};
@@ -29,7 +32,7 @@ const BLOCKS_WAITING: usize = 2;
 
 /// Reads one namespace into files below `folder`.
 pub async fn read_namespace(
-    cluster: &Cluster,
+    engine: &AerospikeEngine,
     read: &NamespaceRead,
     storage: Arc<dyn Storage>,
     folder: &str,
@@ -38,9 +41,9 @@ pub async fn read_namespace(
 ) -> Result<ReadReport> {
     let folder = Arc::new(Folder::new(storage, folder, read));
     let mut report = ReadReport::default();
-    unless_canceled(cancel, write_metadata(cluster, read, &folder, &mut report)).await?;
+    unless_canceled(cancel, write_metadata(&engine.cluster, read, &folder, &mut report)).await?;
     if !read.no_records {
-        read_records(cluster, read, &folder, watch, cancel, &mut report).await?;
+        read_records(engine, read, &folder, watch, cancel, &mut report).await?;
     }
     report.files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(report)
@@ -82,14 +85,21 @@ async fn write_metadata(
 
 /// Scans the records into as many files as there are writers, or more where the limit says so.
 async fn read_records(
-    cluster: &Cluster,
+    engine: &AerospikeEngine,
     read: &NamespaceRead,
     folder: &Arc<Folder>,
     watch: Arc<dyn Watch>,
     cancel: &CancellationToken,
     report: &mut ReadReport,
 ) -> Result<()> {
-    let scans = read.parallel.clamp(1, read.partitions.len().max(1));
+    let mut request = scan_request(read);
+    request.gates = ScanGates { nodes: read.limits.nodes.clone(), scans: engine.scans.clone() };
+    request.near = unless_canceled(cancel, near(engine, &read.namespace, report)).await?;
+    let mut scans = read.parallel.clamp(1, read.partitions.len().max(1));
+    if read.limits.records_per_second > 0 {
+        // Each scan gets at least one record per second.
+        scans = scans.min(read.limits.records_per_second as usize);
+    }
     let seats = threads::seats(read.parallel_write.clamp(1, scans), watch.as_ref(), cancel).await?;
     let writers = seats.len();
     let unsupported = Arc::new(AtomicU64::new(0));
@@ -116,23 +126,25 @@ async fn read_records(
         .zip(channels.iter().cycle())
         .map(|(_, blocks)| {
             Box::new(EncodeSink {
-                encoder: Encoder::new(false),
+                encoder: Encoder::new(read.compact),
                 out: Vec::with_capacity(BLOCK_BYTES * 2),
                 records: 0,
                 blocks: blocks.clone(),
                 skip_unsupported: read.skip_unsupported,
                 unsupported: Arc::clone(&unsupported),
                 watch: Arc::clone(&watch),
+                bandwidth: read.limits.bandwidth.clone(),
             }) as Box<dyn ScanSink>
         })
         .collect();
     drop(channels);
-    let (cluster, request, partitions) = (cluster.clone(), scan_request(read), read.partitions.clone());
-    let unvouched = Arc::new(AtomicU64::new(0));
-    let streams = Arc::clone(&unvouched);
+    let (cluster, partitions) = (engine.cluster.clone(), read.partitions.clone());
+    let (unvouched, compressed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counts = (Arc::clone(&unvouched), Arc::clone(&compressed));
     scope.spawn("scan", async move {
         let scanned = scan_partitions(&cluster, &request, &partitions, sinks, &stop).await?;
-        streams.store(scanned.unvouched_streams, Ordering::SeqCst);
+        counts.0.store(scanned.unvouched_streams, Ordering::SeqCst);
+        counts.1.store(scanned.compressed_frames, Ordering::SeqCst);
         Ok(())
     });
     let ended = scope.join().await;
@@ -145,6 +157,12 @@ async fn read_records(
     }
     report.records = report.files.iter().map(|file| file.records).sum();
     report.unsupported = unsupported.load(Ordering::SeqCst);
+    if read.scan_compression && report.records > 0 && compressed.load(Ordering::SeqCst) == 0 {
+        report.warnings.push(
+            "no node compressed what it sent: use-scan-compression works with the Enterprise Edition only"
+                .to_owned(),
+        );
+    }
     let unvouched = unvouched.load(Ordering::SeqCst);
     if unvouched > 0 {
         report.warnings.push(format!(
@@ -154,8 +172,26 @@ async fn read_records(
     Ok(())
 }
 
-fn scan_request(read: &NamespaceRead) -> ScanRequest {
+/// How near the nodes are by `prefer-racks`; nodes that know no racks are all as near.
+async fn near(engine: &AerospikeEngine, namespace: &str, report: &mut ReadReport) -> Result<Nearness> {
+    if engine.prefer_racks.is_empty() {
+        return Ok(Nearness::new());
+    }
+    let racks = match engine.cluster.racks(namespace).await {
+        Err(error) if error.code() == "racks-unsupported" => {
+            report.warnings.push(format!("prefer-racks has no effect: {error}"));
+            return Ok(Nearness::new());
+        }
+        racks => racks?,
+    };
+    let place = |rack: u32| engine.prefer_racks.iter().position(|preferred| *preferred == rack);
+    Ok(racks.into_iter().filter_map(|(node, rack)| Some((node, place(rack)?))).collect())
+}
+
+pub(super) fn scan_request(read: &NamespaceRead) -> ScanRequest {
     let mut terms = Vec::new();
+    // The user's own as it came, alone where it is alone (asb.md 5.1).
+    terms.extend(read.filter.clone());
     if read.sets.len() > 1 {
         terms.push(filter::any_set(read.sets.iter().map(String::as_bytes)));
     }
@@ -165,15 +201,21 @@ fn scan_request(read: &NamespaceRead) -> ScanRequest {
     if let Some(until) = read.modified_until {
         terms.push(filter::modified_before(nanoseconds(until)));
     }
+    if read.no_ttl_only {
+        terms.push(filter::never_expires());
+    }
     let set = match read.sets.as_slice() {
         [only] => Some(only.clone().into_bytes()),
         _ => None,
     };
     ScanRequest {
         set,
+        bins: read.bins.iter().map(|name| name.clone().into_bytes()).collect(),
         filter: (!terms.is_empty()).then(|| filter::and(&terms)),
+        compressed: read.scan_compression,
         socket_timeout_ms: u32::try_from(read.socket_timeout_ms).unwrap_or(u32::MAX),
         total_timeout_ms: read.total_timeout_ms,
+        records_per_second: read.limits.records_per_second,
         ..ScanRequest::new(read.namespace.clone())
     }
 }
@@ -191,6 +233,7 @@ struct EncodeSink {
     skip_unsupported: bool,
     unsupported: Arc<AtomicU64>,
     watch: Arc<dyn Watch>,
+    bandwidth: Option<Arc<Throttle>>,
 }
 
 impl EncodeSink {
@@ -205,6 +248,9 @@ impl EncodeSink {
             records: std::mem::take(&mut self.records),
         };
         self.watch.read(block.records);
+        if let Some(bandwidth) = &self.bandwidth {
+            bandwidth.take(block.bytes.len() as u64, self.watch.as_ref()).await;
+        }
         self.blocks.send(block).await.map_err(|_| Error::temporary("canceled", "the file writer has ended"))
     }
 }
@@ -233,6 +279,10 @@ impl ScanSink for EncodeSink {
 
     fn alive(&mut self) {
         self.watch.alive();
+    }
+
+    fn waiting(&mut self, for_what: Option<&'static str>) {
+        self.watch.waiting(for_what);
     }
 
     async fn end(&mut self) -> Result<()> {

@@ -169,6 +169,7 @@ fn check_restore(world: &World, restore: Restore, tally: &mut Tally) -> Result<(
             scans: &scans,
             plan,
             scope: world.scope.as_ref(),
+            with_bin: None,
             before: before.get(&[record as u8; 20]),
             after,
             fates: &|version| vec![fate(world, version)],

@@ -29,8 +29,8 @@ pub(super) const RECORDS: usize = KEYS * SETS.len();
 
 /// What must come back with a record beside its bins; no bin can have such a name.
 pub(super) const VOID_TIME: &[u8] = b"\0void time";
-const SET: &[u8] = b"\0set";
-const USER_KEY: &[u8] = b"\0user key";
+pub(super) const SET: &[u8] = b"\0set";
+pub(super) const USER_KEY: &[u8] = b"\0user key";
 
 /// The machine's clock, set forward now and then.
 #[derive(Debug, Clone)]

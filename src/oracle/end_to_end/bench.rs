@@ -3,21 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::application::{Application, MARGIN_MS, NAMESPACES, sandbox};
+use super::application::{Application, MARGIN_MS, NAMESPACES, SET, USER_KEY, VOID_TIME, sandbox};
 use crate::backup::BackupWork;
 use crate::catalog::{History, OwnerTimes, Ownership};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{ClusterConfig, Config, JobConfig, RestoreConfig, RestoreTimestampRequest, from_json};
+use crate::config::{
+    ClusterConfig, Config, IncrMode, JobConfig, RestoreConfig, RestoreTimestampRequest, from_json,
+};
 use crate::engine::aerospike::AerospikeConnect;
 use crate::engine::{ClusterFacts, Connect, Destination, NamespaceRead, ReadReport, Source, Watch};
 use crate::error::{Error, Result};
@@ -80,6 +83,8 @@ pub(super) struct Desk {
     ear: Arc<Ear>,
     config: Arc<Config>,
     job_config: Arc<JobConfig>,
+    /// Changes the mode of incrementals from one to the next.
+    modes: Arc<AtomicU64>,
 }
 
 impl Desk {
@@ -109,6 +114,9 @@ impl Desk {
     ) -> JobRow {
         let mut config = JobConfig::clone(&self.job_config);
         config.policy.sealed = sealed;
+        if self.modes.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
+            config.policy.incr_mode = IncrMode::Cumulative;
+        }
         let (created, namespaces) = again.map_or((None, None), |(at, names)| (Some(at), Some(names)));
         let trigger = if created.is_some() { Trigger::Recovery } else { Trigger::Api };
         self.run(NewJob {
@@ -167,8 +175,48 @@ pub(super) struct RestoreOptions {
     pub disable_reordering: bool,
 }
 
+/// What a routine keeps of the records; the same for all of a sequence.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    /// `bin-list`, and what is compared beside bins; none: all.
+    pub bins: Option<BTreeSet<Vec<u8>>>,
+    /// `filter-exp`: only records that have this bin.
+    pub with_bin: Option<Vec<u8>>,
+}
+
+impl Kept {
+    fn of(seed: u64) -> Self {
+        let names = |list: &[&[u8]]| list.iter().map(|name| name.to_vec()).collect();
+        match seed % 6 {
+            1 => Self { bins: Some(names(&[b"a", b"b", VOID_TIME, SET, USER_KEY])), with_bin: None },
+            3 => Self { bins: None, with_bin: Some(b"a".to_vec()) },
+            5 => Self {
+                bins: Some(names(&[b"b", b"c", VOID_TIME, SET, USER_KEY])),
+                with_bin: Some(b"a".to_vec()),
+            },
+            _ => Self::default(),
+        }
+    }
+
+    /// As options of the routine.
+    fn write_into(&self, routine: &mut Value) {
+        if let Some(bins) = &self.bins {
+            let listed = bins.iter().filter(|name| !name.starts_with(b"\0"));
+            let listed: Vec<_> = listed.map(|name| String::from_utf8_lossy(name)).collect();
+            routine["bin-list"] = json!(listed);
+        }
+        if let Some(bin) = &self.with_bin {
+            // bin_type(bin) != 0
+            let name = [&[0xA0 | bin.len() as u8], bin.as_slice()].concat();
+            let packed = [&[0x93, 2, 0x92, 82], name.as_slice(), &[0]].concat();
+            routine["filter-exp"] = json!(base64_simd::STANDARD.encode_to_string(packed));
+        }
+    }
+}
+
 /// A service in small.
 pub(super) struct Bench {
+    pub kept: Kept,
     pub application: Application,
     pub target: Arc<Sandbox>,
     /// What the target's clock adds to ours.
@@ -194,7 +242,8 @@ impl Bench {
         let store = Store::open(&state_dir, &clock).await.unwrap();
         let seed_of =
             |sandbox: &Sandbox| json!([{"host-name": "127.0.0.1", "port": sandbox.address().port()}]);
-        let config = json!({
+        let kept = Kept::of(seed);
+        let mut config = json!({
             "aerospike-clusters": {
                 "source": {"seed-nodes": seed_of(&application.sandbox)},
                 "target": {"seed-nodes": seed_of(&target)},
@@ -210,14 +259,20 @@ impl Bench {
                 "namespaces": NAMESPACES, "interval-cron": "0 0 0 29 2 ?",
             }},
         });
+        kept.write_into(&mut config["backup-routines"][ROUTINE]);
         let config = Config::parse(&config.to_string(), "test", clock.now());
         let config = config.unwrap_or_else(|problems| panic!("{problems}"));
         let job_config = config.routine(ROUTINE, clock.now()).unwrap().job;
         let ear = Arc::new(Ear::default());
         let follow = Arc::new(crate::jobs::follow::Nothing);
         let jobs = Jobs::new(store, Arc::clone(&clock), vec![Arc::clone(&ear) as _], follow);
-        let desk =
-            Desk { jobs: jobs.clone(), ear, config: Arc::new(config), job_config: Arc::new(job_config) };
+        let desk = Desk {
+            jobs: jobs.clone(),
+            ear,
+            config: Arc::new(config),
+            job_config: Arc::new(job_config),
+            modes: Arc::new(AtomicU64::new(seed)),
+        };
         let script = Script::default();
         let factory = Factory {
             connect: Arc::new(Scripted {
@@ -236,7 +291,7 @@ impl Bench {
             let runner = runner.clone();
             async move { runner.run().await }
         });
-        Self { application, target, target_ahead_ms, storage, desk, script, runner, tasks, _dir: dir }
+        Self { kept, application, target, target_ahead_ms, storage, desk, script, runner, tasks, _dir: dir }
     }
 
     /// What happens at the next reads of a namespace, the next one first.

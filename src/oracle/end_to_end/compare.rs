@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Sequence;
 use super::application::{Identity, NAMESPACES, RECORDS, VOID_TIME, seconds, seen, void_time};
-use super::bench::RestoreOptions;
+use super::bench::{Kept, RestoreOptions};
 use crate::catalog::History;
 use crate::clock::Clock;
 use crate::engine::RestoreCounters;
@@ -61,11 +61,13 @@ impl Sequence {
         let histories = self.bench.application.inner().histories.clone();
         let scans = self.bench.application.inner().scans.clone();
         let plans: Vec<Value> = plans(&restored.row)?;
+        let kept = self.bench.kept.clone();
         let mut counters = Some(Bounds::default());
         for plan in &plans {
             let namespace = NAMESPACES.into_iter().find(|name| plan["namespace"] == **name);
             let namespace = namespace.ok_or_else(|| format!("a namespace too many: {plan}"))?;
-            let counted = restored.check_namespace(namespace, plan, &histories[namespace], &scans, tally)?;
+            let counted =
+                restored.check_namespace(namespace, plan, (&histories[namespace], &scans), &kept, tally)?;
             counters = counters.zip(counted).map(|(sum, counted)| add(sum, counted));
         }
         restored.check_others(&plans)?;
@@ -173,8 +175,8 @@ impl Restored {
         &self,
         namespace: &'static str,
         described: &Value,
-        history: &history::History,
-        scans: &BTreeMap<String, Scan>,
+        (history, scans): (&history::History, &BTreeMap<String, Scan>),
+        kept: &Kept,
         tally: &mut Tally,
     ) -> Result<Option<Bounds>, String> {
         let chain = self.check_chain(namespace, described, scans)?;
@@ -204,7 +206,8 @@ impl Restored {
                 record,
                 scans: &chain,
                 plan,
-                scope: None,
+                scope: kept.bins.as_ref(),
+                with_bin: kept.with_bin.as_deref(),
                 before: before.get(&identity.digest),
                 after: after.get(&identity.digest).map(|(_, bins)| bins),
                 fates: &|version| vec![self.fate(version)],
