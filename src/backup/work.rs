@@ -382,6 +382,5 @@ fn scope_of(config: &JobConfig, key_id: Option<String>) -> Scope {
         no_ttl_only: config.policy.no_ttl_only,
         no_records: config.policy.no_records,
         key_id,
-        ..Scope::default()
     }
 }

@@ -41,7 +41,9 @@ pub async fn read_namespace(
 ) -> Result<ReadReport> {
     let folder = Arc::new(Folder::new(storage, folder, read));
     let mut report = ReadReport::default();
-    unless_canceled(cancel, write_metadata(&engine.cluster, read, &folder, &mut report)).await?;
+    // Once for each namespace, and large: not part of the future that reads the records.
+    let metadata = Box::pin(write_metadata(&engine.cluster, read, &folder, &mut report));
+    unless_canceled(cancel, metadata).await?;
     if !read.no_records {
         read_records(engine, read, &folder, watch, cancel, &mut report).await?;
     }
