@@ -4,6 +4,7 @@
 
 mod helpers;
 
+mod access;
 mod errors;
 mod jobs;
 mod owners;

@@ -51,6 +51,10 @@ async fn what_goes_wrong_is_told_apart_and_no_error_shows_a_value() {
         assert!(!error.report().contains("hunter2"), "{}", error.report());
     }
 
+    agent.say("res", "key", "!\0\0\0\0\0\0\0\u{2}{}");
+    let error = ask(&agent.options, "key").await.unwrap_err();
+    assert!(error.to_string().contains("no secret agent"), "an answer but for the first bytes: {error}");
+
     agent.say("res", "key", "HANG");
     let hasty = AgentOptions { timeout_ms: 50, ..agent.options.clone() };
     let error = ask(&hasty, "key").await.unwrap_err();
