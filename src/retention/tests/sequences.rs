@@ -35,7 +35,7 @@ struct Counts {
 async fn twenty_sequences_keep_what_is_needed_and_do_what_the_dry_run_said() {
     let mut counts = Counts::default();
     for seed in 1..=20 {
-        sequence(seed, &mut counts).await;
+        Box::pin(sequence(seed, &mut counts)).await;
     }
     println!("{counts:?}");
     assert!(counts.deleted > 100 && counts.cut_off > 10 && counts.left_marked > 0 && counts.held_back > 0);
