@@ -63,8 +63,7 @@ impl Node {
 
     /// A cluster that somebody else runs, as it is.
     pub async fn at(host: &str, port: u16) -> Self {
-        let cluster = connect(host, port).await;
-        Self { cluster, host: host.to_owned(), port, sandbox: None, _alone: None }
+        Self::entered(connect(host, port).await, host, port)
     }
 
     /// A cluster that somebody else runs and that was entered already.
