@@ -10,7 +10,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::asb::cipher::{Opened, UnlockError};
-use crate::asb::{BLOCK_BYTES, BlockHasher, Decoder, Decompressor, FileHeader, Item, StoredForm};
+use crate::asb::{
+    BLOCK_BYTES, BlockHasher, DecodeError, Decoder, Decompressor, FileHeader, Item, StoredForm,
+};
 use crate::engine::{FileToRead, Watch};
 use crate::error::{Error, Result};
 use crate::storage::{ObjectReader, Storage};
@@ -101,7 +103,7 @@ fn header(file: &FileToRead, stored: &mut Stored<'_>) -> Result<FileHeader> {
     } else {
         Decoder::open(opened.text).map(|decoder| decoder.header().clone())
     };
-    header.map_err(|error| damaged(file, &error.to_string()))
+    header.map_err(|error| damaged(file, &with_cause(&error)))
 }
 
 fn visit_stored(
@@ -155,11 +157,19 @@ fn visit_items(
     text: impl Read,
     visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut decoder = Decoder::open(text).map_err(|error| damaged(file, &error.to_string()))?;
-    while let Some(item) = decoder.next_item().map_err(|error| damaged(file, &error.to_string()))? {
+    let mut decoder = Decoder::open(text).map_err(|error| damaged(file, &with_cause(&error)))?;
+    while let Some(item) = decoder.next_item().map_err(|error| damaged(file, &with_cause(&error)))? {
         visit(item)?;
     }
     Ok(())
+}
+
+/// With what zstd or the cipher said below.
+fn with_cause(error: &DecodeError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// The stored bytes of a file, hashed as they pass, and held back until their block is whole and compared.
