@@ -112,10 +112,6 @@ fn visit_stored(
     visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
     let opened = unlock(file, stored)?;
-    if opened.is_empty {
-        tracing::warn!(file = file.key, "an encrypted file without any text is passed over");
-        return Ok(());
-    }
     if opened.form == StoredForm::Zstd {
         let text = Decompressor::new(opened.text).map_err(|error| storage_error(file, &error))?;
         return visit_items(file, text, visit);
@@ -157,7 +153,15 @@ fn visit_items(
     text: impl Read,
     visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut decoder = Decoder::open(text).map_err(|error| damaged(file, &with_cause(&error)))?;
+    let mut decoder = match Decoder::open(text) {
+        Ok(decoder) => decoder,
+        // Compressed or not, a file of nothing is one that nothing was written to (asb.md 1.1).
+        Err(DecodeError::Empty) => {
+            tracing::warn!(file = file.key, "a file without text is passed over");
+            return Ok(());
+        }
+        Err(error) => return Err(damaged(file, &with_cause(&error))),
+    };
     while let Some(item) = decoder.next_item().map_err(|error| damaged(file, &with_cause(&error)))? {
         visit(item)?;
     }
@@ -223,18 +227,15 @@ impl Stored<'_> {
     fn read_on(&mut self) -> Result<()> {
         let compared = self.hasher.blocks().len();
         let (reader, cancel) = (&mut self.reader, &self.source.cancel);
-        match self.source.runtime.block_on(unless_canceled(cancel, reader.next()))? {
-            Some(bytes) => {
-                if let Some(watch) = &self.source.watch {
-                    watch.done(0, bytes.len() as u64);
-                }
-                self.hasher.update(&bytes);
-                self.waiting.push_back(bytes);
+        if let Some(bytes) = self.source.runtime.block_on(unless_canceled(cancel, reader.next()))? {
+            if let Some(watch) = &self.source.watch {
+                watch.done(0, bytes.len() as u64);
             }
-            None => {
-                self.ended = true;
-                self.hasher.end();
-            }
+            self.hasher.update(&bytes);
+            self.waiting.push_back(bytes);
+        } else {
+            self.ended = true;
+            self.hasher.end();
         }
         let expected = self.blocks.iter().skip(compared);
         match expected.zip(self.hasher.blocks().iter().skip(compared)).position(|(a, b)| a != b) {
