@@ -49,7 +49,7 @@ pub struct Encryptor(Kind);
 #[derive(Debug)]
 enum Kind {
     Ctr(CtrStream),
-    Gcm(Sealer),
+    Gcm(Box<Sealer>),
 }
 
 impl Encryptor {
@@ -57,10 +57,9 @@ impl Encryptor {
     pub fn start(cipher: &FileCipher, random: [u8; RANDOM_BYTES], out: &mut Vec<u8>) -> Self {
         let key = cipher.key.material();
         if cipher.mode == CipherMode::Aes256Gcm {
-            return Self(Kind::Gcm(Sealer::start(key, random, out)));
+            return Self(Kind::Gcm(Box::new(Sealer::start(key, random, out))));
         }
-        let [iv, _] = halves(random);
-        let (prefix, stream) = CtrStream::start(cipher.mode, key, iv);
+        let (prefix, stream) = CtrStream::start(cipher.mode, key, ctr::half(&random));
         out.extend_from_slice(&prefix);
         Self(Kind::Ctr(stream))
     }
@@ -79,12 +78,4 @@ impl Encryptor {
             sealer.finish(out);
         }
     }
-}
-
-fn halves(random: [u8; RANDOM_BYTES]) -> [[u8; 16]; 2] {
-    let (mut first, mut second) = ([0; 16], [0; 16]);
-    let (one, other) = random.split_at(16);
-    first.copy_from_slice(one);
-    second.copy_from_slice(other);
-    [first, second]
 }

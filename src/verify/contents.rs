@@ -82,7 +82,7 @@ impl Contents {
             Wholeness::Whole { manifest: None } => {
                 let listed = storage.list(&entry.key).await?;
                 let files = listed.into_iter().filter(|object| object.key.ends_with(DATA_SUFFIX));
-                Ok(Self::plain(files, entry.counts.records, unlock(entry.encryption, key)))
+                Ok(Self::plain(files, entry.counts.records, &unlock(entry.encryption, key)))
             }
         }
     }
@@ -97,15 +97,11 @@ impl Contents {
         if let Some(reason) = wrong_folder(storage, &folder.key, manifest, metadata.file_count).await? {
             return Err(damaged(&folder.key, &reason));
         }
-        match manifest {
-            Some(manifest) => {
-                Self::of_manifest(storage, &folder.key, metadata.record_count, manifest, key).await
-            }
-            None => {
-                let unlock = unlock(metadata.encryption, key);
-                Ok(Self::plain(folder.files.iter().cloned(), metadata.record_count, unlock))
-            }
-        }
+        let Some(manifest) = manifest else {
+            let unlock = unlock(metadata.encryption, key);
+            return Ok(Self::plain(folder.files.iter().cloned(), metadata.record_count, &unlock));
+        };
+        Self::of_manifest(storage, &folder.key, metadata.record_count, manifest, key).await
     }
 
     /// The files that a manifest names, and nothing else in the folder (rules.md 3.10).
@@ -134,9 +130,9 @@ impl Contents {
         Ok(Self { files, has_manifest: true, expected: Expected::of(records, Some(manifest)) })
     }
 
-    fn plain(files: impl Iterator<Item = ObjectInfo>, records: u64, unlock: Unlock) -> Self {
+    fn plain(files: impl Iterator<Item = ObjectInfo>, records: u64, unlock: &Unlock) -> Self {
         let expected = Expected::of(records, None);
-        let files = files.map(|object| plain_file(object, &unlock)).collect();
+        let files = files.map(|object| plain_file(object, unlock)).collect();
         Self { files, has_manifest: false, expected }
     }
 }

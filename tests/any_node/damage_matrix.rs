@@ -108,10 +108,10 @@ async fn every_damaged_file_is_told_by_verify_and_by_restore() {
                 "{}",
                 case.form
             );
-            assert_eq!(bare(case, &key).await, [false; 3], "{}", case.form);
+            assert_eq!(bare(case, key.as_ref()).await, [false; 3], "{}", case.form);
             continue;
         };
-        let bare = bare(case, &key).await;
+        let bare = bare(case, key.as_ref()).await;
         let row = table.entry((kind, case.form)).or_default();
         row[0] += 1;
         row[1] += u64::from(by_verify == "failed: backup-damaged");
@@ -277,7 +277,7 @@ async fn lay_out(
 }
 
 /// Whether the bare format tells the damage: decoding every file; the counts of files and records too; the bytes too.
-async fn bare(case: &Case, key: &Option<FileKey>) -> [bool; 3] {
+async fn bare(case: &Case, key: Option<&FileKey>) -> [bool; 3] {
     let cancel = CancellationToken::new();
     let (mut records, mut bytes, mut files, mut fails) = (0, 0, 0, false);
     for object in case.storage.list(&case.key).await.unwrap() {
@@ -286,7 +286,7 @@ async fn bare(case: &Case, key: &Option<FileKey>) -> [bool; 3] {
         }
         files += 1;
         bytes += object.size_bytes;
-        let file = plain_file(object, &Unlock::with_key(key.clone()));
+        let file = plain_file(object, &Unlock::with_key(key.cloned()));
         match inspect::check(&case.storage, &file, None, &cancel).await {
             Ok(held) => records += held.records,
             Err(_) => fails = true,

@@ -15,6 +15,9 @@ pub const KEY: &str = include_str!("../data/rsa_pkcs8.pem");
 
 const MODES: [&str; 3] = ["AES128", "AES256", "AES256-GCM"];
 
+/// A full chunk of AES256-GCM with its tag.
+const CHUNK: usize = (64 << 10) + 16;
+
 /// A folder with the key in it.
 pub fn key_file() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -205,7 +208,6 @@ async fn a_plain_directory_tells_its_mode_by_its_bytes() {
         // Without anything beside it, a chunk still knows its place.
         let file = plain.join(files[0].file_name().unwrap());
         let good = std::fs::read(&file).unwrap();
-        const CHUNK: usize = (64 << 10) + 16;
         assert!(good.len() > 64 + 2 * CHUNK, "there must be chunks to swap: {}", good.len());
         let mut moved = good.clone();
         moved[64..64 + CHUNK].copy_from_slice(&good[64 + CHUNK..64 + 2 * CHUNK]);

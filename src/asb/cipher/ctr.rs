@@ -62,8 +62,8 @@ impl CtrStream {
     }
 }
 
-/// AES-128 takes the first half of the hash.
-fn half(key: &[u8; 32]) -> [u8; 16] {
+/// The first half: AES-128 takes that of the hash.
+pub(super) fn half(key: &[u8; 32]) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(key.split_at(16).0);
     half

@@ -244,7 +244,7 @@ impl<R: Read> Unsealer<R> {
             return if last {
                 cut(&format!("behind chunk {number}, which was not the last"))
             } else {
-                invalid(format!("there are bytes behind chunk {number}, which was the last"))
+                invalid(&format!("there are bytes behind chunk {number}, which was the last"))
             };
         }
         let places = number.saturating_sub(PLACES_TRIED)..number.saturating_add(PLACES_TRIED);
@@ -253,12 +253,12 @@ impl<R: Read> Unsealer<R> {
                 let text = format!(
                     "chunk {place} stands where chunk {number} belongs: chunks were moved, doubled or left out"
                 );
-                return invalid(text);
+                return invalid(&text);
             }
         }
         let from = HEADER_BYTES as u64 + number * (self.chunk_bytes + TAG_BYTES) as u64;
         let what = if last { "is damaged or cut" } else { "is damaged" };
-        invalid(format!("chunk {number}, from stored byte {from} on, {what}"))
+        invalid(&format!("chunk {number}, from stored byte {from} on, {what}"))
     }
 }
 
@@ -266,7 +266,7 @@ fn cut(place: &str) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, format!("AES256-GCM data is cut {place}"))
 }
 
-fn invalid(what: String) -> io::Error {
+fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("AES256-GCM: {what}"))
 }
 

@@ -7,6 +7,7 @@ use super::{CipherMode, Encryptor, FileCipher, FileKey, KeyError, Unlock, Unlock
 use crate::asb::tests::Chunked;
 use crate::asb::tests::worked::FIXTURE;
 use crate::asb::{Compressor, Decompressor, StoredForm};
+use crate::model::hex;
 
 /// Made for these tests.
 pub(crate) const PKCS1: &str = include_str!("../../../tests/data/rsa_pkcs1.pem");
@@ -34,10 +35,6 @@ const MODES: [CipherMode; 3] = [CipherMode::Aes128, CipherMode::Aes256, CipherMo
 fn unhex<const N: usize>(hex: &str) -> [u8; N] {
     let bytes: Vec<u8> = (0..N).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
     bytes.try_into().unwrap()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn key(byte: u8) -> FileKey {
@@ -453,8 +450,7 @@ fn how_fast() {
         encryptor.finish(&mut out);
         let wrote = began.elapsed();
         let began = std::time::Instant::now();
-        let mut plain = unlock(&key(1), Some(mode));
-        plain.mode = Some(mode);
+        let plain = unlock(&key(1), Some(mode));
         let outcome =
             plain.open(out.as_slice()).map(|mut opened| io::copy(&mut opened.text, &mut io::sink()));
         let per_byte = |took: std::time::Duration| took.as_secs_f64() * 1e9 / text.len() as f64;

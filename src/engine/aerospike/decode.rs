@@ -103,7 +103,7 @@ fn header(file: &FileToRead, stored: &mut Stored<'_>) -> Result<FileHeader> {
     } else {
         Decoder::open(opened.text).map(|decoder| decoder.header().clone())
     };
-    header.map_err(|error| damaged(file, &error.to_string()))
+    header.map_err(|error| damaged(file, &with_cause(&error)))
 }
 
 fn visit_stored(
@@ -112,10 +112,6 @@ fn visit_stored(
     visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
     let opened = unlock(file, stored)?;
-    if opened.is_empty {
-        tracing::warn!(file = file.key, "an encrypted file without any text is passed over");
-        return Ok(());
-    }
     if opened.form == StoredForm::Zstd {
         let text = Decompressor::new(opened.text).map_err(|error| storage_error(file, &error))?;
         return visit_items(file, text, visit);
@@ -164,12 +160,20 @@ fn visit_items(
             tracing::warn!(file = file.key, "a file without text is passed over");
             return Ok(());
         }
-        Err(error) => return Err(damaged(file, &error.to_string())),
+        Err(error) => return Err(damaged(file, &with_cause(&error))),
     };
-    while let Some(item) = decoder.next_item().map_err(|error| damaged(file, &error.to_string()))? {
+    while let Some(item) = decoder.next_item().map_err(|error| damaged(file, &with_cause(&error)))? {
         visit(item)?;
     }
     Ok(())
+}
+
+/// With what zstd or the cipher said below.
+fn with_cause(error: &DecodeError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// The stored bytes of a file, hashed as they pass, and held back until their block is whole and compared.
