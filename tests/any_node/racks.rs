@@ -59,7 +59,8 @@ async fn asked(bench: &Bench) -> Vec<u64> {
 /// then.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_partitions_of_some_nodes_are_followed_wherever_they_go() {
-    let lists: [(&str, fn(&SandboxCluster) -> Value, &[usize]); 4] = [
+    type Choice = fn(&SandboxCluster) -> Value;
+    let lists: [(&str, Choice, &[usize]); 4] = [
         ("node-list", |_| json!(["hf00000000000001"]), &[1]),
         ("node-list", |nodes| json!([nodes.node(0).address().to_string(), "HF00000000000002"]), &[0, 2]),
         ("node-list", |nodes| json!([format!("localhost:{}", nodes.node(2).address().port())]), &[2]),
