@@ -130,7 +130,7 @@ fn plain(numbers: std::ops::Range<u32>) -> Vec<Sample> {
 /// Each a folder (or a file) of a program, with files of records in the order of the samples.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_arrangement_of_files_is_read() {
-    const METADATA: &str = "* u L any.lua 9 -- \u{fffd}\n\0\\\n";
+    const METADATA: &str = "* u L any.lua 11 -- \u{fffd}\0\\\n--\n";
     let bench = Bench::start().await;
     let root = bench.path("");
     let index = format!("* i {ESCAPED_NAMESPACE} demo by-a N 1 a N\n");
@@ -257,7 +257,7 @@ async fn every_arrangement_of_files_is_read() {
         );
         if lines("* u ") > 0 {
             let udf = bench.node.cluster.get_udf(b"any.lua").await.unwrap();
-            assert_eq!(udf.content, "-- \u{fffd}\n\0\\".as_bytes(), "{what}");
+            assert_eq!(udf.content, "-- \u{fffd}\0\\\n--".as_bytes(), "{what}");
         }
         assert_eq!(restored.warnings().contains("set index all"), path == "go-new", "{what}");
     }
