@@ -86,6 +86,9 @@ pub struct Detail {
     retry_of: Option<i64>,
     cancel_requested: Option<String>,
     progress: Shown,
+    /// What it is doing, or waits for; while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doing: Option<String>,
     rate: RunMetrics,
     estimated_end_time: Option<String>,
     /// Per namespace, oldest first.
@@ -180,6 +183,7 @@ impl Detail {
                 bytes: progress.bytes,
                 percentage_done: progress.percent,
             },
+            doing: view.doing,
             rate: RunMetrics::of(&progress),
             estimated_end_time: progress.estimated_end.map(UnixMillis::to_rfc3339),
             attempts,

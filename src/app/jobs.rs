@@ -14,6 +14,8 @@ pub struct JobView {
     pub progress: Progress,
     /// The tries of each namespace; only where one job was asked for.
     pub attempts: Vec<AttemptRow>,
+    /// What it is doing, in words; only of a job that runs here.
+    pub doing: Option<String>,
     /// When this was so.
     pub now: UnixMillis,
 }
@@ -49,6 +51,7 @@ impl App {
             None => Progress::stored(&job, self.jobs.store().progress(job.id).await?.as_ref()),
         };
         let progress = self.floors.raise(job.id, job.status, progress);
-        Ok(JobView { job, progress, attempts: Vec::new(), now })
+        let doing = self.runner.doing(job.id);
+        Ok(JobView { job, progress, attempts: Vec::new(), doing, now })
     }
 }

@@ -163,6 +163,12 @@ impl Runner {
         Some(running.progress.live(job, running.row.started.unwrap_or_default(), self.0.jobs.now()))
     }
 
+    /// What a job that runs here is doing, in words.
+    pub fn doing(&self, job: JobId) -> Option<String> {
+        let running = self.running().get(&job).cloned()?;
+        Some(running.progress.describe())
+    }
+
     /// Every job that runs here and how far it has come, oldest first.
     pub fn live_jobs(&self) -> Vec<(Arc<JobRow>, Live)> {
         let now = self.0.jobs.now();

@@ -164,6 +164,8 @@ async fn the_configuration_of_the_nodes_is_stored_with_each_full() {
     bench.write(&[number(1, "a", 1)]).await;
     let full = bench.back_up("full").await;
     assert!(warnings(&full).is_empty() || !warnings(&full).contains("configuration"), "{full:#}");
+    let of_full = bench.files(ROUTINE).into_iter().filter(|path| path.ends_with(".conf")).count();
+    assert_eq!(of_full, 1);
     bench.write(&[number(1, "a", 2)]).await;
     assert_eq!(ends(&bench.back_up("incremental").await), [(SOURCE, "committed")]);
     let files = bench.files(ROUTINE);

@@ -1,6 +1,7 @@
 //! How fast a routine reads, and how much of a record.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use holdfast::sample::mixed;
 use serde_json::json;
@@ -82,6 +83,7 @@ async fn a_throttled_backup_is_no_standstill_and_ends_when_it_is_canceled() {
         .collect();
     bench.write(&records).await;
     let id = bench.trigger("full", crate::service::ROUTINE).await;
+    let triggered = std::time::Instant::now();
     let far = bench
         .wait_until(id, |job| {
             job["status"] != "running" && job["status"] != "queued"
@@ -89,6 +91,8 @@ async fn a_throttled_backup_is_no_standstill_and_ends_when_it_is_canceled() {
         })
         .await;
     assert_eq!(far["status"], "running", "{far:#}");
+    // Never sooner: 5 MiB at 1 MiB a second, less the block that need not wait. How much later is no matter.
+    assert!(triggered.elapsed() >= Duration::from_secs(3), "{far:#}");
     let (status, body) = bench.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;
     assert!(status < 300, "{status} {body}");
     assert_eq!(bench.wait_job(id).await["status"], "canceled");

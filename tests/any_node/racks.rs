@@ -55,12 +55,14 @@ async fn asked(bench: &Bench) -> Vec<u64> {
     sums
 }
 
+/// The list of a routine, by the nodes that there are.
+type ListOf = fn(&SandboxCluster) -> Value;
+
 /// rules.md 3.6: the full takes the partitions that the nodes have, its incrementals the same ones wherever they are by
 /// then.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_partitions_of_some_nodes_are_followed_wherever_they_go() {
-    type Choice = fn(&SandboxCluster) -> Value;
-    let lists: [(&str, Choice, &[usize]); 4] = [
+    let lists: [(&str, ListOf, &[usize]); 4] = [
         ("node-list", |_| json!(["hf00000000000001"]), &[1]),
         ("node-list", |nodes| json!([nodes.node(0).address().to_string(), "HF00000000000002"]), &[0, 2]),
         ("node-list", |nodes| json!([format!("localhost:{}", nodes.node(2).address().port())]), &[2]),
@@ -164,6 +166,10 @@ async fn scans_of_another_routine_wait_for_theirs() {
         |job: &Value| job["attempts"][SOURCE][0]["status"] == "running" || !job["attempts"][SOURCE].is_null();
     let canceled = bench.wait_until(waits, is_reading).await;
     assert_eq!((&canceled["status"], moved(&canceled)), (&json!("running"), false), "{canceled:#}");
+    // Its scan asks for its turn a moment after the try began.
+    let says_why =
+        |job: &Value| job["doing"].as_str().is_some_and(|doing| doing.contains("max-parallel-scans"));
+    bench.wait_until(waits, says_why).await;
     bench.post(&format!("/v1/jobs/{waits}/cancel"), &json!({})).await;
     assert_eq!(bench.wait_job(waits).await["status"], "canceled");
     let next = bench.trigger("full", ROUTINE).await;
