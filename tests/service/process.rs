@@ -86,6 +86,22 @@ fn check_prints_the_next_five_fire_times_in_their_zone() {
 }
 
 #[test]
+fn check_says_how_files_are_encrypted_and_whether_the_key_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("encrypted.yaml");
+    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rsa_pkcs8.pem");
+    for (path, says) in [(key, "    key "), ("/no/such/key", "WRONG, as seen from here: encryption.key-file")]
+    {
+        let block = format!("  once:\n    encryption: {{mode: AES256-GCM, key-file: {path}}}\n");
+        std::fs::write(&config, one_routine(&dir).replacen("  once:\n", &block, 1)).unwrap();
+        let done = Command::new(HOLDFAST).arg("check").arg("-c").arg(&config).output().unwrap();
+        let text = String::from_utf8(done.stdout).unwrap();
+        assert!(text.contains("encryption: AES256-GCM, by key-file") && text.contains(says), "{text}");
+        assert!(text.contains("not readable by the official tools"), "{text}");
+    }
+}
+
+#[test]
 fn check_prints_every_problem_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("bad.yaml");
