@@ -116,14 +116,14 @@ pub fn run(cli: Cli) -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Serve { config } => serve::run(&config).await,
-            Command::Check { config } => check::run(&config),
+            Command::Check { config } => check::run(&config).await,
             Command::Adopt { routine, url, config } => {
                 adopt::run(&routine, url.as_deref(), config.as_deref()).await
             }
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
             Command::Inspect { path, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
-                inspect::run(&path, key.as_ref(), json)
+                inspect::run(&path, key.as_ref(), json).await
             }
             Command::Estimate(options) => estimate::run(&options).await,
             Command::Retention(options) => retention::run(&options).await,

@@ -7,6 +7,7 @@ mod agent;
 mod fetch;
 mod keep;
 #[cfg(test)]
+#[path = "../tests/support/agent.rs"]
 pub(crate) mod test_agent;
 
 use std::fmt;

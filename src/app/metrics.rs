@@ -81,7 +81,7 @@ impl App {
             if routine.incr_interval_cron.is_some() {
                 self.metrics.add_routine(name, BackupType::Incremental);
             }
-            let policy = self.config().policy(routine.backup_policy.as_deref());
+            let policy = self.config().policy_of(routine);
             if policy.is_ok_and(|policy| policy.retention.is_some()) {
                 self.metrics.add_retention(name);
             }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::plan::{Action, NamespacePlan};
 use super::read::plain_read;
-use super::run::{Run, retrying};
+use super::run::{Run, Tried, retrying};
 use super::watch::{BackupWatch, READING};
 use crate::catalog::commit::stage;
 use crate::catalog::manifest::{
@@ -75,7 +75,7 @@ impl<'a> NamespaceRun<'a> {
         let name = &self.plan.namespace;
         self.expect().await;
         let policy = self.run.config.policy.retry;
-        let tried = retrying(&self.run.context, policy, Some(name), || self.attempt()).await;
+        let tried = retrying(&self.run.context, policy, Tried::Namespace(name), || self.attempt()).await;
         self.run.context.progress.done_with(name);
         match tried {
             Ok(end) => end,

@@ -1,6 +1,7 @@
 //! What the namespaces of one run share, and how they wait and try again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,13 +120,33 @@ pub async fn pause(context: &JobContext, ms: u64) -> Result<()> {
     .await
 }
 
+/// What is tried again.
+#[derive(Debug, Clone, Copy)]
+pub enum Tried<'a> {
+    /// To read the key of the files.
+    Key,
+    /// To reach the cluster.
+    Cluster,
+    /// To back up a namespace.
+    Namespace(&'a str),
+}
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => f.write_str("the key of the files"),
+            Self::Cluster => f.write_str("the cluster"),
+            Self::Namespace(name) => write!(f, "namespace {name}"),
+        }
+    }
+}
+
 /// Tries again what may pass, by the policy's retry-policy; cancel ends the wait, not the attempt.
 ///
-/// `namespace` is what is tried; none: the cluster.
 pub async fn retrying<T, F, Fut>(
     context: &JobContext,
     policy: RetryConfig,
-    namespace: Option<&str>,
+    what: Tried<'_>,
     mut attempt: F,
 ) -> Result<T>
 where
@@ -138,14 +159,13 @@ where
         match attempt().await {
             Err(error) if error.is_temporary() && retry < policy.retries_max && !ending() => {
                 let delay_ms = policy.delay_ms(retry);
-                let what = namespace.map_or("the cluster".to_owned(), |name| format!("namespace {name}"));
                 let text = format!("{what}: {}; tried again in {delay_ms} ms", error.report());
                 if retry < RETRIES_TOLD {
                     context.warn("retry", text);
                 } else {
                     tracing::warn!(job = context.job.id.0, retry, "{text}");
                 }
-                if let Some(namespace) = namespace {
+                if let Tried::Namespace(namespace) = what {
                     context.retrying(namespace, &error);
                 }
                 pause(context, delay_ms).await?;

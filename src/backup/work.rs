@@ -11,7 +11,7 @@ use serde_json::json;
 use super::clocks::{check_own_clock, judge_skew};
 use super::namespace::{NamespaceEnd, NamespaceRun};
 use super::plan::{Action, NamespacePlan, RunInput, RunPlan, plan};
-use super::run::{Run, margin_ms, pause, retrying, wait_for_margin};
+use super::run::{Run, Tried, margin_ms, pause, retrying, wait_for_margin};
 use crate::aerospike::NodeGate;
 use crate::catalog::layout::VOID;
 use crate::catalog::{History, Ownership, Scope};
@@ -47,17 +47,22 @@ impl BackupWork {
     }
 
     async fn execute(self, context: &JobContext) -> Result<Ended> {
-        let cipher = keys::cipher(self.config.policy.encryption.as_ref()).await?;
+        let (policy, retry) = (&self.config.policy, self.config.policy.retry);
+        // Only a secret agent may be away for a while.
+        let loaded = retrying(context, retry, Tried::Key, || {
+            unless_canceled(&context.cancel, keys::cipher(policy.encryption.as_ref()))
+        });
+        let cipher = loaded.await?;
         // Before the cluster is asked for anything: the folder may be another's (rules.md 5.5).
         let (storage, routine) = (self.storage.as_ref(), self.config.routine.as_str());
         unless_canceled(&context.cancel, self.ownership.may_hold(storage, routine)).await?;
         let filter = self.config.scope.filter.as_deref().map(parse_filter).transpose().map_err(|reason| {
             Error::permanent("config-invalid", format!("filter-exp {reason}")).hint("Run holdfast check.")
         })?;
-        let retry = self.config.policy.retry;
         context.progress.doing("", "asking the nodes of the cluster");
-        let connected =
-            retrying(context, retry, None, || unless_canceled(&context.cancel, self.connect_and_ask()));
+        let connected = retrying(context, retry, Tried::Cluster, || {
+            unless_canceled(&context.cancel, self.connect_and_ask())
+        });
         let (source, facts) = connected.await?;
         // Before a time in storage is believed or disbelieved.
         check_own_clock(&facts.nodes)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::SecondsFormat;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Compression, Config, EncryptionMode, EncryptionPolicy, Policy, Routine, unbuilt};
+use crate::config::{Compression, Config, EncryptionMode, Policy, Routine, unbuilt};
 use crate::engine::keys;
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
@@ -16,11 +16,11 @@ use crate::model::schedule::Schedule;
 const FIRE_TIMES: usize = 5;
 
 /// Prints every problem of a configuration; of a good one, what it will do.
-pub fn run(path: &Path) -> Result<()> {
+pub async fn run(path: &Path) -> Result<()> {
     let now = SystemClock.now();
     match Config::load(path, now) {
         Ok(config) => {
-            print!("{}", describe(path, &config, now));
+            print!("{}", describe(path, &config, now).await);
             Ok(())
         }
         Err(problems) => {
@@ -32,7 +32,7 @@ pub fn run(path: &Path) -> Result<()> {
 }
 
 /// What a good configuration will do, and what it will not.
-fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
+async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
     let service = config.service.clone().unwrap_or_default().resolve();
     let mut text = format!(
         "{}: ok, {} clusters, {} storages, {} policies, {} routines\n",
@@ -60,7 +60,7 @@ fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
     }
     for (name, routine) in &config.backup_routines {
         text.push('\n');
-        describe_routine(&mut text, config, name, routine, &service.backup.schedule_timezone, now);
+        describe_routine(&mut text, config, name, routine, &service.backup.schedule_timezone, now).await;
     }
     text.push_str("\nlimits of incremental backups (they last until the next full):\n");
     for limit in LIMITS {
@@ -80,7 +80,7 @@ const LIMITS: [&str; 3] = [
     "the persisted-index flag of maps is not on the wire and is lost",
 ];
 
-fn describe_routine(
+async fn describe_routine(
     text: &mut String,
     config: &Config,
     name: &str,
@@ -106,7 +106,7 @@ fn describe_routine(
     }
     let policy = routine.backup_policy.as_ref().and_then(|name| config.backup_policies.get(name));
     if let Some(policy) = policy {
-        describe_files(text, policy);
+        describe_files(text, policy, config, routine).await;
     }
     if policy.is_some_and(|policy| policy.verify_after == Some(true)) {
         line(text, format_args!("  each backup is verified after it"));
@@ -154,17 +154,19 @@ fn describe_routine(
 }
 
 /// How a policy's files are compressed and encrypted, and whether their key can be read here and now.
-fn describe_files(text: &mut String, policy: &Policy) {
+async fn describe_files(text: &mut String, policy: &Policy, config: &Config, routine: &Routine) {
     if let Compression::Zstd { level } = policy.compression.unwrap_or_default().resolve() {
         line(text, format_args!("  compression: ZSTD, level {level}"));
     }
-    let Some(encryption) = policy.encryption.as_ref().and_then(EncryptionPolicy::resolve) else { return };
+    // What cannot be resolved was refused.
+    let resolved = config.policy_of(routine).ok();
+    let Some(encryption) = resolved.and_then(|policy| policy.encryption) else { return };
     let (mode, field) = (encryption.mode.word(), encryption.key.field());
     line(text, format_args!("  encryption: {mode}, by {field}; the manifest is sealed with the key"));
     if encryption.mode == EncryptionMode::Aes256Gcm {
         line(text, format_args!("    {mode} is not readable by the official tools: docs/file-encryption.md"));
     }
-    match keys::load_blocking(&encryption.key).and_then(|key| keys::writable(key, &encryption.key)) {
+    match keys::load(&encryption.key).await.and_then(|key| keys::writable(key, &encryption.key)) {
         Ok(key) => line(text, format_args!("    key {}", key.id())),
         Err(error) => line(text, format_args!("    WRONG, as seen from here: {}", error.report())),
     }
@@ -191,10 +193,10 @@ mod tests {
     use crate::model::UnixMillis;
 
     /// rules.md 4.5
-    #[test]
-    fn what_no_incremental_can_see_is_said_of_each_filter() {
+    #[tokio::test]
+    async fn what_no_incremental_can_see_is_said_of_each_filter() {
         let now = UnixMillis::from_secs(1_800_000_000);
-        let told = |more: &str| {
+        let told = async |more: &str| {
             let text = format!(
                 "{{aerospike-clusters: {{c: {{seed-nodes: [{{host-name: h, port: 1}}]}}}},
                   storage: {{s: {{local-storage: {{path: /b}}}}}},
@@ -203,15 +205,16 @@ mod tests {
                     backup-policy: p {more}}}}}}}",
                 more.is_empty()
             );
-            describe(Path::new("f"), &Config::parse(&text, "test", now).unwrap(), now)
+            describe(Path::new("f"), &Config::parse(&text, "test", now).unwrap(), now).await
         };
         for (more, key) in [
             (", bin-list: [a]", "bin-list"),
             (", filter-exp: kwOTUQKjYWdlGQ==", "filter-exp"),
             ("", "no-ttl-only"),
         ] {
-            assert!(told(more).contains(&format!("  {key}: no incremental sees")), "{}", told(more));
-            assert_eq!(told(more).matches("no incremental sees").count(), 1);
+            let told = told(more).await;
+            assert!(told.contains(&format!("  {key}: no incremental sees")), "{told}");
+            assert_eq!(told.matches("no incremental sees").count(), 1);
         }
     }
 }

@@ -10,8 +10,11 @@ use crate::inspect::{Checksum, Content, FileReport, FolderReport, inspect_path};
 use crate::model::UnixMillis;
 
 /// Prints what backup files hold and what is wrong with them; fails if something is.
-pub fn run(path: &Path, key: Option<&KeyPlace>, json: bool) -> Result<()> {
-    let key = key.map(keys::load_blocking).transpose()?;
+pub async fn run(path: &Path, key: Option<&KeyPlace>, json: bool) -> Result<()> {
+    let key = match key {
+        Some(place) => Some(keys::load(place).await?),
+        None => None,
+    };
     let folders = inspect_path(path, key.as_ref())?;
     if json {
         let text = serde_json::to_string_pretty(&folders)

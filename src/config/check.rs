@@ -1,6 +1,7 @@
 //! What is wrong between the parts of a configuration.
 
 use super::Config;
+use super::encryption::EncryptionPolicy;
 use super::problem::{Path, Problem, ProblemKind, Problems, clip};
 use super::suggest::did_you_mean;
 use crate::model::check_name;
@@ -15,6 +16,7 @@ impl Config {
             problems_of_reference(problems, path, "secret agent", agent, names(&self.secret_agents));
         }
         self.check_racks(problems);
+        self.check_key_agents(problems);
         for (name, routine) in &self.backup_routines {
             let mut refer = |key, kind, target: Option<&str>, known: Vec<&str>| {
                 let path = Path::from(["backup-routines", name, key]);
@@ -34,6 +36,25 @@ impl Config {
                 routine.secret_agent.as_deref(),
                 names(&self.secret_agents),
             );
+        }
+    }
+
+    /// A policy's `key-secret` is asked of the routine's agent (abs.md 2.6).
+    fn check_key_agents(&self, problems: &mut Problems) {
+        for (name, routine) in
+            self.backup_routines.iter().filter(|(_, routine)| routine.secret_agent.is_none())
+        {
+            let Some(policy) = &routine.backup_policy else { continue };
+            let encryption = self.backup_policies.get(policy).and_then(|policy| policy.encryption.as_ref());
+            if encryption.is_some_and(EncryptionPolicy::wants_agent) {
+                let message = format!(
+                    "empty field validation error: \"secret-agent\" required: encryption.key-secret of policy \"{}\" is \
+                     asked of it",
+                    clip(policy)
+                );
+                let path = Path::from(["backup-routines", name, "secret-agent"]);
+                problems.push(Problem::new(ProblemKind::Value, path, message));
+            }
         }
     }
 

@@ -61,6 +61,7 @@ impl ConfigDiff {
                         cluster.credentials.as_ref().and_then(|given| given.secret_agent_name.as_ref());
                     agent.is_some_and(|agent| by_name(&diff.secret_agents, agent))
                 })
+                || routine.secret_agent.as_deref().is_some_and(|agent| by_name(&diff.secret_agents, agent))
                 || by_name(&diff.storage, &routine.storage)
                 || routine.backup_policy.as_deref().is_some_and(|policy| by_name(&diff.policies, policy))
             {

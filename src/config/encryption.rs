@@ -2,11 +2,14 @@
 //!
 //! A document names where a key is, never the key: so may what is resolved from it, which jobs keep in their rows.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
+use crate::error::Result;
+use crate::secrets::{AgentOptions, Secret, SecretRef, SecretSource};
 
 /// `encryption` of a backup policy, as written.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -21,9 +24,9 @@ pub struct EncryptionPolicy {
     /// The key: a variable of the service's environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_env: Option<String>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    pub idle: Idle,
+    /// The key: at a secret agent; only a reference to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_secret: Option<Secret>,
 }
 
 /// `encryption` of a restore, as written: its `mode` may be left out, as each backup says its own.
@@ -75,6 +78,8 @@ pub enum KeyPlace {
     File(PathBuf),
     /// In a variable of the environment (`key-env`).
     Env(String),
+    /// At a secret agent (`key-secret`).
+    Secret(SecretSource),
 }
 
 impl EncryptionMode {
@@ -95,20 +100,43 @@ impl KeyPlace {
         match self {
             Self::File(_) => "key-file",
             Self::Env(_) => "key-env",
+            Self::Secret(_) => "key-secret",
+        }
+    }
+}
+
+/// Where a key is, as it is written: the field, and what the document has there.
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "encryption.{} ", self.field())?;
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Env(name) => f.write_str(name),
+            Self::Secret(source) => write!(f, "{source}"),
         }
     }
 }
 
 impl EncryptionPolicy {
-    /// What it asks for; none for `NONE`.
-    pub fn resolve(&self) -> Option<EncryptionConfig> {
-        let mode = self.mode.filter(|mode| *mode != EncryptionMode::None)?;
-        Some(EncryptionConfig { mode, key: self.place()? })
+    /// What it asks for; none for `NONE`. `agent` is who will be asked for a `key-secret`.
+    ///
+    /// Errors: `secret-missing` for a `key-secret` without an agent.
+    pub fn resolve(&self, agent: Option<&AgentOptions>) -> Result<Option<EncryptionConfig>> {
+        let Some(mode) = self.mode.filter(|mode| *mode != EncryptionMode::None) else { return Ok(None) };
+        Ok(self.place(agent)?.map(|key| EncryptionConfig { mode, key }))
     }
 
-    fn place(&self) -> Option<KeyPlace> {
+    /// Whether an agent must be named for it.
+    pub fn wants_agent(&self) -> bool {
+        self.key_secret.is_some() && self.mode != Some(EncryptionMode::None)
+    }
+
+    fn place(&self, agent: Option<&AgentOptions>) -> Result<Option<KeyPlace>> {
+        if let Some(reference) = self.key_secret.as_ref().and_then(Secret::reference) {
+            return Ok(Some(KeyPlace::Secret(SecretSource::of(reference, agent)?)));
+        }
         let file = self.key_file.as_ref().map(|path| KeyPlace::File(path.into()));
-        file.or_else(|| self.key_env.clone().map(KeyPlace::Env))
+        Ok(file.or_else(|| self.key_env.clone().map(KeyPlace::Env)))
     }
 
     fn read(section: &mut Section<'_>, mode_needed: bool) -> Self {
@@ -124,21 +152,32 @@ impl EncryptionPolicy {
             mode,
             key_file: section.optional("key-file"),
             key_env: section.optional("key-env"),
-            idle: section.idle(),
+            key_secret: section.secret("key-secret"),
         };
-        let named = [&policy.key_file, &policy.key_env].into_iter().flatten().count();
+        let named = [policy.key_file.is_some(), policy.key_env.is_some(), policy.key_secret.is_some()];
+        let named = named.contains(&true);
+        // A malformed reference was refused where it stands.
+        let refused =
+            policy.key_secret.is_none() && section.has("key-secret") && !section.is_empty("key-secret");
         if given > 1 {
             section.reject_all(
                 "mutually exclusive fields validation error: specify only one of \"key-file\", \"key-env\" and \
                  \"key-secret\"",
             );
-        } else if mode == Some(EncryptionMode::None) && named > 0 {
+        } else if mode == Some(EncryptionMode::None) && named {
             section.reject_all(
                 "a key is given, but \"mode\" NONE encrypts nothing: remove the one or the other",
             );
-        } else if mode != Some(EncryptionMode::None) && named == 0 && !section.has("key-secret") {
+        } else if mode != Some(EncryptionMode::None) && !named && !refused {
             section.reject_all(
                 "required fields validation error: must specify one of \"key-file\", \"key-env\" and \"key-secret\"",
+            );
+        }
+        if policy.key_secret.is_some() && !policy.is_of_agent() {
+            section.reject(
+                "key-secret",
+                "must be secrets:<resource>:<key>, a key at a secret agent; others are named by \"key-file\" or \
+                 \"key-env\"",
             );
         }
         if let Some(name) = policy.key_env.as_ref().filter(|name| name.contains(['=', '\0'])) {
@@ -151,17 +190,26 @@ impl EncryptionPolicy {
         }
         policy
     }
+
+    /// A literal would be the key itself, in a document that anybody may read.
+    fn is_of_agent(&self) -> bool {
+        let reference = self.key_secret.as_ref().and_then(Secret::reference);
+        matches!(reference, Some(SecretRef::Agent { .. }))
+    }
 }
 
 const KEYS: [&str; 3] = ["key-file", "key-env", "key-secret"];
 
 impl DecryptionPolicy {
-    /// What it gives; none if it is `mode: NONE`.
-    pub fn resolve(&self) -> Option<DecryptionConfig> {
-        if self.0.mode == Some(EncryptionMode::None) {
-            return None;
+    /// What it gives; none if it is `mode: NONE`. `agent` is who will be asked for a `key-secret`.
+    ///
+    /// Errors: `secret-missing` for a `key-secret` without an agent.
+    pub fn resolve(&self, agent: Option<&AgentOptions>) -> Result<Option<DecryptionConfig>> {
+        let mode = self.0.mode;
+        if mode == Some(EncryptionMode::None) {
+            return Ok(None);
         }
-        Some(DecryptionConfig { mode: self.0.mode, key: self.0.place()? })
+        Ok(self.0.place(agent)?.map(|key| DecryptionConfig { mode, key }))
     }
 }
 

@@ -6,7 +6,9 @@ use super::MS_MAX;
 use super::encryption::{EncryptionConfig, EncryptionPolicy};
 use super::reader::{Idle, Kind, Read, Section};
 use super::retention::{Retention, RetentionConfig};
+use crate::error::Result;
 use crate::model::chain::Mode;
+use crate::secrets::AgentOptions;
 
 /// More threads than this do nothing but cost memory: there are 4096 partitions.
 pub(crate) const PARALLEL_MAX: i64 = 4096;
@@ -284,10 +286,13 @@ pub enum Compression {
 const ZSTD_LEVEL: i32 = 3;
 
 impl Policy {
-    /// With the defaults.
-    pub fn resolve(&self) -> PolicyConfig {
+    /// With the defaults. `agent` is who will be asked for an `encryption.key-secret`.
+    ///
+    /// Errors: `secret-missing` for a `key-secret` without an agent.
+    pub fn resolve(&self, agent: Option<&AgentOptions>) -> Result<PolicyConfig> {
         let parallel = self.parallel.unwrap_or(8);
-        PolicyConfig {
+        let encryption = self.encryption.as_ref().map(|encryption| encryption.resolve(agent));
+        Ok(PolicyConfig {
             parallel,
             parallel_write: self.parallel_write.unwrap_or(parallel),
             socket_timeout_ms: self.socket_timeout.unwrap_or(600_000),
@@ -300,7 +305,7 @@ impl Policy {
             no_udfs: self.no_udfs.unwrap_or(false),
             file_limit_bytes: self.file_limit.unwrap_or(250).saturating_mul(MIB),
             compression: self.compression.unwrap_or_default().resolve(),
-            encryption: self.encryption.as_ref().and_then(EncryptionPolicy::resolve),
+            encryption: encryption.transpose()?.flatten(),
             concurrent_incremental: self.concurrent_incremental.unwrap_or(false),
             clock_skew_margin_ms: self.clock_skew_margin.unwrap_or(1_000),
             when_no_chain: self.when_no_chain.unwrap_or_default(),
@@ -315,7 +320,7 @@ impl Policy {
             scan_compression: self.use_scan_compression.unwrap_or(false),
             nodes_max: self.max_concurrent_nodes.unwrap_or(0),
             with_cluster_configuration: self.with_cluster_configuration.unwrap_or(false),
-        }
+        })
     }
 }
 

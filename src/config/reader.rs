@@ -141,6 +141,11 @@ impl<'t> Section<'t> {
         self.get(key).is_some()
     }
 
+    /// Whether the key is given as an empty text.
+    pub(crate) fn is_empty(&mut self, key: &'static str) -> bool {
+        self.get(key).and_then(text_of).is_some_and(|text| text.is_empty())
+    }
+
     /// A text.
     pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
         let node = self.get(key)?;

@@ -12,9 +12,10 @@ use super::cluster::{Cluster, ClusterConfig};
 use super::policy::PolicyConfig;
 use super::problem::{Path, Problem, ProblemKind, Problems};
 use super::restore::{
-    RestoreCare, RestoreEnds, RestorePolicyConfig, RestoreRequest, RestoreTimestampRequest,
+    RestoreCare, RestoreEnds, RestorePolicy, RestorePolicyConfig, RestoreRequest, RestoreTimestampRequest,
 };
-use super::routine::{RoutineSchedule, Scope};
+use super::routine::{Routine, RoutineSchedule, Scope};
+use super::secret_agent::SecretAgent;
 use super::service::{ServiceConfig, TimestampFormat};
 use super::storage::{StorageConfig, StoragePlace};
 use crate::error::{Error, Result};
@@ -128,12 +129,15 @@ impl Config {
             .ok_or_else(|| unknown("storage", name))
     }
 
-    /// A policy with its defaults; `policy-unknown`. No name: all defaults.
-    pub fn policy(&self, name: Option<&str>) -> Result<PolicyConfig> {
-        match name {
-            None => Ok(super::Policy::default().resolve()),
+    /// What a routine backs up by: its policy with the defaults, and its secret agent in it; a routine without one has all
+    /// defaults. Errors: `policy-unknown`, `secret-agent-unknown`, `secret-missing`.
+    pub fn policy_of(&self, routine: &Routine) -> Result<PolicyConfig> {
+        let agent = routine.secret_agent.as_deref().map(|name| self.secret_agent(name)).transpose()?;
+        match routine.backup_policy.as_deref() {
+            None => super::Policy::default().resolve(agent.as_ref()),
             Some(name) => {
-                Ok(self.backup_policies.get(name).ok_or_else(|| unknown("policy", name))?.resolve())
+                let policy = self.backup_policies.get(name).ok_or_else(|| unknown("policy", name))?;
+                policy.resolve(agent.as_ref())
             }
         }
     }
@@ -154,7 +158,7 @@ impl Config {
                 cluster: self.cluster(&routine.source_cluster)?,
                 storage: self.storage(&routine.storage)?,
                 policy_name: routine.backup_policy.clone(),
-                policy: self.policy(routine.backup_policy.as_deref())?,
+                policy: self.policy_of(routine)?,
                 scope: routine.scope().map_err(broken)?,
                 timestamp_format: backup.timestamp_format,
             },
@@ -183,7 +187,8 @@ impl Config {
             path: request.backup_data_path.clone(),
             allow_incomplete: request.allow_incomplete,
         };
-        let policy = request.policy.resolve();
+        let agent = self.agent(&request.ends, &mut problems);
+        let policy = restore_policy(&request.policy, &request.ends, agent.as_ref(), &mut problems);
         restore_config(problems, target, source, destination, policy, request.care)
     }
 
@@ -217,13 +222,31 @@ impl Config {
             disable_reordering: request.disable_reordering,
             allow_gap: request.allow_gap,
         };
-        let mut policy = request.policy.resolve();
-        if request.policy.encryption.is_none() {
+        let named = routine.and_then(|routine| routine.secret_agent.as_deref());
+        let agent = self.agent(&request.ends, &mut problems).or_else(|| self.secret_agent(named?).ok());
+        let mut policy = restore_policy(&request.policy, &request.ends, agent.as_ref(), &mut problems);
+        if let (Some(policy), None) = (&mut policy, &request.policy.encryption) {
             // Who asks for a routine's backups by its name need not know where its key is.
-            let own = routine.and_then(|routine| self.policy(routine.backup_policy.as_deref()).ok());
-            policy.encryption = own.and_then(|own| own.encryption).map(Into::into);
+            let own = routine.and_then(|routine| self.backup_policies.get(routine.backup_policy.as_ref()?));
+            let own = own.and_then(|own| own.encryption.as_ref());
+            // A key that cannot be asked for is missed once an encrypted backup is found.
+            let own = own.and_then(|own| own.resolve(agent.as_ref()).ok().flatten());
+            policy.encryption = own.map(Into::into);
         }
         restore_config(problems, target, source, destination, policy, request.care)
+    }
+
+    /// The agent that a request names.
+    fn agent(&self, ends: &RestoreEnds, problems: &mut Problems) -> Option<AgentOptions> {
+        if let Some(name) = &ends.secret_agent_name {
+            let found = self.secret_agent(name).ok();
+            if found.is_none() {
+                let path = Path::from(["secret-agent-name"]);
+                problems.push(not_found(path, "secret agent", name, names(&self.secret_agents)));
+            }
+            return found;
+        }
+        ends.secret_agent.as_ref().map(SecretAgent::resolve)
     }
 
     fn source(&self, ends: &RestoreEnds, problems: &mut Problems) -> Option<StorageConfig> {
@@ -277,15 +300,35 @@ impl Config {
     }
 }
 
+/// None if it needs an agent that is not named, which the problems then say.
+fn restore_policy(
+    policy: &RestorePolicy,
+    ends: &RestoreEnds,
+    agent: Option<&AgentOptions>,
+    problems: &mut Problems,
+) -> Option<RestorePolicyConfig> {
+    let resolved = policy.resolve(agent).ok();
+    // One that is named but unknown was told.
+    if resolved.is_none() && ends.secret_agent_name.is_none() {
+        problems.push(Problem::new(
+            ProblemKind::Value,
+            Path::from(["policy", "encryption", "key-secret"]),
+            "\"key-secret\" needs \"secret-agent\" or \"secret-agent-name\" in the request, or the routine's \
+             \"secret-agent\"",
+        ));
+    }
+    resolved
+}
+
 fn restore_config(
     mut problems: Problems,
     target: RestoreTarget,
     source: Option<StorageConfig>,
     destination: Option<ClusterConfig>,
-    policy: RestorePolicyConfig,
+    policy: Option<RestorePolicyConfig>,
     care: RestoreCare,
 ) -> std::result::Result<RestoreConfig, Problems> {
-    if let (Some(source), Some(destination)) = (source, destination) {
+    if let (Some(source), Some(destination), Some(policy)) = (source, destination, policy) {
         return problems.unless_any(RestoreConfig { target, source, destination, policy, care });
     }
     if problems.is_empty() {

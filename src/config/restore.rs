@@ -10,7 +10,9 @@ use super::routine::{check_namespace, namespaces};
 use super::secret_agent::SecretAgent;
 use super::storage::Storage;
 use super::{MS_MAX, problem};
+use crate::error::Result;
 use crate::model::check_name;
+use crate::secrets::AgentOptions;
 
 /// `POST /v1/restore/full` and `/incremental`: one folder.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -59,7 +61,7 @@ pub struct RestoreEnds {
     pub destination: Option<Cluster>,
     /// The cluster, by name.
     pub destination_name: Option<String>,
-    /// The secret agent, inline.
+    /// The secret agent that is asked for `policy.encryption.key-secret`, inline; by time default the routine's.
     pub secret_agent: Option<SecretAgent>,
     /// The secret agent, by name.
     pub secret_agent_name: Option<String>,
@@ -214,10 +216,13 @@ pub struct RestorePolicyConfig {
 }
 
 impl RestorePolicy {
-    /// With the defaults.
-    pub fn resolve(&self) -> RestorePolicyConfig {
+    /// With the defaults. `agent` is who will be asked for an `encryption.key-secret`.
+    ///
+    /// Errors: `secret-missing` for a `key-secret` without an agent.
+    pub fn resolve(&self, agent: Option<&AgentOptions>) -> Result<RestorePolicyConfig> {
         let total_timeout_ms = self.total_timeout.unwrap_or(0);
-        RestorePolicyConfig {
+        let encryption = self.encryption.as_ref().map(|encryption| encryption.resolve(agent));
+        Ok(RestorePolicyConfig {
             parallel: self.parallel.unwrap_or(8),
             no_records: self.no_records.unwrap_or(false),
             no_indexes: self.no_indexes.unwrap_or(false),
@@ -236,7 +241,7 @@ impl RestorePolicy {
             unique: self.unique.unwrap_or(false),
             no_generation: self.no_generation.unwrap_or(false),
             compression: self.compression.unwrap_or_default().resolve(),
-            encryption: self.encryption.as_ref().and_then(DecryptionPolicy::resolve),
+            encryption: encryption.transpose()?.flatten(),
             retry: self.retry_policy.unwrap_or_default().resolve(RetryConfig::RESTORE),
             extra_ttl_s: self.extra_ttl.unwrap_or(0),
             bins: self.bin_list.clone().unwrap_or_default(),
@@ -244,7 +249,7 @@ impl RestorePolicy {
             disable_batch_writes: self.disable_batch_writes.unwrap_or(false),
             records_per_second: self.tps,
             bytes_per_second: self.bandwidth.map(|mib| u64::from(mib) << 20),
-        }
+        })
     }
 }
 

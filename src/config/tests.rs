@@ -2,6 +2,7 @@
 
 mod access;
 mod documents;
+mod key_secret;
 mod requests;
 
 use serde_json::json;

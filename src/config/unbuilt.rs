@@ -24,8 +24,6 @@ enum Neutral {
     Nothing,
     /// `false`.
     Off,
-    /// An empty list, or an empty text.
-    Empty,
     /// A number that is the default of ABS.
     Number(u64),
     /// A block that holds just `disabled: true`: more could be a secret, which is not written back.
@@ -43,7 +41,6 @@ impl Unbuilt {
         match self.neutral {
             Neutral::Nothing => false,
             Neutral::Off => value == &Json::Bool(false),
-            Neutral::Empty => value.as_array().is_some_and(Vec::is_empty) || value.as_str() == Some(""),
             Neutral::Number(number) => value.as_u64() == Some(number),
             Neutral::Disabled => value == &serde_json::json!({"disabled": true}),
         }
@@ -72,8 +69,6 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
     row(Kind::Policy, "resume", Neutral::Off, "resuming a backup that was cut off"),
-    row(Kind::Encryption, "key-secret", Neutral::Empty, "keys from a secret agent"),
-    row(Kind::Decryption, "key-secret", Neutral::Empty, "keys from a secret agent"),
 ];
 
 /// Keys that ABS took back, with what to use instead (abs.md 2.1).

@@ -3,10 +3,13 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use secrecy::ExposeSecret;
+
 use crate::asb::cipher::KeyError;
 use crate::asb::{CipherMode, FileCipher, FileKey};
 use crate::config::{DecryptionConfig, EncryptionConfig, EncryptionMode, KeyPlace};
 use crate::error::{Error, Result};
+use crate::secrets::{Keeper, StoredSecret};
 use crate::tasks;
 
 /// No private key is longer: what is, was named by mistake.
@@ -14,7 +17,7 @@ const KEY_BYTES_MAX: u64 = 64 << 10;
 
 /// What files are written with; none if they are not encrypted.
 ///
-/// Errors: `encryption-key`, which names the field and never shows what it holds.
+/// Errors: those of [`load`]; `encryption-key` for a key that is good for reading only.
 pub async fn cipher(config: Option<&EncryptionConfig>) -> Result<Option<FileCipher>> {
     let Some(config) = config else { return Ok(None) };
     let Some(mode) = mode(config.mode) else { return Ok(None) };
@@ -28,7 +31,7 @@ pub fn writable(key: FileKey, place: &KeyPlace) -> Result<FileKey> {
     Ok(key)
 }
 
-/// What files are read with; none if no key was given. Errors: `encryption-key`.
+/// What files are read with; none if no key was given. Errors: those of [`load`].
 pub async fn key(config: Option<&DecryptionConfig>) -> Result<Option<FileKey>> {
     match config {
         Some(config) => load(&config.key).await.map(Some),
@@ -36,17 +39,21 @@ pub async fn key(config: Option<&DecryptionConfig>) -> Result<Option<FileKey>> {
     }
 }
 
-/// Reads the key of a place. Errors: `encryption-key`.
+/// Reads the key of a place; a secret agent is asked now.
+///
+/// Errors: `encryption-key`, which names the field and never shows what it holds; those of [`StoredSecret::fetch`].
 pub async fn load(place: &KeyPlace) -> Result<FileKey> {
-    let place = place.clone();
-    tasks::blocking(move || load_blocking(&place)).await
-}
-
-/// [`load`], blocking.
-pub fn load_blocking(place: &KeyPlace) -> Result<FileKey> {
     let parsed: std::result::Result<FileKey, KeyError> = match place {
         KeyPlace::File(path) => {
-            FileKey::from_file(&read_file(path).map_err(|problem| no_key(place, &problem))?)
+            let path = path.clone();
+            let text = tasks::blocking(move || Ok(read_file(&path))).await?;
+            FileKey::from_file(&text.map_err(|problem| no_key(place, &problem))?)
+        }
+        KeyPlace::Secret(source) => {
+            // Nothing is kept for it in memory: it can only be a reference.
+            let secret = StoredSecret::new(source.clone(), Keeper::default()).fetch().await;
+            let secret = secret.map_err(|error| error.context("encryption.key-secret"))?;
+            FileKey::from_secret(secret.expose_secret())
         }
         KeyPlace::Env(name) => match std::env::var(name) {
             Ok(text) => FileKey::from_env(&text),
@@ -70,12 +77,9 @@ fn read_file(path: &Path) -> std::result::Result<Vec<u8>, String> {
 }
 
 fn no_key(place: &KeyPlace, problem: &str) -> Error {
-    let shown = match place {
-        KeyPlace::File(path) => path.display().to_string(),
-        KeyPlace::Env(name) => name.clone(),
-    };
-    Error::permanent("encryption-key", format!("encryption.{} {shown}: {problem}", place.field()))
-        .hint("It must hold an RSA private key, in a file as PEM, in a variable as PEM or base64 of its DER.")
+    Error::permanent("encryption-key", format!("{place}: {problem}")).hint(
+        "It must hold an RSA private key, in a file as PEM, in a variable or a secret as PEM or base64 of its DER.",
+    )
 }
 
 /// The cipher of a configured mode.
@@ -92,6 +96,8 @@ pub const fn mode(mode: EncryptionMode) -> Option<CipherMode> {
 mod tests {
     use super::*;
     use crate::asb::cipher::tests::PKCS1;
+    use crate::secrets::test_agent::TestAgent;
+    use crate::secrets::{AgentOptions, SecretSource};
 
     fn config(key: KeyPlace) -> EncryptionConfig {
         EncryptionConfig { mode: EncryptionMode::Aes256, key }
@@ -124,5 +130,57 @@ mod tests {
         // A variable that every process has, and that holds no key.
         let error = load(&KeyPlace::Env("PATH".to_owned())).await.unwrap_err();
         assert!(!error.report().contains("/bin"), "{error:?}");
+    }
+
+    fn at(agent: &TestAgent, key: &str, is_base64: bool) -> KeyPlace {
+        let agent = Box::new(AgentOptions { is_base64, ..agent.options.clone() });
+        KeyPlace::Secret(SecretSource::Agent { resource: "backup".into(), key: key.into(), agent })
+    }
+
+    #[tokio::test]
+    async fn an_agents_key_may_be_pem_or_base64_or_der_and_is_the_same_key() {
+        let agent = TestAgent::tcp().await;
+        let body: String = PKCS1.lines().filter(|line| !line.starts_with('-')).collect();
+        agent.put("backup", "pem", PKCS1);
+        agent.put("backup", "body", &body);
+        agent.put("backup", "base64", &base64_simd::STANDARD.encode_to_string(PKCS1));
+        let expected = FileKey::from_file(PKCS1.as_bytes()).unwrap().id();
+        // Base64 that the agent's options take off leaves PEM, or DER as it is.
+        for (key, is_base64) in
+            [("pem", false), ("body", false), ("base64", false), ("base64", true), ("body", true)]
+        {
+            let found = cipher(Some(&config(at(&agent, key, is_base64)))).await.unwrap().unwrap();
+            assert_eq!(found.key.id(), expected, "{key}, is-base64 {is_base64}");
+        }
+        assert_eq!(agent.asked(), 5, "nothing is kept");
+    }
+
+    #[tokio::test]
+    async fn an_agent_without_a_key_is_told_by_the_field_and_the_reference_and_shows_nothing() {
+        let agent = TestAgent::tcp().await;
+        let damaged = PKCS1.replace("MIIC", "hunter2");
+        let not_der = base64_simd::STANDARD.encode_to_string([0xFF; 40]);
+        for (value, is_base64) in [
+            ("", false),
+            ("hunter2!", false),
+            (damaged.as_str(), false),
+            (not_der.as_str(), false),
+            (not_der.as_str(), true),
+        ] {
+            agent.put("backup", "key", value);
+            let error = cipher(Some(&config(at(&agent, "key", is_base64)))).await.unwrap_err();
+            assert_eq!((error.code(), error.is_temporary()), ("encryption-key", false), "{value}");
+            assert!(error.to_string().starts_with("encryption.key-secret secrets:backup:key: "), "{error}");
+            let shown = format!("{error:?} {}", error.report());
+            assert!(!shown.contains("hunter2") && !shown.contains("////"), "{shown}");
+        }
+        agent.say("backup", "key", r#"{"Error":"sealed"}"#);
+        let error = load(&at(&agent, "key", false)).await.unwrap_err();
+        assert_eq!((error.code(), error.is_temporary()), ("secret-agent-refused", true));
+        assert!(error.to_string().starts_with("encryption.key-secret: "), "{error}");
+        let away = at(&agent, "key", false);
+        drop(agent);
+        let error = load(&away).await.unwrap_err();
+        assert_eq!((error.code(), error.is_temporary()), ("secret-agent-unreachable", true), "{error}");
     }
 }

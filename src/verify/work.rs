@@ -34,7 +34,7 @@ impl VerifyWork {
         let encryption = self.config.policy.encryption.clone().map(Into::into);
         let key = keys::key(encryption.as_ref()).await.unwrap_or_else(|error| {
             // What is not encrypted is verified all the same; what is, is told as unreadable.
-            context.warn("encryption-key", error.report());
+            context.warn(error.code(), error.report());
             None
         });
         for note in &plan.notes {

@@ -394,7 +394,7 @@ impl WorkFactory for Factory {
             destination: ClusterConfig { name: None, ..self.config.cluster.clone() },
             policy: RestorePolicyConfig {
                 encryption: self.config.policy.encryption.clone().map(Into::into),
-                ..RestorePolicy::default().resolve()
+                ..RestorePolicy::default().resolve(None).unwrap()
             },
             care: RestoreCare {
                 verify_first: if first { VerifyFirst::Always } else { VerifyFirst::Never },

@@ -85,7 +85,7 @@ async fn every_mode_comes_back_by_time_and_by_path() {
 }
 
 /// No part of the key in the store, in the backups' papers, anywhere below the service's folder.
-fn no_key_is_left(dir: &Path) {
+pub fn no_key_is_left(dir: &Path) {
     let secrets: Vec<&str> = KEY.lines().filter(|line| !line.starts_with('-')).collect();
     let mut folders = vec![dir.to_owned()];
     let mut files = 0;

@@ -13,6 +13,12 @@
     clippy::semicolon_if_nothing_returned
 )]
 
+// What the double of an agent needs, by the names that it has in the crate.
+use holdfast::{secrets, tasks};
+
+#[path = "../support/agent.rs"]
+#[allow(dead_code)] // Others use the rest.
+mod agent;
 mod by_path;
 mod cancel;
 mod chain;
@@ -24,6 +30,7 @@ mod encryption;
 mod exclusion;
 mod filters;
 mod foreign;
+mod key_secret;
 mod limits;
 mod mesh;
 mod metadata;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::node::{Node, SOURCE, TARGET};
 
 /// How long a test waits for what must happen: it finds a hang, and is no measure of speed.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The routine that every configuration here has.
 pub const ROUTINE: &str = "daily";

@@ -86,6 +86,14 @@ impl FileKey {
         }
     }
 
+    /// The key that a secret agent has: as in a variable, or its DER as it is.
+    pub fn from_secret(bytes: &[u8]) -> Result<Self, KeyError> {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return Self::from_env(text);
+        }
+        der::of_der(bytes).map(|der| Self::of(der, None, true))
+    }
+
     fn of(der: &[u8], as_is: Option<&[u8]>, may_write: bool) -> Self {
         let hash = |bytes| SecretBox::new(Box::new(<[u8; 32]>::from(Sha256::digest(bytes))));
         let as_is = as_is.filter(|bytes| *bytes != der).map(hash);

@@ -6,7 +6,7 @@ use super::{NOW, lines, upstream_config};
 use crate::config::{
     Cluster, Compression, Config, EncryptionMode, EncryptionPolicy, KeyPlace, Policy, ProblemKind,
     RestoreConfig, RestoreRequest, RestoreTarget, RestoreTimestampRequest, Routine, Storage, VerifyFirst,
-    from_json, unbuilt,
+    from_json,
 };
 use crate::config::{FromJson, Problems};
 use crate::model::UnixMillis;
@@ -246,24 +246,6 @@ fn each_mistake_of_a_restore_by_time_names_its_field() {
         let found: Vec<_> = problems.iter().map(|one| (one.path.as_str(), one.text())).collect();
         assert_eq!(found, [(path, text.to_owned())], "{change}");
     }
-}
-
-#[test]
-fn unbuilt_options_of_a_restore_are_refused() {
-    for row in unbuilt().iter().filter(|row| row.path().starts_with("restore.policy")) {
-        let mut body = by_path();
-        body["policy"] = if row.path().contains(".encryption.") {
-            json!({"encryption": {row.key: "something"}})
-        } else {
-            json!({row.key: "something"})
-        };
-        let problems = read::<RestoreRequest>(&body).unwrap_err();
-        assert_eq!(problems.len(), 1, "{problems}");
-        assert_eq!(problems.first().unwrap().kind, ProblemKind::Unbuilt, "{problems}");
-    }
-    let mut body = by_path();
-    body["policy"] = json!({"encryption": {"mode": "NONE"}});
-    assert!(read::<RestoreRequest>(&body).is_ok());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Against a double of an agent (`test_agent.rs`).
+//! Against a double of an agent (`tests/support/agent.rs`).
 
 use std::sync::Arc;
 

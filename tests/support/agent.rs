@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -15,12 +16,16 @@ use crate::tasks::Scope;
 /// A double of a secret agent; it lives as long as this value.
 pub(crate) struct TestAgent {
     pub options: AgentOptions,
-    /// Whole answers by `resource:key`.
-    answers: Arc<Mutex<BTreeMap<String, String>>>,
+    answers: Arc<Answers>,
     _scope: Scope,
 }
 
-type Answers = Arc<Mutex<BTreeMap<String, String>>>;
+#[derive(Default)]
+struct Answers {
+    /// Whole answers by `resource:key`.
+    by_name: Mutex<BTreeMap<String, String>>,
+    asked: AtomicUsize,
+}
 
 impl TestAgent {
     /// In clear, at a port.
@@ -36,7 +41,7 @@ impl TestAgent {
     async fn at_port(with_tls: Option<(Arc<rustls::ServerConfig>, AgentTls)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let answers = Answers::default();
+        let answers = Arc::<Answers>::default();
         let mut scope = Scope::new(&CancellationToken::new());
         let (server, tls) = with_tls.unzip();
         let shared = answers.clone();
@@ -61,7 +66,7 @@ impl TestAgent {
     /// At a socket.
     pub(crate) fn unix(path: &Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
-        let answers = Answers::default();
+        let answers = Arc::<Answers>::default();
         let shared = answers.clone();
         let mut scope = Scope::new(&CancellationToken::new());
         scope.spawn("test agent", async move {
@@ -80,7 +85,12 @@ impl TestAgent {
 
     /// From now on it answers with these bytes; `HANG` is silence, and a first `!` is sent without a frame.
     pub(crate) fn say(&self, resource: &str, key: &str, answer: &str) {
-        self.answers.lock().unwrap().insert(format!("{resource}:{key}"), answer.to_owned());
+        self.answers.by_name.lock().unwrap().insert(format!("{resource}:{key}"), answer.to_owned());
+    }
+
+    /// How many questions it has looked up.
+    pub(crate) fn asked(&self) -> usize {
+        self.answers.asked.load(Ordering::SeqCst)
     }
 }
 
@@ -88,17 +98,15 @@ fn options(place: AgentPlace) -> AgentOptions {
     AgentOptions { place, timeout_ms: 5000, is_base64: false }
 }
 
-async fn serve(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    answers: &Mutex<BTreeMap<String, String>>,
-) -> std::io::Result<()> {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: &Answers) -> std::io::Result<()> {
     assert_eq!(stream.read_u32().await?, 0x51de_c1cc);
     let mut body = vec![0; stream.read_u32().await? as usize];
     stream.read_exact(&mut body).await?;
     let question: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let key = |name: &str| question[name].as_str().unwrap().to_owned();
     let name = format!("{}:{}", key("Resource"), key("SecretKey"));
-    let answer = answers.lock().unwrap().get(&name).cloned();
+    let answer = answers.by_name.lock().unwrap().get(&name).cloned();
+    answers.asked.fetch_add(1, Ordering::SeqCst);
     let answer = answer.unwrap_or_else(|| r#"{"Error":"no such\nsecret"}"#.to_owned());
     if answer == "HANG" {
         let _ = stream.read_u8().await; // until the client has enough
