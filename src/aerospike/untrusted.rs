@@ -52,3 +52,10 @@ pub fn batch_answer(
 ) -> Result<Option<ResultCode>, Malformed> {
     batch::read_answer(frame, each)
 }
+
+/// The request that writes a whole batch: what the answers that are changed are answers to.
+pub fn batch_request(rows: &batch::WriteBatch) -> Vec<u8> {
+    let mut frame = Vec::new();
+    rows.request(&(0..rows.len()).collect::<Vec<_>>(), 1000, &mut frame);
+    frame
+}
