@@ -41,7 +41,7 @@ fn sealed(mode: CipherMode, text: &[u8], random: u8) -> Vec<u8> {
 /// A short file, and one of three chunks.
 fn texts() -> Vec<Vec<u8>> {
     let few = records();
-    let many: Vec<_> = (0..30).flat_map(|_| few.clone()).collect();
+    let many: Vec<_> = (0..40).flat_map(|_| few.clone()).collect();
     let long = file(&many, false);
     assert!(long.len() > 130 << 10 && long.len() < 256 << 10, "{}", long.len());
     vec![file(&few[..3], false), long]
