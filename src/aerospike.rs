@@ -20,6 +20,8 @@ pub mod result_code;
 pub mod retry;
 pub mod scan;
 pub mod udf;
+#[doc(hidden)]
+pub mod untrusted;
 pub mod wire;
 pub mod write;
 

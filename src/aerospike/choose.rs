@@ -113,7 +113,7 @@ impl Cluster {
 }
 
 /// The rack of a node in `ns:id;ns:id`.
-fn rack_of(answer: &[u8], namespace: &[u8]) -> Option<u32> {
+pub(super) fn rack_of(answer: &[u8], namespace: &[u8]) -> Option<u32> {
     let of_namespace = answer
         .split(|byte| *byte == b';')
         .find_map(|entry| entry.strip_prefix(namespace)?.strip_prefix(b":"))?;
@@ -121,7 +121,7 @@ fn rack_of(answer: &[u8], namespace: &[u8]) -> Option<u32> {
 }
 
 /// The partitions of which a node has a copy, as a master or not: `ns:regime,n,bitmap,…;…`.
-fn copies(replicas: &[u8], namespace: &[u8]) -> PartitionSet {
+pub(super) fn copies(replicas: &[u8], namespace: &[u8]) -> PartitionSet {
     let entry = replicas
         .split(|byte| *byte == b';')
         .find_map(|entry| entry.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(b":")));

@@ -387,7 +387,7 @@ fn name_differs(address: SocketAddr, label: &str, expected: &str, found: &str) -
 
 /// Another node, as a node names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Peer {
+pub(super) struct Peer {
     name: String,
     tls_name: String,
     places: Vec<Seed>,
@@ -413,7 +413,7 @@ impl Peer {
 
 /// Reads `generation,port,[[name,tls-name,[address,…]],…]` (wire.md 7). An address is `host`, `host:port`, `[v6]`
 /// or `[v6]:port`; the port is left out where it is the one at the front.
-fn parse_peers(text: &str) -> Option<Vec<Peer>> {
+pub(super) fn parse_peers(text: &str) -> Option<Vec<Peer>> {
     let (_generation, text) = text.trim_end().split_once(',')?;
     let (default_port, text) = text.split_once(',')?;
     let default_port = if default_port.is_empty() { 3000 } else { default_port.parse().ok()? };
@@ -470,22 +470,9 @@ impl Claims {
         Self { owners: vec![None; count], regimes: vec![0; count], namespace_seen: false }
     }
 
-    /// Takes the claims of `node`: `ns:regime,n,bitmap,…;…`, the first bitmap being the master's. If two nodes claim
-    /// a partition while it moves, the later regime counts.
+    /// Takes the claims of `node`. If two nodes claim a partition while it moves, the later regime counts.
     fn claim(&mut self, node: &Arc<Node>, replicas: &[u8], namespace: &[u8]) -> Result<(), Malformed> {
-        const MALFORMED: Malformed = Malformed { what: "partition map" };
-        let entry = replicas
-            .split(|byte| *byte == b';')
-            .find_map(|entry| entry.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(b":")));
-        let Some(entry) = entry else { return Ok(()) };
-        let mut words = entry.split(|byte| *byte == b',');
-        let regime = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok());
-        let regime = regime.ok_or(MALFORMED)?;
-        let bitmap = words.nth(1).ok_or(MALFORMED)?;
-        let bitmap = base64_simd::STANDARD.decode_to_vec(bitmap).map_err(|_| MALFORMED)?;
-        if bitmap.len() != BITMAP_BYTES {
-            return Err(MALFORMED);
-        }
+        let Some((regime, bitmap)) = masters(replicas, namespace)? else { return Ok(()) };
         let bits = bitmap.iter().flat_map(|byte| (0..8).map(move |bit| byte & (0x80 >> bit) != 0));
         for ((owned, owner), known) in bits.zip(&mut self.owners).zip(&mut self.regimes) {
             if owned && (owner.is_none() || regime >= *known) {
@@ -496,6 +483,22 @@ impl Claims {
         self.namespace_seen = true;
         Ok(())
     }
+}
+
+/// The regime and the bitmap of the partitions of which a node says that it is the master: `ns:regime,n,bitmap,…;…`, the
+/// first bitmap being the master's. `None`: it says nothing of this namespace.
+pub(super) fn masters(replicas: &[u8], namespace: &[u8]) -> Result<Option<(u32, Vec<u8>)>, Malformed> {
+    const MALFORMED: Malformed = Malformed { what: "partition map" };
+    let entry = replicas
+        .split(|byte| *byte == b';')
+        .find_map(|entry| entry.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(b":")));
+    let Some(entry) = entry else { return Ok(None) };
+    let mut words = entry.split(|byte| *byte == b',');
+    let regime = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok());
+    let regime = regime.ok_or(MALFORMED)?;
+    let bitmap = words.nth(1).ok_or(MALFORMED)?;
+    let bitmap = base64_simd::STANDARD.decode_to_vec(bitmap).map_err(|_| MALFORMED)?;
+    if bitmap.len() == BITMAP_BYTES { Ok(Some((regime, bitmap))) } else { Err(MALFORMED) }
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ fn check_base64<'a>(text: &'a str, what: &str) -> Result<&'a [u8]> {
     Ok(text.as_bytes())
 }
 
-fn parse_list(answer: &[u8]) -> Result<IndexList> {
+pub(super) fn parse_list(answer: &[u8]) -> Result<IndexList> {
     let mut list = IndexList::default();
     // with set indexes the list may begin with an empty entry (asb.md 7.2)
     for entry in answer.split(|byte| *byte == b';').filter(|entry| !entry.is_empty()) {

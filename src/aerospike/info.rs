@@ -31,7 +31,7 @@ pub(super) async fn exchange(connection: &mut Connection, commands: &[&[u8]]) ->
     parse_answers(&frame, commands).map_err(|error| connection.malformed(error))
 }
 
-fn parse_answers(body: &[u8], commands: &[&[u8]]) -> Result<Vec<Vec<u8>>, Malformed> {
+pub(super) fn parse_answers(body: &[u8], commands: &[&[u8]]) -> Result<Vec<Vec<u8>>, Malformed> {
     const MALFORMED: Malformed = Malformed { what: "info answer" };
     let mut lines = body.split(|byte| *byte == b'\n');
     commands

@@ -237,7 +237,7 @@ async fn exchange(connection: &mut Connection, mut message: Message) -> Result<(
 }
 
 /// The session that an answer grants.
-fn session(body: &[u8]) -> Result<Session, Malformed> {
+pub(super) fn session(body: &[u8]) -> Result<Session, Malformed> {
     const WHAT: &str = "login answer";
     let mut cursor = Cursor::new(body);
     let [_, _, _, count, ..] = *cursor.array::<HEADER_BYTES>(WHAT)?;

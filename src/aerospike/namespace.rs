@@ -67,7 +67,8 @@ impl Cluster {
         let mut stats = Vec::new();
         for (node, answer) in &answers {
             let statistics = statistics.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-            stats.extend(node_namespace(node, &command, answer, statistics)?);
+            let unreadable = |key: &str| unreadable(node, &command, key);
+            stats.extend(node_namespace(&node.name, answer, statistics, unreadable)?);
         }
         if stats.is_empty() {
             return Err(missing(self, namespace));
@@ -80,21 +81,8 @@ impl Cluster {
         let command = [b"sets/", check_parameter(namespace.as_bytes(), "namespace")?].concat();
         let mut sets: BTreeMap<Vec<u8>, SetStats> = BTreeMap::new();
         for (node, answer) in self.ask_all(&command).await? {
-            for entry in answer.split(|byte| *byte == b';').filter(|entry| !entry.is_empty()) {
-                let Some(name) = value_of(entry, b':', "set") else { continue };
-                let need = |key: &str| {
-                    number_of(entry, b':', key)
-                        .ok_or_else(|| unreadable(&node, &String::from_utf8_lossy(&command), key))
-                };
-                let (objects, truncate_lut_ms) = (need("objects")?, need("truncate_lut")?);
-                let set = sets.entry(name.to_vec()).or_insert_with(|| SetStats {
-                    name: name.to_vec(),
-                    objects: 0,
-                    truncate_lut_ms: 0,
-                });
-                set.objects += objects;
-                set.truncate_lut_ms = set.truncate_lut_ms.max(truncate_lut_ms);
-            }
+            let unreadable = |key: &str| unreadable(&node, &String::from_utf8_lossy(&command), key);
+            add_sets(&mut sets, &answer, unreadable)?;
         }
         Ok(sets.into_values().collect())
     }
@@ -115,22 +103,43 @@ impl Cluster {
     }
 }
 
-fn node_namespace(
-    node: &Node,
-    command: &str,
+/// Adds what one node says of its sets; `unreadable` makes the error for a number that is missing.
+pub(super) fn add_sets(
+    sets: &mut BTreeMap<Vec<u8>, SetStats>,
+    answer: &[u8],
+    unreadable: impl Fn(&str) -> Error,
+) -> Result<()> {
+    for entry in answer.split(|byte| *byte == b';').filter(|entry| !entry.is_empty()) {
+        let Some(name) = value_of(entry, b':', "set") else { continue };
+        let need = |key: &str| number_of(entry, b':', key).ok_or_else(|| unreadable(key));
+        let (objects, truncate_lut_ms) = (need("objects")?, need("truncate_lut")?);
+        let set = sets.entry(name.to_vec()).or_insert_with(|| SetStats {
+            name: name.to_vec(),
+            objects: 0,
+            truncate_lut_ms: 0,
+        });
+        set.objects = set.objects.saturating_add(objects);
+        set.truncate_lut_ms = set.truncate_lut_ms.max(truncate_lut_ms);
+    }
+    Ok(())
+}
+
+pub(super) fn node_namespace(
+    node: &str,
     answer: &[u8],
     statistics: &[u8],
+    unreadable: impl Fn(&str) -> Error,
 ) -> Result<Option<NodeNamespace>> {
     // "type=unknown", in other versions "ns_type=unknown"
     let kind = |key| value_of(answer, b';', key) == Some(b"unknown");
     if kind("type") || kind("ns_type") {
         return Ok(None);
     }
-    let need = |key: &str| number_of(answer, b';', key).ok_or_else(|| unreadable(node, command, key));
+    let need = |key: &str| number_of(answer, b';', key).ok_or_else(|| unreadable(key));
     let factor = ["effective_replication_factor", "effective-replication-factor", "repl-factor"];
     let factor = factor.iter().find_map(|key| number_of(answer, b';', key));
     Ok(Some(NodeNamespace {
-        node: node.name.clone(),
+        node: node.to_owned(),
         objects: need("objects")?,
         replication_factor: factor.unwrap_or(1).max(1),
         current_time_s: need("current_time")?,

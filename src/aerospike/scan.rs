@@ -5,7 +5,7 @@
 //! node's own account of the query says that it could read every record. A lost connection is resumed after the last
 //! digest that each partition handed to the sink.
 
-mod account;
+pub(super) mod account;
 mod gate;
 mod slots;
 mod stream;

@@ -88,7 +88,7 @@ fn late(name: &[u8]) -> Error {
     .hint("See the nodes' logs. The records of this backup are restored.")
 }
 
-fn parse_list(answer: &[u8]) -> Result<Vec<UdfName>> {
+pub(super) fn parse_list(answer: &[u8]) -> Result<Vec<UdfName>> {
     let entries = answer.split(|byte| *byte == b';').filter(|entry| !entry.is_empty());
     let mut udfs = entries.map(parse_entry).collect::<Result<Vec<_>>>()?;
     udfs.sort_by(|a, b| a.name.cmp(&b.name));

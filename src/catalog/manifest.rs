@@ -280,7 +280,7 @@ impl Manifest {
 
     /// How many block hashes `blocks.b3` must hold.
     pub fn block_count(&self) -> u64 {
-        self.files.iter().map(|file| block_count(file.size_bytes)).sum()
+        self.files.iter().map(|file| block_count(file.size_bytes)).fold(0, u64::saturating_add)
     }
 
     /// What a listing keeps.

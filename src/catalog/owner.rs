@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use record::OwnerRecord;
-use record::{How, RECORD_BYTES_MAX, instance_document, owner_document, parse_owner};
+pub use record::{How, OwnerRecord, owner_document, parse_owner};
+use record::{RECORD_BYTES_MAX, instance_document};
 
 use super::layout::{OWNER, instance_file, owner_file};
 use crate::clock::SharedClock;

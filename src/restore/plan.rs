@@ -101,7 +101,7 @@ impl Way {
 impl NamespaceRestore {
     /// Records in all members, as far as they were counted.
     pub fn records(&self) -> u64 {
-        self.members.iter().filter_map(|member| member.contents.expected.records).sum()
+        self.members.iter().filter_map(|member| member.contents.expected.records).fold(0, u64::saturating_add)
     }
 
     /// For the job's result.
@@ -139,7 +139,12 @@ impl NamespaceRestore {
             complete_before: render(self.complete_before),
             finished: render(self.finished),
             chain: self.members.iter().map(|member| member.key.clone()).collect(),
-            bytes: self.members.iter().flat_map(|member| &member.contents.files).map(|file| file.size).sum(),
+            bytes: self
+                .members
+                .iter()
+                .flat_map(|member| &member.contents.files)
+                .map(|file| file.size)
+                .fold(0, u64::saturating_add),
             records: self.records(),
         }
     }

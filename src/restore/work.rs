@@ -57,7 +57,9 @@ impl RestoreWork {
         for warning in &plan.warnings {
             context.warn("plan", warning.clone());
         }
-        context.progress.set_total(plan.namespaces.iter().map(super::plan::NamespaceRestore::records).sum());
+        context.progress.set_total(
+            plan.namespaces.iter().map(super::plan::NamespaceRestore::records).fold(0, u64::saturating_add),
+        );
         let share = |whole: u32| (whole as usize / plan.namespaces.len().max(1)).max(1);
         let policy = &self.config.policy;
         let records_pace = policy.records_per_second.map(|tps| Arc::new(Pace::new(u64::from(tps))));

@@ -389,7 +389,7 @@ impl Totals {
                 (&mut totals.goes, &mut totals.goes_bytes)
             };
             *count += 1;
-            *bytes += backup.bytes;
+            *bytes = bytes.saturating_add(backup.bytes);
             totals.held_back += u64::from(backup.why == "pinned");
         }
         totals

@@ -93,12 +93,12 @@ impl VerifyPlan {
 
     /// Stored bytes of what is read, as far as it was counted.
     pub fn bytes(&self) -> u64 {
-        self.backups.iter().map(|entry| entry.counts.bytes).sum()
+        self.backups.iter().map(|entry| entry.counts.bytes).fold(0, u64::saturating_add)
     }
 
     /// Records of what is read, as far as they were counted.
     pub fn records(&self) -> u64 {
-        self.backups.iter().map(|entry| entry.counts.records).sum()
+        self.backups.iter().map(|entry| entry.counts.records).fold(0, u64::saturating_add)
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::wire::FRAME_HEADER_BYTES;
 
 /// What `query-show` says of one query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Account {
+pub(in crate::aerospike) struct Account {
     /// It still runs.
     pub(super) active: bool,
     /// Records that the node could not read.
@@ -32,7 +32,7 @@ impl Account {
         Ok(Self::parse(&answer))
     }
 
-    fn parse(answer: &[u8]) -> Option<Self> {
+    pub(in crate::aerospike) fn parse(answer: &[u8]) -> Option<Self> {
         if refusal(answer).is_some() {
             return None;
         }

@@ -70,7 +70,7 @@ impl BlocksReader {
     /// Opens the file in a backup's folder; a size that the manifest does not ask for is an error.
     pub async fn open(storage: &dyn Storage, folder: &str, manifest: &Manifest) -> Result<Self> {
         let reader = storage.open(&join(folder, BLOCKS)).await?;
-        let expected = manifest.block_count() * HASH_BYTES as u64;
+        let expected = manifest.block_count().saturating_mul(HASH_BYTES as u64);
         if reader.size_bytes() != expected {
             let size = reader.size_bytes();
             return Err(damaged(folder, &format!("has {size} bytes, its manifest asks for {expected}")));

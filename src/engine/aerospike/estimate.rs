@@ -48,7 +48,7 @@ pub async fn count(
         let copies = stats.iter().map(|stat| stat.replication_factor).max().unwrap_or(1).max(1);
         let sets = cluster.sets(&read.namespace).await?;
         let ours = sets.iter().filter(|set| read.sets.iter().any(|name| name.as_bytes() == set.name));
-        return Ok((share(ours.map(|set| set.objects).sum::<u64>() / copies), "set-objects"));
+        return Ok((share(ours.map(|set| set.objects).fold(0, u64::saturating_add) / copies), "set-objects"));
     }
     let sample = spread(&read.partitions, PARTITIONS_COUNTED);
     // With a bin list the server must look at the bins.

@@ -45,7 +45,7 @@ pub async fn read(cluster: &Cluster, clock: &SharedClock) -> Result<ClusterFacts
             .map(|set| (String::from_utf8_lossy(&set.name).into_owned(), since_2010(set.truncate_lut_ms)))
             .collect();
         namespaces.push(NamespaceFacts {
-            objects: stats.iter().map(|stat| stat.objects).sum::<u64>() / copies,
+            objects: stats.iter().map(|stat| stat.objects).fold(0, u64::saturating_add) / copies,
             truncated_at: stats
                 .iter()
                 .map(|stat| stat.truncate_lut_ms)

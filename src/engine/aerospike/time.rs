@@ -26,7 +26,7 @@ impl DestinationTime {
     /// Seconds since 2010 by the destination's clock: what passed since it was asked is measured by a clock that
     /// nobody sets.
     pub(super) fn now_s(&self) -> u64 {
-        self.node_s + self.asked_at.elapsed().as_secs()
+        self.node_s.saturating_add(self.asked_at.elapsed().as_secs())
     }
 }
 
