@@ -24,7 +24,7 @@ pub fn records() -> Vec<SampleRecord> {
     records
 }
 
-fn head<'a>(record: &'a SampleRecord, at: usize) -> RecordHead<'a> {
+fn head(record: &SampleRecord, at: usize) -> RecordHead<'_> {
     let void_time = [0, 1, 500_000_000, u32::MAX][at % 4];
     RecordHead { generation: at as u16 + 1, void_time, ..record.head(NAMESPACE) }
 }

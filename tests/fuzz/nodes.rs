@@ -114,11 +114,10 @@ impl Talk {
                 wire::Entries::new(body).any(|entry| matches!(entry, Ok(wire::Entry::Last { .. })))
             };
             let mut unpacked = Vec::new();
-            let last = match compressed {
-                true => {
-                    is_last(holdfast::aerospike::untrusted::compressed_frame(&body, &mut unpacked).unwrap())
-                }
-                false => is_last(&body),
+            let last = if compressed {
+                is_last(holdfast::aerospike::untrusted::compressed_frame(&body, &mut unpacked).unwrap())
+            } else {
+                is_last(&body)
             };
             frames.push((compressed, body));
             if last {
