@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::reader::{Kind, Read, Section};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::secrets::{AgentOptions, Secret, SecretRef, SecretSource};
 
 /// `encryption` of a backup policy, as written.
@@ -132,7 +132,11 @@ impl EncryptionPolicy {
     }
 
     fn place(&self, agent: Option<&AgentOptions>) -> Result<Option<KeyPlace>> {
-        if let Some(reference) = self.key_secret.as_ref().and_then(Secret::reference) {
+        if let Some(secret) = &self.key_secret {
+            // The reader takes nothing else; what is written must never be in clear for want of a reference.
+            let reference = secret.reference().ok_or_else(|| {
+                Error::permanent("secret-missing", "encryption.key-secret is no reference to a secret")
+            })?;
             return Ok(Some(KeyPlace::Secret(SecretSource::of(reference, agent)?)));
         }
         let file = self.key_file.as_ref().map(|path| KeyPlace::File(path.into()));

@@ -136,7 +136,7 @@ fn unlock<'s, 'f>(file: &FileToRead, stored: &'s mut Stored<'f>) -> Result<Opene
 /// Something is encrypted, and nobody said where the key is.
 pub fn no_key(what: &str) -> Error {
     Error::permanent("encryption-key-missing", format!("{what} is encrypted, and no key was given")).hint(
-        "Name the key with encryption.key-file or encryption.key-env: in a restore's policy, or in the policy of the \
+        "Name the key with encryption.key-file, key-env or key-secret: in a restore's policy, or in the policy of the \
          routine.",
     )
 }
