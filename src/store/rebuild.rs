@@ -54,9 +54,14 @@ pub async fn rebuild(state_dir: &Path, clock: &SharedClock, force: bool) -> Resu
     let dir = state_dir.to_owned();
     let set_aside = blocking(move || set_aside(&dir, &stamp)).await?;
     let store = Store(std::sync::Arc::new(open::open_locked(state_dir, clock, lock).await?));
+    let last_job = last_job.unwrap_or_else(|| clock.now().0 / 1000 + IDS_LEFT_OUT);
     take_along(&store, &values, last_job).await?;
     Ok((store, Rebuilt { damage, set_aside, taken_along: values.len() }))
 }
+
+/// Ids begin at the second of a store's creation and may run ahead of the clock, by as many jobs as came faster than one a
+/// second: where the last one cannot be read, this many are left out, so that none is given twice (rules.md 2.7).
+const IDS_LEFT_OUT: i64 = 86_400;
 
 /// What can still be read: single values, and the last job id.
 async fn salvage(path: &Path) -> (Vec<(String, String)>, Option<i64>) {
@@ -93,13 +98,13 @@ fn set_aside(state_dir: &Path, stamp: &str) -> Result<Vec<PathBuf>> {
     Ok(moved)
 }
 
-async fn take_along(store: &Store, values: &[(String, String)], last_job: Option<i64>) -> Result<()> {
+async fn take_along(store: &Store, values: &[(String, String)], last_job: i64) -> Result<()> {
     let mut tx = store.write().await?;
     for (key, value) in values {
         tx.set_meta(key, value).await?;
     }
     sqlx::query("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'jobs'")
-        .bind(last_job.unwrap_or(0))
+        .bind(last_job)
         .execute(&mut *tx.0)
         .await?;
     tx.commit().await
