@@ -60,6 +60,8 @@ impl Process {
             .args(["serve", "--config"])
             .arg(place.config_path())
             .env_remove("RUST_LOG")
+            // As `deploy/` sets it: the soak looks at memory.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdout(out)
             .stderr(err);
         if let Some(fault) = fault {
