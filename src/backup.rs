@@ -2,6 +2,7 @@
 
 pub mod clocks;
 mod configuration;
+mod end;
 pub mod estimate;
 mod namespace;
 pub mod plan;
@@ -13,5 +14,6 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use end::end_of_committed;
 pub use plan::{NamespacePlan, RunPlan};
 pub use work::BackupWork;

@@ -15,6 +15,8 @@ pub mod stall;
 mod stop;
 
 #[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::end::end_of_committed;
 use super::plan::{Action, NamespacePlan};
 use super::read::plain_read;
 use super::run::{Run, Tried, retrying};
@@ -155,20 +156,8 @@ impl<'a> NamespaceRun<'a> {
         let storage = self.run.storage.as_ref();
         match committed(storage, key).await {
             Commit::Committed(found) => {
-                let (metadata, key) = (&found.metadata, key.to_owned());
-                let end = AttemptEnd {
-                    safe_from: found.manifest.as_ref().map(|manifest| manifest.safe_from),
-                    records: metadata.record_count,
-                    bytes: metadata.byte_count,
-                    files: metadata.file_count,
-                    indexes: metadata.secondary_index_count,
-                    udfs: metadata.udf_count,
-                    ..AttemptEnd::plain(
-                        AttemptStatus::Committed,
-                        metadata.finished.unwrap_or(metadata.created),
-                    )
-                };
-                let (records, bytes) = (metadata.record_count, metadata.byte_count);
+                let (end, key) = (end_of_committed(&found), key.to_owned());
+                let (records, bytes) = (end.records, end.bytes);
                 Ok(Some((NamespaceEnd::Committed { records, bytes, key }, end)))
             }
             Commit::Unknown(error) => Err(error),

@@ -18,7 +18,8 @@ use crate::engine::{
     WrittenFile,
 };
 use crate::error::{Error, Result};
-use crate::jobs::{Jobs, NewJob, Runner, RunnerOptions, Work, WorkFactory};
+use crate::jobs::testkit::run_to_end;
+use crate::jobs::{Jobs, NewJob, Work, WorkFactory};
 use crate::model::{BackupType, InstanceId, JobKind, JobStatus};
 use crate::storage::{LocalStorage, Storage, join};
 use crate::store::{AttemptStatus, Document, JobRow, Store, Trigger};
@@ -183,21 +184,7 @@ impl Bench {
             rival: Arc::clone(&self.rival),
             clock_ahead_ms,
         };
-        let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
-        let runner = Runner::new(self.jobs.clone(), Arc::new(factory), options);
-        let ended = async {
-            loop {
-                let row = self.jobs.store().job(id).await.unwrap().unwrap();
-                if row.status.is_terminal() {
-                    runner.stop(std::time::Duration::ZERO).await;
-                    return row;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        let (ran, row) = tokio::join!(runner.run(), ended);
-        ran.unwrap();
-        row
+        run_to_end(&self.jobs, Arc::new(factory), id).await
     }
 
     async fn history(&self) -> History {

@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::entry::BackupEntry;
-use super::time::{GO_ZERO, go_rfc3339};
-use crate::model::BackupType;
+use super::time::GO_ZERO;
 use crate::model::status::AbsLevel;
+use crate::model::{BackupType, UnixMillis};
 
 /// One namespace of one run, with ABS's fields.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -71,13 +71,13 @@ impl BackupDetails {
     pub fn new(entry: &BackupEntry, storage: Value, level: AbsLevel) -> Self {
         let old = level == AbsLevel::V3_5;
         let from = match entry.backup_type {
-            BackupType::Incremental => entry.from.map(go_rfc3339),
+            BackupType::Incremental => entry.from.map(UnixMillis::to_rfc3339),
             BackupType::Full => None,
         };
         Self {
-            created: go_rfc3339(entry.created),
+            created: entry.created.to_rfc3339(),
             timestamp: entry.created.0,
-            finished: go_rfc3339(entry.finished),
+            finished: entry.finished.to_rfc3339(),
             finished_timestamp: (!old).then_some(entry.finished.0),
             duration: entry.finished.since(entry.created) / 1000,
             from: from.or_else(|| old.then(|| GO_ZERO.to_owned())),

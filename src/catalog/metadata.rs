@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
-use super::time::{GO_ZERO, go_rfc3339, parse, parse_rounded_up};
+use super::time::{GO_ZERO, parse, parse_rounded_up};
 use crate::asb::CipherMode;
 use crate::model::{BackupType, UnixMillis, check_name};
 
@@ -132,10 +132,10 @@ pub struct Metadata {
 impl Metadata {
     /// The document, in ABS's order and form.
     pub fn to_yaml(&self) -> String {
-        let instant = |at: Option<UnixMillis>| at.map_or(GO_ZERO.to_owned(), go_rfc3339);
+        let instant = |at: Option<UnixMillis>| at.map_or(GO_ZERO.to_owned(), UnixMillis::to_rfc3339);
         let mut yaml = String::with_capacity(400);
         let lines: [(&str, &dyn std::fmt::Display); 11] = [
-            ("created", &go_rfc3339(self.created)),
+            ("created", &self.created.to_rfc3339()),
             ("finished", &instant(self.finished.or(Some(self.created)))),
             ("from", &instant(self.from)),
             ("namespace", &yaml_scalar(&self.namespace)),

@@ -43,10 +43,13 @@ impl UnixMillis {
         })
     }
 
-    /// RFC 3339 in UTC, with milliseconds only when there are some.
+    /// RFC 3339 in UTC as Go prints it, for clients that compare texts: a fraction only when there is one, without
+    /// trailing zeros.
     pub fn to_rfc3339(self) -> String {
-        let format = if self.0.rem_euclid(1000) == 0 { SecondsFormat::Secs } else { SecondsFormat::Millis };
-        self.to_utc().to_rfc3339_opts(format, true)
+        let text = self.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let digits = text.trim_end_matches('Z');
+        let digits = digits.strip_suffix(".000").unwrap_or_else(|| digits.trim_end_matches('0'));
+        format!("{digits}Z")
     }
 }
 
@@ -67,8 +70,10 @@ mod tests {
     use super::UnixMillis;
 
     #[test]
-    fn renders_milliseconds_only_when_there_are_some() {
+    fn renders_as_go_does() {
         assert_eq!(UnixMillis(1_700_000_000_000).to_rfc3339(), "2023-11-14T22:13:20Z");
+        assert_eq!(UnixMillis(1_700_000_000_100).to_rfc3339(), "2023-11-14T22:13:20.1Z");
+        assert_eq!(UnixMillis(1_700_000_000_120).to_rfc3339(), "2023-11-14T22:13:20.12Z");
         assert_eq!(UnixMillis(1_700_000_000_007).to_rfc3339(), "2023-11-14T22:13:20.007Z");
         assert_eq!(UnixMillis(-1).secs(), -1);
     }

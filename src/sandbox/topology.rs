@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use super::digest::digest_of;
 use super::store::PARTITIONS;
+use crate::model::hex;
 
 /// Marks a partition that no node serves.
 const NOBODY: usize = usize::MAX;
@@ -100,6 +101,6 @@ impl Topology {
         let present = self.members().into_iter().filter(|member| member.present);
         let names: Vec<String> = present.map(|member| member.name).collect();
         let digest = digest_of(cluster_name.as_bytes(), 0, names.join(",").as_bytes());
-        digest.iter().take(6).fold(String::new(), |key, byte| key + &format!("{byte:02X}"))
+        hex(digest.split_at(6).0).to_uppercase()
     }
 }

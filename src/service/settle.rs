@@ -5,12 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::app::roots::open_known;
+use crate::backup::end_of_committed;
 use crate::catalog::commit::Commit;
 use crate::catalog::{Ownership, committed, remove_attempt};
 use crate::config::JobConfig;
 use crate::error::{Error, Result};
 use crate::jobs::{Settle, Settled};
-use crate::store::{AttemptEnd, AttemptRow, AttemptStatus, JobRow, Store};
+use crate::store::{AttemptRow, JobRow, Store};
 
 /// A storage that does not answer within this is asked again later: it must not hold up a start.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -53,21 +54,7 @@ impl AskStorage {
         let storage = open_known(&self.store, &config.storage).await?;
         let folder = &attempt.start.folder;
         match committed(storage.as_ref(), folder).await {
-            Commit::Committed(found) => {
-                let metadata = &found.metadata;
-                Ok(Settled::Committed(Box::new(AttemptEnd {
-                    safe_from: found.manifest.as_ref().map(|manifest| manifest.safe_from),
-                    records: metadata.record_count,
-                    bytes: metadata.byte_count,
-                    files: metadata.file_count,
-                    indexes: metadata.secondary_index_count,
-                    udfs: metadata.udf_count,
-                    ..AttemptEnd::plain(
-                        AttemptStatus::Committed,
-                        metadata.finished.unwrap_or(metadata.created),
-                    )
-                })))
-            }
+            Commit::Committed(found) => Ok(Settled::Committed(Box::new(end_of_committed(&found)))),
             Commit::Absent => {
                 // Another instance may have adopted the folder since: then it is not ours to remove.
                 self.ownership.check(storage.as_ref(), &config.routine).await?;

@@ -16,7 +16,8 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, JobConfig};
 use crate::engine::ProgressWatch;
 use crate::error::Result;
-use crate::jobs::{Ended, JobContext, Jobs, NewJob, Runner, RunnerOptions, Work, WorkFactory};
+use crate::jobs::testkit::run_to_end;
+use crate::jobs::{Ended, JobContext, Jobs, NewJob, Work, WorkFactory};
 use crate::model::{JobKind, JobStatus, UnixMillis};
 use crate::sample::mixed;
 use crate::storage::faulty::{Fault, Faulty, Op};
@@ -90,21 +91,7 @@ impl Bench {
         let id = self.jobs.admit(job).await.unwrap().id;
         let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
         let factory = Factory { how, request, config: self.config.clone(), storage };
-        let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
-        let runner = Runner::new(self.jobs.clone(), Arc::new(factory), options);
-        let ended = async {
-            loop {
-                let row = self.jobs.store().job(id).await.unwrap().unwrap();
-                if row.status.is_terminal() {
-                    runner.stop(std::time::Duration::ZERO).await;
-                    return row;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        let (ran, row) = tokio::join!(runner.run(), ended);
-        ran.unwrap();
-        row
+        run_to_end(&self.jobs, Arc::new(factory), id).await
     }
 
     /// The latest outcomes by `created`, as the store has them.

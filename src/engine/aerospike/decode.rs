@@ -1,5 +1,7 @@
-//! One file on its way back: storage → hash → decipher → decompress → decode. Where its block hashes are known, no byte goes on before
-//! its block is what was written: nothing of a damaged block reaches a cluster.
+//! One file on its way back: storage → hash → decipher → decompress → decode.
+//!
+//! Where its block hashes are known, no byte goes on before its block is what was written: nothing of a damaged block
+//! reaches a cluster.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -47,8 +49,8 @@ impl FileSource {
 
     /// Hands every item of a file to `visit`; gives the stored bytes read. Blocks its thread.
     ///
-    /// Errors: `file-damaged` names the file and where it differs; `wrong-key`; `encryption-key-missing`; `canceled`; those of storage and of `visit`,
-    /// untouched.
+    /// Errors: `file-damaged` names the file and where it differs; `wrong-key`; `encryption-key-missing`; `canceled`;
+    /// those of storage and of `visit`, untouched.
     pub fn read(&self, file: &FileToRead, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<u64> {
         let mut stored = self.open(file, &file.blocks)?;
         let size = stored.reader.size_bytes();
@@ -62,10 +64,10 @@ impl FileSource {
         let outcome = visit_stored(file, &mut stored, visit);
         stored.take_error().map_or(Ok(()), Err)?;
         match outcome {
-            Ok(()) => stored.read_to_end(file),
+            Ok(()) => stored.read_to_end(),
             // Which block differs from its checksum says more than what the decoder stumbled over.
             Err(error) if file.root.is_some() && error.code() == DAMAGED => {
-                stored.read_to_end(file).and(Err(error))
+                stored.read_to_end().and(Err(error))
             }
             Err(error) => Err(error),
         }
@@ -75,7 +77,7 @@ impl FileSource {
     ///
     /// Errors: `file-damaged`; `canceled`; those of storage, untouched.
     pub fn read_stored(&self, file: &FileToRead) -> Result<u64> {
-        self.open(file, &file.blocks)?.read_to_end(file)
+        self.open(file, &file.blocks)?.read_to_end()
     }
 
     fn open<'a>(&'a self, file: &'a FileToRead, blocks: &'a [[u8; 32]]) -> Result<Stored<'a>> {
@@ -249,15 +251,16 @@ impl Stored<'_> {
     }
 
     /// Reads what is left and compares all of it; gives the bytes read.
-    fn read_to_end(mut self, file: &FileToRead) -> Result<u64> {
+    fn read_to_end(mut self) -> Result<u64> {
         let copied = io::copy(&mut self, &mut io::sink());
         self.take_error().map_or(Ok(()), Err)?;
-        copied.map_err(|error| storage_error(file, &error))?;
-        self.verify(file)
+        copied.map_err(|error| storage_error(self.file, &error))?;
+        self.verify()
     }
 
     /// Compares what was read with what the manifest names; gives the bytes read.
-    fn verify(self, file: &FileToRead) -> Result<u64> {
+    fn verify(self) -> Result<u64> {
+        let file = self.file;
         let hashes = self.hasher.finish();
         if hashes.size != file.size {
             return Err(damaged(file, &format!("it ends after {} of {} bytes", hashes.size, file.size)));

@@ -126,18 +126,7 @@ async fn read_records(
     drop(written);
     let sinks = (0..scans)
         .zip(channels.iter().cycle())
-        .map(|(_, blocks)| {
-            Box::new(EncodeSink {
-                encoder: Encoder::new(read.compact),
-                out: Vec::with_capacity(BLOCK_BYTES * 2),
-                records: 0,
-                blocks: blocks.clone(),
-                skip_unsupported: read.skip_unsupported,
-                unsupported: Arc::clone(&unsupported),
-                watch: Arc::clone(&watch),
-                bandwidth: read.limits.bandwidth.clone(),
-            }) as Box<dyn ScanSink>
-        })
+        .map(|(_, blocks)| encode_sink(read, blocks, &unsupported, &watch))
         .collect();
     drop(channels);
     let (cluster, partitions) = (engine.cluster.clone(), read.partitions.clone());
@@ -159,19 +148,42 @@ async fn read_records(
     }
     report.records = report.files.iter().map(|file| file.records).sum();
     report.unsupported = unsupported.load(Ordering::SeqCst);
-    if read.scan_compression && report.records > 0 && compressed.load(Ordering::SeqCst) == 0 {
+    doubts(read, report, unvouched.load(Ordering::SeqCst), compressed.load(Ordering::SeqCst));
+    Ok(())
+}
+
+/// Where one scan puts its records: as text, into the blocks of a writer.
+fn encode_sink(
+    read: &NamespaceRead,
+    blocks: &mpsc::Sender<Block>,
+    unsupported: &Arc<AtomicU64>,
+    watch: &Arc<dyn Watch>,
+) -> Box<dyn ScanSink> {
+    Box::new(EncodeSink {
+        encoder: Encoder::new(read.compact),
+        out: Vec::with_capacity(BLOCK_BYTES * 2),
+        records: 0,
+        blocks: blocks.clone(),
+        skip_unsupported: read.skip_unsupported,
+        unsupported: Arc::clone(unsupported),
+        watch: Arc::clone(watch),
+        bandwidth: read.limits.bandwidth.clone(),
+    })
+}
+
+/// Says what the nodes did not do, or did not confirm.
+fn doubts(read: &NamespaceRead, report: &mut ReadReport, unvouched: u64, compressed: u64) {
+    if read.scan_compression && report.records > 0 && compressed == 0 {
         report.warnings.push(
             "no node compressed what it sent: use-scan-compression works with the Enterprise Edition only"
                 .to_owned(),
         );
     }
-    let unvouched = unvouched.load(Ordering::SeqCst);
     if unvouched > 0 {
         report.warnings.push(format!(
             "{unvouched} scans ended well, but their node could not confirm that it had read every record"
         ));
     }
-    Ok(())
 }
 
 /// How near the nodes are by `prefer-racks`; nodes that know no racks are all as near.

@@ -120,7 +120,7 @@ fn a_missing_predecessor_is_an_error_that_names_both_sides_and_the_newest_whole_
     assert_eq!(
         error.to_string(),
         "backup 4000 builds on 3000, which is missing: the nearest earlier backup is 2000; \
-         the newest whole restore point is 1970-01-01T00:00:02.100Z"
+         the newest whole restore point is 1970-01-01T00:00:02.1Z"
     );
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use base64_simd::STANDARD;
 
 use super::{MISSING_NAMESPACE, NO_NAMESPACE, namespace_of, parameter};
+use crate::model::hex;
 use crate::sandbox::digest::digest_of;
 use crate::sandbox::node::Node;
 use crate::sandbox::registry::{Added, Index};
@@ -167,11 +168,7 @@ fn stat() -> String {
 
 fn udf_list(node: &Node) -> String {
     node.store.registry.udfs().iter().fold(String::new(), |mut text, (name, content)| {
-        let _ = write!(text, "filename={name},hash=");
-        for byte in digest_of(b"", 0, content) {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text.push_str(",type=LUA;");
+        let _ = write!(text, "filename={name},hash={},type=LUA;", hex(&digest_of(b"", 0, content)));
         text
     })
 }
