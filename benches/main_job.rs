@@ -34,6 +34,8 @@ struct Options {
     program: PathBuf,
     /// The node; none: a sandbox in a process of its own.
     node: Option<String>,
+    /// The official programs to measure beside it: asbackup and asrestore.
+    official: Option<(PathBuf, PathBuf)>,
     dir: PathBuf,
 }
 
@@ -47,12 +49,46 @@ impl Options {
             parallel: number("PARALLEL", 8),
             program: text("PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_holdfast").to_owned()).into(),
             node: text("AEROSPIKE"),
+            official: text("ASBACKUP").zip(text("ASRESTORE")).map(|(a, b)| (a.into(), b.into())),
             dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-main-job"),
         }
     }
 
     fn storage(&self) -> PathBuf {
         self.dir.join("backups")
+    }
+
+    /// Runs one of the official programs to its end.
+    fn run_official(&self, program: &Path, seed: &str, more: &[&str]) -> Cost {
+        let (host, port) = seed.rsplit_once(':').unwrap();
+        let log = std::fs::File::create(self.dir.join("official.log")).unwrap();
+        let (before, started) = (ended_children_cpu_us(), std::time::Instant::now());
+        let mut process = Process(
+            Command::new(program)
+                .args(["-h", host, "-p", port, "-d"])
+                .arg(self.storage())
+                .args(more)
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
+        );
+        let mut peak_mib = 0.0;
+        let status = loop {
+            match process.0.try_wait().unwrap() {
+                Some(status) => break status,
+                None => peak_mib = process.peak_mib().unwrap_or(peak_mib),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(status.success(), "{}: see official.log", program.display());
+        let size = |file: std::io::Result<std::fs::DirEntry>| file.unwrap().metadata().unwrap().len();
+        Cost {
+            seconds: started.elapsed().as_secs_f64(),
+            cpu_us: ended_children_cpu_us() - before,
+            peak_mib,
+            stored_bytes: std::fs::read_dir(self.storage()).unwrap().map(size).sum(),
+        }
     }
 
     /// Starts a subcommand of the program under test.
@@ -79,17 +115,26 @@ impl Process {
 
     /// User and system time so far, in microseconds.
     fn cpu_us(&self) -> u64 {
-        let stat = self.proc_file("stat");
-        // The fields behind the name, which is in brackets and may hold anything: proc(5), utime is field 14.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * TICK_US
+        times_us(&self.proc_file("stat"), 0)
     }
 
-    fn peak_mib(&self) -> f64 {
+    /// None once it has ended.
+    fn peak_mib(&self) -> Option<f64> {
         let status = self.proc_file("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0)
     }
+}
+
+/// User and system time of the processes that this one has waited for, in microseconds.
+fn ended_children_cpu_us() -> u64 {
+    times_us(&std::fs::read_to_string("/proc/self/stat").unwrap(), 2)
+}
+
+fn times_us(stat: &str, skip: usize) -> u64 {
+    // The fields behind the name, which is in brackets and may hold anything: proc(5), utime is field 14.
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11 + skip);
+    fields.take(2).map(|field| field.parse::<u64>().unwrap()).sum::<u64>() * TICK_US
 }
 
 /// What one job cost.
@@ -137,7 +182,7 @@ impl Service {
         let cost = Cost {
             seconds: (at("finished") - at("started")).as_seconds_f64(),
             cpu_us: self.process.cpu_us() - before,
-            peak_mib: self.process.peak_mib(),
+            peak_mib: self.process.peak_mib().unwrap(),
             stored_bytes: job["progress"]["bytes"].as_u64().unwrap(),
         };
         (job, cost)
@@ -198,6 +243,19 @@ async fn main() {
         }
         print_row(&format!("backup, {name}"), options.records, backups);
         print_row(&format!("restore, {name}"), options.records, restores);
+    }
+    if let Some((asbackup, asrestore)) = &options.official {
+        let (mut backups, mut restores) = (Vec::new(), Vec::new());
+        for _ in 0..options.rounds {
+            let _ = std::fs::remove_dir_all(options.storage());
+            backups.push(options.run_official(asbackup, &seed, &["-n", SOURCE, "-w", "2"]));
+            empty(&cluster, TARGET).await;
+            restores.push(options.run_official(asrestore, &seed, &["-n", &format!("{SOURCE},{TARGET}")]));
+            let stats = cluster.namespace_stats(TARGET).await.unwrap();
+            assert_eq!(stats.iter().map(|node| node.objects).sum::<u64>(), options.records);
+        }
+        print_row("asbackup, plain", options.records, backups);
+        print_row("asrestore, plain", options.records, restores);
     }
 }
 

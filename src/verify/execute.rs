@@ -23,6 +23,9 @@ use crate::tasks::unless_canceled;
 /// Files of one backup that are read at once: enough to keep a disk or an object store busy beside backups.
 const FILES_AT_ONCE: usize = 4;
 
+/// What is wrong when storage gave all of a backup and its key is not ours.
+const KEY_CODES: [&str; 2] = ["encryption-key-missing", "wrong-key"];
+
 /// What the reading of every backup shares.
 pub(super) struct Verify {
     pub context: JobContext,
@@ -77,6 +80,7 @@ impl Verify {
             created: entry.created,
             outcome: VerifyOutcome::Verified,
             reason: None,
+            locked: None,
             held: Held::default(),
         };
         let look = match self.read(entry).await {
@@ -93,6 +97,7 @@ impl Verify {
                 let reason = reason_of(entry, &error);
                 checked.outcome = if is_damage { VerifyOutcome::Damaged } else { VerifyOutcome::Unreadable };
                 checked.reason = Some(reason.clone());
+                checked.locked = KEY_CODES.into_iter().find(|code| *code == error.code());
                 if is_damage { Look::Broken(reason) } else { Look::Doubt(reason) }
             }
         };
@@ -215,6 +220,7 @@ fn unlisted(problem: &Problem) -> Option<Checked> {
         created: run.created,
         outcome: if damaged { VerifyOutcome::Damaged } else { VerifyOutcome::Unreadable },
         reason: Some(problem.reason.clone()),
+        locked: None,
         held: Held::default(),
     })
 }

@@ -16,6 +16,8 @@ pub(super) struct Checked {
     pub created: UnixMillis,
     pub outcome: VerifyOutcome,
     pub reason: Option<String>,
+    /// `encryption-key-missing` or `wrong-key`, if it is unreadable for that and nothing else.
+    pub locked: Option<&'static str>,
     pub held: Held,
 }
 
@@ -76,9 +78,12 @@ impl Report {
     /// Why the job has failed: the first of the worst, and how many there are; none if all are verified.
     pub(super) fn error(&self) -> Option<Error> {
         use VerifyOutcome::{ChainBroken, Damaged, Unreadable};
-        let worst = [Damaged, ChainBroken, Unreadable]
+        let first = |outcome, locked| {
+            self.backups.iter().find(|one| (one.outcome, one.locked.is_some()) == (outcome, locked))
+        };
+        let worst = [(Damaged, false), (ChainBroken, false), (Unreadable, false), (Unreadable, true)]
             .into_iter()
-            .find_map(|outcome| self.backups.iter().find(|one| one.outcome == outcome))?;
+            .find_map(|(outcome, locked)| first(outcome, locked))?;
         let bad = self.backups.len() - self.count(VerifyOutcome::Verified);
         let text = format!(
             "backup {}: {} ({bad} of {} backups are not verified: {} damaged, {} chain-broken, {} unreadable)",
@@ -89,11 +94,13 @@ impl Report {
             self.count(ChainBroken),
             self.count(Unreadable),
         );
-        Some(match worst.outcome {
-            Damaged => Error::permanent("backup-damaged", text)
+        Some(match (worst.outcome, worst.locked) {
+            (Damaged, _) => Error::permanent("backup-damaged", text)
                 .hint("Put it back from a copy, or take a new full backup; the result lists each backup."),
-            ChainBroken => Error::permanent("chain-gap", text)
+            (ChainBroken, _) => Error::permanent("chain-gap", text)
                 .hint("Put the missing backup back from a copy, or take a new full backup."),
+            (_, Some(code)) => Error::permanent(code, text)
+                .hint("Name the key that it was made with in the encryption of the routine's policy, and verify again."),
             _ => Error::temporary("backup-unreadable", text)
                 .hint("Check the storage and its permissions, and verify again."),
         })

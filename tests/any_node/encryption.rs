@@ -127,7 +127,7 @@ async fn another_key_is_told_as_that_and_not_as_damage() {
     bench.stop_service().await;
     bench.start_service().await;
     let verified = bench.run("verify", ROUTINE).await;
-    assert_eq!(verified["error"]["code"], "backup-unreadable", "{verified:#}");
+    assert_eq!(verified["error"]["code"], "wrong-key", "{verified:#}");
     bench.restore_to(point(&job), json!({})).await.refused("wrong-key");
     // With the new key an incremental has nothing to build on (rules.md 3.6, 3.7).
     bench.write(&[mixed("customers", 1, 2)]).await;
@@ -259,7 +259,7 @@ async fn without_the_key_a_verification_tells_damage_of_the_stored_bytes() {
     bench.stop_service().await;
     bench.start_service().await;
     let verified = bench.run("verify", ROUTINE).await;
-    assert_eq!(verified["error"]["code"], "backup-unreadable", "{verified:#}");
+    assert_eq!(verified["error"]["code"], "encryption-key-missing", "{verified:#}");
     let text = verified["error"]["message"].as_str().unwrap();
     assert!(text.contains("as they were written") && text.contains("no key was given"), "{text}");
     let file = bench.data_files(&bench.newest_key("full").await).pop().unwrap();

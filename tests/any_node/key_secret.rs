@@ -130,7 +130,7 @@ async fn without_its_agent_nothing_is_written_in_clear_and_nothing_is_called_dam
     assert!(warnings(&away).contains("tried again"), "as the retry-policy says: {away:#}");
     assert_eq!(bench.files(""), files);
     let verified = bench.run("verify", ROUTINE).await;
-    assert_eq!(verified["error"]["code"], "backup-unreadable", "{verified:#}");
+    assert_eq!(verified["error"]["code"], "encryption-key-missing", "{verified:#}");
     assert!(warnings(&verified).contains("secret-agent-unreachable"), "{verified:#}");
     bench.restore_to(point(&job), json!({})).await.refused("secret-agent-unreachable");
     let by_path = json!({"policy": {"encryption": {"key-secret": REFERENCE}}, "secret-agent-name": "vault"});

@@ -236,9 +236,13 @@ impl<R: Read> Text<R> {
 
     /// Takes these bytes.
     #[inline]
-    pub(super) fn expect(&mut self, wanted: &[u8], expected: &'static str) -> Result<(), DecodeError> {
-        if self.buffer[self.pos..self.end].starts_with(wanted) {
-            self.pos += wanted.len();
+    pub(super) fn expect<const N: usize>(
+        &mut self,
+        wanted: &[u8; N],
+        expected: &'static str,
+    ) -> Result<(), DecodeError> {
+        if self.buffer[self.pos..self.end].first_chunk() == Some(wanted) {
+            self.pos += N;
             return Ok(());
         }
         wanted.iter().try_for_each(|byte| self.expect_byte(*byte, expected))
@@ -282,6 +286,13 @@ impl<R: Read> Text<R> {
         what: &'static str,
     ) -> Result<(Span, bool), DecodeError> {
         let at = self.read();
+        let ends = |byte: u8| byte == b'\n' || byte == b' ' && until == Until::Word;
+        let in_sight = &self.buffer[self.pos..self.end];
+        if let Some(length) = in_sight.iter().position(|byte| ends(*byte) || *byte == b'\\')
+            && ends(in_sight[length])
+        {
+            return self.token_done(at, length, limit, what, false);
+        }
         let (mut length, mut escaped) = (0, false);
         loop {
             let begin = self.start + at;
@@ -291,8 +302,7 @@ impl<R: Read> Text<R> {
                         escaped = true;
                         length += 2;
                     }
-                    b'\n' => return self.token_done(at, length, limit, what, escaped),
-                    b' ' if until == Until::Word => return self.token_done(at, length, limit, what, escaped),
+                    byte if ends(byte) => return self.token_done(at, length, limit, what, escaped),
                     _ => length += 1,
                 }
             }
@@ -332,7 +342,18 @@ impl<R: Read> Text<R> {
     }
 
     /// Takes a decimal number: an optional minus and digits. Overflow is an error (asb.md 1.7).
+    #[inline]
     pub(super) fn integer(&mut self, expected: &'static str) -> Result<i64, DecodeError> {
+        match small_integer(&self.buffer[self.pos..self.end]) {
+            Some((value, length)) => {
+                self.pos += length;
+                Ok(value)
+            }
+            None => self.any_integer(expected),
+        }
+    }
+
+    fn any_integer(&mut self, expected: &'static str) -> Result<i64, DecodeError> {
         let at = self.read();
         let negative = self.accept(b'-')?;
         let first_digit = self.read();
@@ -401,4 +422,23 @@ impl<R: Read> Text<R> {
     fn scratch_from(&self, at: usize) -> Span {
         Span { home: Home::Scratch, at: at as u32, length: (self.scratch.len() - at) as u32 }
     }
+}
+
+/// A decimal number at the front and how long it is, if it is all there and has at most 18 digits.
+fn small_integer(text: &[u8]) -> Option<(i64, usize)> {
+    const DIGITS_MAX: usize = 18;
+    let sign = usize::from(text.first() == Some(&b'-'));
+    let mut value = 0;
+    for (index, byte) in text[sign..].iter().take(DIGITS_MAX + 1).enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            let signed = if sign == 0 { value } else { -value };
+            return (index > 0).then_some((signed, sign + index));
+        }
+        if index == DIGITS_MAX {
+            break;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    None
 }
