@@ -6,10 +6,11 @@ use std::process::Command;
 
 use holdfast::asb::{DataType, IndexDef, IndexType, UdfDef};
 use holdfast::sample::{SampleRecord, every_kind, mixed};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::encryption::key_file;
 use crate::node::{SOURCE, TARGET};
-use crate::service::Bench;
+use crate::service::{Bench, ROUTINE};
 
 /// The program that a variable names.
 fn tool(variable: &str) -> Option<String> {
@@ -49,13 +50,28 @@ fn index(namespace: &str) -> IndexDef {
     }
 }
 
-async fn filled() -> Bench {
+/// How we write: by itself, and as each mode that the official tools read. A routine has the name of its policy.
+const COMPRESSED: &str = "compressed";
+const ENCRYPTED: &str = "encrypted";
+const BOTH: &str = "both";
+
+async fn filled(key: &Path) -> Bench {
+    let encryption = |mode| json!({"mode": mode, "key-file": key});
     let bench = Bench::with(|config| {
-        let quick = config["backup-policies"]["quick"].clone();
-        config["backup-policies"]["zstd"] = quick;
-        config["backup-policies"]["zstd"]["compression"] = json!({"mode": "ZSTD", "level": 3});
-        config["backup-routines"]["compressed"] = config["backup-routines"][crate::service::ROUTINE].clone();
-        config["backup-routines"]["compressed"]["backup-policy"] = json!("zstd");
+        for (name, zstd, cipher) in
+            [(COMPRESSED, true, None), (ENCRYPTED, false, Some("AES128")), (BOTH, true, Some("AES256"))]
+        {
+            let mut policy = config["backup-policies"]["quick"].clone();
+            if zstd {
+                policy["compression"] = json!({"mode": "ZSTD", "level": 3});
+            }
+            if let Some(mode) = cipher {
+                policy["encryption"] = encryption(mode);
+            }
+            config["backup-policies"][name] = policy;
+            config["backup-routines"][name] = config["backup-routines"][ROUTINE].clone();
+            config["backup-routines"][name]["backup-policy"] = json!(name);
+        }
     })
     .await;
     bench.write(&records()).await;
@@ -78,19 +94,26 @@ async fn clear(bench: &Bench) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_asbackup_writes_comes_back() {
     let Some(program) = tool("HOLDFAST_TEST_ASBACKUP") else { return };
-    let bench = filled().await;
+    let (_dir, key) = key_file();
+    let bench = filled(&key).await;
     let expected = bench.node.snapshot(SOURCE).await;
-    for (number, more) in
-        [&[][..], &["--compact"], &["--compress", "zstd"], &["--parallel", "4", "--file-limit", "1"]]
-            .iter()
-            .enumerate()
-    {
+    let locked = |mode, key: &Path| json!({"policy": {"encryption": {"mode": mode, "key-file": key}}});
+    let encrypted = |mode| ["--encrypt", mode, "--encryption-key-file", as_text(&key)];
+    let variants: [(&[&str], Value); 6] = [
+        (&[], json!({})),
+        (&["--compact"], json!({})),
+        (&["--compress", "zstd"], json!({})),
+        (&["--parallel", "4", "--file-limit", "1"], json!({})),
+        (&encrypted("aes128"), locked("AES128", &key)),
+        (&[&["--compress", "zstd"][..], &encrypted("aes256")].concat(), locked("AES256", &key)),
+    ];
+    for (number, (more, request)) in variants.into_iter().enumerate() {
         let folder = format!("theirs-{number}");
         let path = bench.path(&folder);
-        let base = ["--namespace", SOURCE, "--directory", path.to_str().unwrap()];
+        let base = ["--namespace", SOURCE, "--directory", as_text(&path)];
         run(&bench, &program, &[&base[..], more].concat());
         clear(&bench).await;
-        let restored = bench.restore_of(&folder, json!({})).await.ok();
+        let restored = bench.restore_of(&folder, request).await.ok();
         assert_eq!(restored.records("inserted"), expected.0.len() as u64, "{more:?}");
         assert_eq!(bench.differences(&expected).await, Vec::<String>::new(), "{more:?}");
         assert_eq!(indexes(&bench).await, [index(TARGET)]);
@@ -105,9 +128,17 @@ async fn what_asbackup_writes_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn asrestore_restores_what_we_write() {
     let Some(program) = tool("HOLDFAST_TEST_ASRESTORE") else { return };
-    let bench = filled().await;
+    let (_dir, key) = key_file();
+    let bench = filled(&key).await;
     let expected = bench.node.snapshot(SOURCE).await;
-    for (routine, more) in [(crate::service::ROUTINE, &[][..]), ("compressed", &["--compress", "zstd"])] {
+    let encrypted = |mode| ["--encrypt", mode, "--encryption-key-file", as_text(&key)];
+    let variants: [(&str, &[&str]); 4] = [
+        (ROUTINE, &[]),
+        (COMPRESSED, &["--compress", "zstd"]),
+        (ENCRYPTED, &encrypted("aes128")),
+        (BOTH, &[&["--compress", "zstd"][..], &encrypted("aes256")].concat()),
+    ];
+    for (routine, more) in variants {
         let job = bench.run("full", routine).await;
         assert_eq!(job["status"], "succeeded", "{job:#}");
         let list = bench.list("full", routine).await;
