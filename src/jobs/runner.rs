@@ -15,8 +15,9 @@ use super::stall::{STALL_TIMEOUT_MS, StallWatch, Verdict};
 use super::stop::Stop;
 use super::{JobContext, Jobs, Live, Progress, Transition};
 use crate::error::{Error, Result};
-use crate::model::JobStatus;
-use crate::store::{JobEnd, JobId, JobRow, Warning};
+use crate::memory::{Budget, Class, Need, Share};
+use crate::model::{JobKind, JobStatus};
+use crate::store::{JobEnd, JobId, JobRow, Room, Warning};
 use crate::tasks::Scope;
 
 /// A cancel is seen within a second (rules.md 2.8), whoever wrote it.
@@ -47,6 +48,12 @@ pub trait Work: Send {
 pub trait WorkFactory: Send + Sync {
     /// The work of `job`; an error fails the job with it.
     fn work(&self, job: &JobRow) -> Result<Box<dyn Work>>;
+
+    /// What `job` wishes to hold and needs at least; none: it holds no data, or nothing bounds it.
+    fn memory(&self, job: &JobRow) -> Result<Option<Need>> {
+        let _ = job;
+        Ok(None)
+    }
 }
 
 /// How work ended.
@@ -81,6 +88,8 @@ pub struct RunnerOptions {
     pub owner: String,
     /// `service.backup.max-running-jobs` (rules.md 2.2).
     pub max_running_jobs: u32,
+    /// What all jobs together may hold (rules.md 8.1).
+    pub memory: Budget,
 }
 
 /// Runs jobs; cheap to clone.
@@ -92,6 +101,8 @@ struct Shared {
     factory: Arc<dyn WorkFactory>,
     options: RunnerOptions,
     running: Mutex<HashMap<JobId, Running>>,
+    /// Shares of jobs whose start may have been written although the store did not say so.
+    in_doubt: Mutex<HashMap<JobId, Share>>,
     stop: Stop,
 }
 
@@ -110,7 +121,14 @@ struct Running {
 impl Runner {
     /// A runner of `jobs`; it does nothing before [`Runner::run`].
     pub fn new(jobs: Jobs, factory: Arc<dyn WorkFactory>, options: RunnerOptions) -> Self {
-        Self(Arc::new(Shared { jobs, factory, options, running: Mutex::default(), stop: Stop::default() }))
+        Self(Arc::new(Shared {
+            jobs,
+            factory,
+            options,
+            running: Mutex::default(),
+            in_doubt: Mutex::default(),
+            stop: Stop::default(),
+        }))
     }
 
     /// Runs jobs until [`Runner::stop`]; returns when every job has ended and its row says how.
@@ -190,7 +208,8 @@ impl Runner {
             return Ok(());
         }
         self.queue_due().await?;
-        while !self.0.stop.asked().is_cancelled() && self.start_next(scope).await? {}
+        let mut room = Room { restores: true, others: true };
+        while !self.0.stop.asked().is_cancelled() && self.start_next(scope, &mut room).await? {}
         Ok(())
     }
 
@@ -205,8 +224,11 @@ impl Runner {
         self.0.jobs.commit(tx, &started).await?;
         for row in rows {
             tracing::warn!(job = row.id.0, "it was started after all: the answer of the store was lost");
-            self.start_task(scope, row);
+            // It was taken before the row was written; nobody else can have started one.
+            let share = self.in_doubt().remove(&row.id).unwrap_or_else(Share::unbounded);
+            self.start_task(scope, row, share);
         }
+        self.in_doubt().clear();
         Ok(())
     }
 
@@ -227,25 +249,59 @@ impl Runner {
         if transitions.is_empty() { Ok(()) } else { self.0.jobs.commit(tx, &transitions).await }
     }
 
-    /// Takes one job out of the queue, if one may go; says whether there was one.
-    async fn start_next(&self, scope: &mut Scope) -> Result<bool> {
+    /// Takes one job out of the queue, if one may go; says whether there was one. For which there is no `room` is noted:
+    /// who comes later must not take what the first one waits for.
+    async fn start_next(&self, scope: &mut Scope, room: &mut Room) -> Result<bool> {
         let jobs = &self.0.jobs;
         let now = jobs.now();
         let mut tx = jobs.store().write().await?;
-        let Some(row) = tx.next_queued(self.0.options.max_running_jobs).await? else { return Ok(false) };
+        let next = tx.next_queued(self.0.options.max_running_jobs, *room).await?;
+        let Some(row) = next else { return Ok(false) };
         if let Some(refusal) = refuse_again(&mut tx, &row).await? {
             let end = refused(row.kind, refusal);
             let ended = tx.end_job(&row, &end, now).await?;
             jobs.commit(tx, &[Transition::of(Some(row.status), &ended)]).await?;
             return Ok(true);
         }
+        let share = match self.share_of(&row) {
+            Ok(Some(share)) => share,
+            Ok(None) if row.kind == JobKind::Restore => {
+                room.restores = false;
+                return Ok(true);
+            }
+            Ok(None) => {
+                room.others = false;
+                return Ok(true);
+            }
+            Err(error) => {
+                let end = JobEnd {
+                    error: Some((error.code().to_owned(), error.report())),
+                    ..JobEnd::plain(JobStatus::Failed)
+                };
+                let ended = tx.end_job(&row, &end, now).await?;
+                jobs.commit(tx, &[Transition::of(Some(row.status), &ended)]).await?;
+                return Ok(true);
+            }
+        };
         let started = tx.start_job(row.id, &self.0.options.owner, now.plus_ms(LEASE_MS), now).await?;
-        jobs.commit(tx, &[Transition::of(Some(row.status), &started)]).await?;
-        self.start_task(scope, started);
+        if let Err(error) = jobs.commit(tx, &[Transition::of(Some(row.status), &started)]).await {
+            self.in_doubt().insert(row.id, share);
+            return Err(error);
+        }
+        self.start_task(scope, started, share);
         Ok(true)
     }
 
-    fn start_task(&self, scope: &mut Scope, row: JobRow) {
+    /// What the job may hold; none while not even its least is free (rules.md 8.1).
+    fn share_of(&self, row: &JobRow) -> Result<Option<Share>> {
+        let class = if row.kind == JobKind::Restore { Class::Restore } else { Class::Other };
+        match self.0.factory.memory(row)? {
+            Some(need) => self.0.options.memory.take(class, need),
+            None => Ok(Some(Share::unbounded())),
+        }
+    }
+
+    fn start_task(&self, scope: &mut Scope, row: JobRow, share: Share) {
         let progress = Progress::default();
         // What its own policy says is known once its work is made.
         let stall = StallWatch::new(STALL_TIMEOUT_MS, &progress, self.0.jobs.now());
@@ -260,7 +316,7 @@ impl Runner {
         self.running().insert(running.row.id, running.clone());
         let runner = self.clone();
         scope.spawn("job", async move {
-            let ended = runner.work(&running).await;
+            let ended = runner.work(&running, share).await;
             runner.finish(&running, ended).await;
             runner.running().remove(&running.row.id);
             runner.0.jobs.wake().notify_one();
@@ -269,7 +325,7 @@ impl Runner {
     }
 
     /// Does the work in a scope of its own, so that a panic is an error.
-    async fn work(&self, running: &Running) -> Ended {
+    async fn work(&self, running: &Running, share: Share) -> Ended {
         let work = match self.0.factory.work(&running.row) {
             Ok(work) => work,
             Err(error) => return Ended::Failed(error),
@@ -285,6 +341,7 @@ impl Runner {
             progress: running.progress.clone(),
             jobs: self.0.jobs.clone(),
             report: Arc::clone(&running.report),
+            memory: Arc::new(share),
         };
         let (sender, mut receiver) = tokio::sync::oneshot::channel();
         let mut scope = Scope::new(&running.cancel);
@@ -479,6 +536,15 @@ impl Runner {
             () = tokio::time::sleep(limit) => {}
             () = self.0.stop.at_once().cancelled() => {}
         }
+    }
+
+    /// What all jobs together may hold.
+    pub fn memory(&self) -> &Budget {
+        &self.0.options.memory
+    }
+
+    fn in_doubt(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Share>> {
+        self.0.in_doubt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {

@@ -1,0 +1,143 @@
+//! The one budget, and the shares that jobs hold of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::plan::{Need, RestoreMemory};
+use super::{BUDGET_BYTES, mib};
+use crate::error::{Error, Result};
+
+/// Who takes: a restore may take what is kept free of all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A restore.
+    Restore,
+    /// A backup, a verification, an estimate.
+    Other,
+}
+
+/// The bytes that all jobs together may hold; cheap to clone. One restore's least is always kept free of other jobs.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    total: u64,
+    kept: u64,
+    held: Mutex<Taken>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    by_restores: u64,
+    by_others: u64,
+}
+
+impl Taken {
+    const fn sum(self) -> u64 {
+        self.by_restores + self.by_others
+    }
+
+    const fn of(&mut self, class: Class) -> &mut u64 {
+        match class {
+            Class::Restore => &mut self.by_restores,
+            Class::Other => &mut self.by_others,
+        }
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(BUDGET_BYTES)
+    }
+}
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub fn new(total: u64) -> Self {
+        Self(Arc::new(Inner { total, kept: RestoreMemory::LEAST, held: Mutex::default() }))
+    }
+
+    /// All of it, in bytes.
+    pub fn total(&self) -> u64 {
+        self.0.total
+    }
+
+    /// What is kept for a restore, in bytes.
+    pub fn kept(&self) -> u64 {
+        self.0.kept.min(self.0.total)
+    }
+
+    /// What jobs hold now, in bytes.
+    pub fn held(&self) -> u64 {
+        self.taken().sum()
+    }
+
+    /// The most that jobs of a class could have if nothing were taken, in bytes.
+    pub fn most(&self, class: Class) -> u64 {
+        match class {
+            Class::Restore => self.0.total,
+            Class::Other => self.0.total.saturating_sub(self.0.kept),
+        }
+    }
+
+    /// Takes a share, all at once; none while not even the least is free, which a later end of another job will change.
+    ///
+    /// Errors: `memory-budget` for what would not fit if nothing were taken.
+    pub fn take(&self, class: Class, need: Need) -> Result<Option<Share>> {
+        let most = self.most(class);
+        need.check(most)?;
+        let mut taken = self.taken();
+        let free = most.saturating_sub(taken.sum());
+        let Some(bytes) = need.of(free) else { return Ok(None) };
+        *taken.of(class) += bytes;
+        Ok(Some(Share { bytes, of: Some((self.clone(), class)) }))
+    }
+
+    /// As [`Budget::take`], for those who cannot wait.
+    ///
+    /// Errors: `memory-budget` if it does not fit, or not now.
+    pub fn take_now(&self, class: Class, need: Need) -> Result<Share> {
+        self.take(class, need)?.ok_or_else(|| {
+            let text = format!(
+                "{} of memory are needed and not free: jobs hold {}",
+                mib(need.least),
+                mib(self.held())
+            );
+            Error::temporary("memory-budget", text).hint("Try again when a job has ended.")
+        })
+    }
+
+    fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one job may hold, until it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    bytes: u64,
+    of: Option<(Budget, Class)>,
+}
+
+impl Share {
+    /// For work that no budget bounds: it holds no data, or runs by itself.
+    pub const fn unbounded() -> Self {
+        Self { bytes: u64::MAX, of: None }
+    }
+
+    /// How many bytes it is.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some((budget, class)) = &self.of {
+            *budget.taken().of(*class) -= self.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
