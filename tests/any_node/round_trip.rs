@@ -11,6 +11,7 @@ use holdfast::engine::{
     SharedCounters, Source, Watch,
 };
 use holdfast::error::Result;
+use holdfast::memory::InFlight;
 use holdfast::model::partitions::PartitionSet;
 use holdfast::model::restore_order::Exists;
 use holdfast::sample::{self, SampleRecord, every_kind, mixed};
@@ -76,6 +77,7 @@ fn write_all(files: Vec<FileToRead>) -> MemberWrite {
         parallel: 3,
         batch_size: 128,
         max_async_batches: 8,
+        in_flight: InFlight::new(16 << 20),
         retry: RetryPolicy::WRITE,
         socket_timeout_ms: 10_000,
         total_timeout_ms: 0,
