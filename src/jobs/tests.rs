@@ -1,6 +1,7 @@
 //! Admission, running and recovery against a real store in a temporary directory.
 
 mod admission;
+mod memory;
 mod recovery;
 mod retries;
 mod running;

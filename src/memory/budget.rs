@@ -1,9 +1,10 @@
 //! The one budget, and the shares that jobs hold of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::plan::{Need, RestoreMemory};
-use super::{BUDGET_BYTES, mib};
+use super::{BUDGET_BYTES, InFlight, mib};
 use crate::error::{Error, Result};
 
 /// Who takes: a restore may take what is kept free of all others.
@@ -24,6 +25,7 @@ struct Inner {
     total: u64,
     kept: u64,
     held: Mutex<Taken>,
+    in_flight: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,7 +56,8 @@ impl Default for Budget {
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(total: u64) -> Self {
-        Self(Arc::new(Inner { total, kept: RestoreMemory::LEAST, held: Mutex::default() }))
+        let (held, in_flight) = (Mutex::default(), Arc::default());
+        Self(Arc::new(Inner { total, kept: RestoreMemory::LEAST, held, in_flight }))
     }
 
     /// All of it, in bytes.
@@ -70,6 +73,11 @@ impl Budget {
     /// What jobs hold now, in bytes.
     pub fn held(&self) -> u64 {
         self.taken().sum()
+    }
+
+    /// What of it is on its way to clusters now, in bytes.
+    pub fn in_flight(&self) -> u64 {
+        self.0.in_flight.load(Ordering::Relaxed)
     }
 
     /// The most that jobs of a class could have if nothing were taken, in bytes.
@@ -128,6 +136,14 @@ impl Share {
     /// How many bytes it is.
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Room for so many of its bytes on their way to a cluster.
+    pub fn room_in_flight(&self, bytes: u64) -> Arc<InFlight> {
+        match &self.of {
+            Some((budget, _)) => InFlight::counted(bytes, Arc::clone(&budget.0.in_flight)),
+            None => InFlight::new(bytes),
+        }
     }
 }
 

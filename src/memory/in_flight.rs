@@ -15,14 +15,21 @@ pub struct InFlight {
     free: Arc<Semaphore>,
     now: AtomicU64,
     peak: AtomicU64,
+    /// What is on its way of all jobs.
+    of_all: Arc<AtomicU64>,
 }
 
 impl InFlight {
     /// With room for so many bytes.
     pub fn new(limit_bytes: u64) -> Arc<Self> {
+        Self::counted(limit_bytes, Arc::default())
+    }
+
+    /// With room for so many bytes, which count in `of_all` too.
+    pub(super) fn counted(limit_bytes: u64, of_all: Arc<AtomicU64>) -> Arc<Self> {
         let limit_units = u32::try_from(limit_bytes / UNIT_BYTES).unwrap_or(u32::MAX).max(1);
         let free = Arc::new(Semaphore::new(limit_units as usize));
-        Arc::new(Self { limit_units, free, now: AtomicU64::new(0), peak: AtomicU64::new(0) })
+        Arc::new(Self { limit_units, free, now: AtomicU64::new(0), peak: AtomicU64::new(0), of_all })
     }
 
     /// Waits until there is room, first come first served; the room is taken until the answer is dropped. What is larger
@@ -33,6 +40,7 @@ impl InFlight {
         let room = room.expect("invariant: the semaphore is never closed");
         let now = self.now.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(now, Ordering::Relaxed);
+        self.of_all.fetch_add(bytes, Ordering::Relaxed);
         Held { bytes, of: Arc::clone(self), _room: room }
     }
 
@@ -53,6 +61,7 @@ pub struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.of.now.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.of.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -235,13 +235,14 @@ impl Need {
         Self { wish: bytes, least: bytes }
     };
 
-    /// What a job gets of `free` bytes: its wish if that is free, else all but what one more like it needs, but never
-    /// less than it needs itself; none if not even that is free.
+    /// What a job gets of `free` bytes: its wish if that is free, else all but what one more like it needs, or all where
+    /// there is no room for two; none if not even its least is free.
     pub fn of(&self, free: u64) -> Option<u64> {
         if self.wish <= free {
             return Some(self.wish);
         }
-        (self.least <= free).then(|| free.saturating_sub(self.least).max(self.least))
+        let left = free.checked_sub(self.least)?;
+        Some(if left < self.least { free } else { left })
     }
 
     /// Refuses what would not fit `most` bytes even if all of them were free: `memory-budget`.

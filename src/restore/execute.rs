@@ -66,7 +66,7 @@ impl Restore {
         doing("waiting until the memory of another namespace is free");
         let turn = async { Ok(self.turns.acquire().await.expect("invariant: the semaphore is never closed")) };
         let _turn = unless_canceled(cancel, turn).await?;
-        let in_flight = InFlight::new(self.widths.in_flight);
+        let in_flight = self.context.memory.room_in_flight(self.widths.in_flight);
         doing("looking for records in the destination");
         let mut way = unless_canceled(cancel, self.choose_way(plan)).await?;
         // Where nothing is written, one reading is as good as two.

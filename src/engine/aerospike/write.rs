@@ -124,7 +124,7 @@ async fn write_batches(
             biased;
             Some(ended) = batches.join_next(), if !batches.is_empty() => {
                 let Err(error) = ended else { continue };
-                // The others are in no doubt that they are counted: they are told to end, not dropped.
+                // The others are told to end, not dropped: so what they may have written is counted as in doubt.
                 batches.token().cancel();
                 let others = batches.join().await;
                 let is_echo = error.code() == "canceled";

@@ -77,11 +77,11 @@ fn what_is_lowered_is_said() {
     );
 }
 
-/// What is free → what it gets: the wish, or all but one more least, or the least, or nothing.
+/// What is free → what it gets: the wish, or all but one more least, or all that is of no use to another, or nothing.
 #[test]
 fn a_wish_that_is_not_free_leaves_room_for_another() {
     let need = Need { wish: 100, least: 20 };
-    for (free, got) in [(100, Some(100)), (99, Some(79)), (40, Some(20)), (30, Some(20)), (20, Some(20)), (19, None)]
+    for (free, got) in [(100, Some(100)), (99, Some(79)), (40, Some(20)), (39, Some(39)), (20, Some(20)), (19, None)]
     {
         assert_eq!(need.of(free), got, "{free}");
     }
