@@ -1,7 +1,8 @@
 //! The byte budget (rules.md 8.1): what a job of a kind holds as a value, one budget for all, and what is in flight.
 //!
-//! A job takes its share in one step, before it leaves the queue, and takes nothing more while it runs: so no job that
-//! holds memory ever waits for memory, and there is no circle. What its stages may hold is derived from the share.
+//! A job takes its share in one step, before it leaves the queue. When its plan knows namespaces and records it may take
+//! more, but only what is free at that moment: no job that holds memory ever waits for memory, so there is no circle.
+//! What its stages may hold is derived from the share.
 
 mod budget;
 mod in_flight;

@@ -104,7 +104,8 @@ impl BackupWork {
         }
         tracing::info!(job = context.job.id.0, plan = ?plan, "backup planned");
         let active = plan.namespaces.iter().filter(|one| one.action.backup_type().is_some()).count().max(1);
-        let widths = widths(context, &self.config, active, facts.record_bytes_max(planned.iter().map(String::as_str)));
+        let widths =
+            widths(context, &self.config, active, facts.record_bytes_max(planned.iter().map(String::as_str)));
         let run = Run {
             turns: Arc::new(Semaphore::new(widths.namespaces)),
             widths,
@@ -360,7 +361,8 @@ fn partial(all: usize, done: usize, failed: &[(&str, Error)]) -> Error {
 
 /// How wide the stages are with the job's share of memory (rules.md 8.1); says where that is less than was asked for.
 fn widths(context: &JobContext, config: &JobConfig, active: usize, record_bytes: u64) -> BackupWidths {
-    let (memory, share) = (config.memory(), context.memory.bytes());
+    let memory = config.memory();
+    let share = context.memory.grow(memory.need_of(active, record_bytes));
     let widths = memory.widths(share, active, record_bytes);
     if let Some(text) = memory.lowered(&widths, share, active) {
         context.warn("memory-budget", text);

@@ -95,7 +95,9 @@ fn describe_memory(text: &mut String, service: &ServiceConfig) {
 /// What a backup of the routine holds, and how wide it is where nothing else runs.
 fn describe_backup_memory(text: &mut String, config: &Config, routine: &Routine) {
     // What cannot be resolved was refused.
-    let (Ok(policy), Ok(storage)) = (config.policy_of(routine), config.storage(&routine.storage)) else { return };
+    let (Ok(policy), Ok(storage)) = (config.policy_of(routine), config.storage(&routine.storage)) else {
+        return;
+    };
     let memory = policy.memory(&storage);
     line(text, format_args!("  memory: a backup {}", memory.describe()));
     let budget = Budget::new(config.service().memory_budget);

@@ -316,8 +316,11 @@ impl Runner {
         self.running().insert(running.row.id, running.clone());
         let runner = self.clone();
         scope.spawn("job", async move {
-            let ended = runner.work(&running, share).await;
+            let share = Arc::new(share);
+            let ended = runner.work(&running, Arc::clone(&share)).await;
             runner.finish(&running, ended).await;
+            // Not before the row says so: what has memory is what runs.
+            drop(share);
             runner.running().remove(&running.row.id);
             runner.0.jobs.wake().notify_one();
             Ok(())
@@ -325,7 +328,7 @@ impl Runner {
     }
 
     /// Does the work in a scope of its own, so that a panic is an error.
-    async fn work(&self, running: &Running, share: Share) -> Ended {
+    async fn work(&self, running: &Running, memory: Arc<Share>) -> Ended {
         let work = match self.0.factory.work(&running.row) {
             Ok(work) => work,
             Err(error) => return Ended::Failed(error),
@@ -341,7 +344,7 @@ impl Runner {
             progress: running.progress.clone(),
             jobs: self.0.jobs.clone(),
             report: Arc::clone(&running.report),
-            memory: Arc::new(share),
+            memory,
         };
         let (sender, mut receiver) = tokio::sync::oneshot::channel();
         let mut scope = Scope::new(&running.cancel);

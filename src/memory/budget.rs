@@ -98,7 +98,7 @@ impl Budget {
         let free = most.saturating_sub(taken.sum());
         let Some(bytes) = need.of(free) else { return Ok(None) };
         *taken.of(class) += bytes;
-        Ok(Some(Share { bytes, of: Some((self.clone(), class)) }))
+        Ok(Some(Share { bytes: AtomicU64::new(bytes), of: Some((self.clone(), class)) }))
     }
 
     /// As [`Budget::take`], for those who cannot wait.
@@ -123,19 +123,31 @@ impl Budget {
 /// What one job may hold, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    bytes: u64,
+    bytes: AtomicU64,
     of: Option<(Budget, Class)>,
 }
 
 impl Share {
     /// For work that no budget bounds: it holds no data, or runs by itself.
     pub const fn unbounded() -> Self {
-        Self { bytes: u64::MAX, of: None }
+        Self { bytes: AtomicU64::new(u64::MAX), of: None }
     }
 
     /// How many bytes it is.
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes more, if that is free, once the plan knows what the job is about; waits for nothing. Gives what it has then:
+    /// `need.wish`, or all that is free but what one more job like it needs.
+    pub fn grow(&self, need: Need) -> u64 {
+        let Some((budget, class)) = &self.of else { return self.bytes() };
+        let mut taken = budget.taken();
+        let free = budget.most(*class).saturating_sub(taken.sum());
+        let more = need.wish.saturating_sub(self.bytes());
+        let more = if more <= free { more } else { free.saturating_sub(need.least) };
+        *taken.of(*class) += more;
+        self.bytes.fetch_add(more, Ordering::Relaxed) + more
     }
 
     /// Room for so many of its bytes on their way to a cluster.
@@ -150,7 +162,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         if let Some((budget, class)) = &self.of {
-            *budget.taken().of(*class) -= self.bytes;
+            *budget.taken().of(*class) -= self.bytes();
         }
     }
 }

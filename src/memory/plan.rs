@@ -88,12 +88,19 @@ impl BackupMemory {
         u64::from(self.parallel_write.min(self.parallel))
     }
 
-    /// What it wishes and needs.
+    /// What it wishes and needs before the cluster was asked for anything.
     pub fn need(&self) -> Need {
+        self.need_of(1, RECORD_BYTES)
+    }
+
+    /// What it wishes and needs for so many namespaces, each with one scan and one file at least.
+    pub fn need_of(&self, namespaces: usize, record_bytes: u64) -> Need {
+        let namespaces = u64::try_from(namespaces).unwrap_or(u64::MAX);
         let least = Self::connection(RECORD_BYTES_MAX).saturating_add(self.writer());
-        let connections = u64::from(self.parallel) * Self::connection(RECORD_BYTES);
-        let wish = self.writers().saturating_mul(self.writer()).saturating_add(connections);
-        Need { wish: wish.max(least), least }
+        let connections =
+            u64::from(self.parallel).max(namespaces).saturating_mul(Self::connection(record_bytes));
+        let writers = self.writers().max(namespaces).saturating_mul(self.writer());
+        Need { wish: connections.saturating_add(writers).max(least), least }
     }
 
     /// The widths that fit a share, if no record is larger than `record_bytes`: as many namespaces side by side as have
@@ -183,10 +190,17 @@ impl RestoreMemory {
         2 * (BATCH_BYTES + record_bytes)
     }
 
-    /// What it wishes and needs.
+    /// What it wishes and needs before storage and the cluster were asked for anything.
     pub fn need(&self) -> Need {
-        let wish = u64::from(self.parallel) * Self::reader(RECORD_BYTES) + IN_FLIGHT_BYTES;
-        Need { wish: wish.max(Self::LEAST), least: Self::LEAST }
+        self.need_of(1, RECORD_BYTES)
+    }
+
+    /// What it wishes and needs for so many namespaces, each with one file and one batch at least.
+    pub fn need_of(&self, namespaces: usize, record_bytes: u64) -> Need {
+        let namespaces = u64::try_from(namespaces).unwrap_or(u64::MAX);
+        let readers = u64::from(self.parallel).max(namespaces).saturating_mul(Self::reader(record_bytes));
+        let in_flight = namespaces.saturating_mul(Self::batch(record_bytes)).max(IN_FLIGHT_BYTES);
+        Need { wish: readers.saturating_add(in_flight).max(Self::LEAST), least: Self::LEAST }
     }
 
     /// The widths that fit a share, if no record is larger than `record_bytes`; what readers leave is for batches.

@@ -64,7 +64,8 @@ impl Restore {
         let cancel = &self.context.cancel;
         let doing = |what: &str| self.context.progress.doing(&plan.destination, what);
         doing("waiting until the memory of another namespace is free");
-        let turn = async { Ok(self.turns.acquire().await.expect("invariant: the semaphore is never closed")) };
+        let turn =
+            async { Ok(self.turns.acquire().await.expect("invariant: the semaphore is never closed")) };
         let _turn = unless_canceled(cancel, turn).await?;
         let in_flight = self.context.memory.room_in_flight(self.widths.in_flight);
         doing("looking for records in the destination");

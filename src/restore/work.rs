@@ -54,7 +54,8 @@ impl RestoreWork {
     }
 
     async fn execute(self, context: &JobContext) -> Result<()> {
-        let (plan, destination, record_bytes) = unless_canceled(&context.cancel, self.prepare(context)).await?;
+        let (plan, destination, record_bytes) =
+            unless_canceled(&context.cancel, self.prepare(context)).await?;
         for warning in &plan.warnings {
             context.warn("plan", warning.clone());
         }
@@ -62,7 +63,9 @@ impl RestoreWork {
             plan.namespaces.iter().map(super::plan::NamespaceRestore::records).fold(0, u64::saturating_add),
         );
         let policy = &self.config.policy;
-        let widths = self.config.memory().widths(context.memory.bytes(), plan.namespaces.len(), record_bytes);
+        let (memory, namespaces) = (self.config.memory(), plan.namespaces.len());
+        let share = context.memory.grow(memory.need_of(namespaces, record_bytes));
+        let widths = memory.widths(share, namespaces, record_bytes);
         let records_pace = policy.records_per_second.map(|tps| Arc::new(Pace::new(u64::from(tps))));
         let storage = match policy.bytes_per_second {
             None => self.storage,

@@ -49,7 +49,10 @@ async fn what_has_no_room_side_by_side_goes_in_turn() {
     for job in [&first, &second] {
         assert_eq!(job["status"], "succeeded", "{job:#}");
         let told = warnings(job);
-        assert!(told.contains("\"memory-budget\" \"with 20 MiB of the memory budget: 1 of 2 namespaces"), "{told}");
+        assert!(
+            told.contains("\"memory-budget\" \"with 20 MiB of the memory budget: 1 of 2 namespaces"),
+            "{told}"
+        );
         let (one, two) = (&job["attempts"][SOURCE][0], &job["attempts"][TARGET][0]);
         assert_eq!((&one["record-count"], &two["record-count"]), (&json!(500), &json!(500)));
         assert!(in_turn(one, two) || in_turn(two, one), "{job:#}");
@@ -121,7 +124,11 @@ async fn a_job_that_cannot_fit_any_more_fails_by_name() {
     bench.config["backup-routines"] = json!({});
     bench.start_service().await;
     let job = bench.wait_job(id).await;
-    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("memory-budget")), "{job:#}");
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("memory-budget")),
+        "{job:#}"
+    );
     assert!(job["error"]["message"].as_str().unwrap().contains("needs 16 MiB"), "{job:#}");
     // Such a routine is refused.
     bench.config["backup-routines"] = routine;

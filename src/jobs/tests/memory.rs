@@ -77,8 +77,7 @@ impl Table {
         let factory = Sized { needs: needs.into(), ..Sized::default() };
         let (shares, let_go) = (Arc::clone(&factory.shares), Arc::clone(&factory.let_go));
         let bench = Bench::new().await;
-        let options =
-            RunnerOptions { owner: "test".to_owned(), max_running_jobs: 8, memory: budget.clone() };
+        let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 8, memory: budget.clone() };
         let runner = Runner::new(bench.jobs.clone(), Arc::new(factory), options);
         Self { bench, runner, budget, shares, let_go }
     }

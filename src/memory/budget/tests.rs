@@ -47,6 +47,21 @@ fn what_never_fits_is_an_error_and_what_does_not_fit_now_is_none() {
     assert_eq!(budget.take_now(Class::Other, need(1, 1)).unwrap().bytes(), MIB);
 }
 
+#[test]
+fn a_share_grows_by_what_is_free_and_gives_all_of_it_back() {
+    let budget = Budget::new(RestoreMemory::LEAST + 50 * MIB);
+    let first = budget.take_now(Class::Other, need(20, 5)).unwrap();
+    assert_eq!(first.grow(need(10, 5)), 20 * MIB, "never less than before");
+    assert_eq!(first.grow(need(30, 5)), 30 * MIB);
+    let second = budget.take_now(Class::Other, need(10, 5)).unwrap();
+    // 10 are free, of which another job like it needs 5.
+    assert_eq!((second.grow(need(100, 5)), second.bytes()), (15 * MIB, 15 * MIB));
+    assert_eq!((second.grow(need(100, 5)), budget.held()), (15 * MIB, 45 * MIB));
+    drop((first, second));
+    assert_eq!(budget.held(), 0);
+    assert_eq!(Share::unbounded().grow(need(1, 1)), u64::MAX);
+}
+
 #[derive(Debug, Clone)]
 struct Job {
     class: Class,
@@ -57,8 +72,11 @@ struct Job {
 fn job() -> impl Strategy<Value = Job> {
     let other = (0_u64..200, 1_u64..120).prop_map(|(more, least)| (Class::Other, need(least + more, least)));
     let restore = (1_u32..64).prop_map(|parallel| (Class::Restore, RestoreMemory { parallel }.need()));
-    (prop_oneof![3 => other, 1 => restore], 1_usize..5)
-        .prop_map(|((class, need), turns)| Job { class, need, turns })
+    (prop_oneof![3 => other, 1 => restore], 1_usize..5).prop_map(|((class, need), turns)| Job {
+        class,
+        need,
+        turns,
+    })
 }
 
 proptest! {

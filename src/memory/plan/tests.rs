@@ -21,6 +21,9 @@ fn what_a_backup_wishes_and_needs() {
     ] {
         assert_eq!(policy.need(), Need { wish: wish * MIB, least: least * MIB }, "{policy:?}");
     }
+    // Once the plan knows more: three namespaces have a scan and a file each, of larger records.
+    assert_eq!(backup(1, 1, 0).need_of(3, 8 * MIB).wish, 3 * (10 + 6) * MIB);
+    assert_eq!(RestoreMemory { parallel: 1 }.need_of(2, 8 * MIB).wish, 2 * (22 + 18) * MIB);
     let restore = |parallel| RestoreMemory { parallel }.need();
     assert_eq!(restore(8), Need { wish: 80 * MIB, least: 40 * MIB });
     assert_eq!(restore(1), Need { wish: 40 * MIB, least: 40 * MIB });
@@ -81,7 +84,8 @@ fn what_is_lowered_is_said() {
 #[test]
 fn a_wish_that_is_not_free_leaves_room_for_another() {
     let need = Need { wish: 100, least: 20 };
-    for (free, got) in [(100, Some(100)), (99, Some(79)), (40, Some(20)), (39, Some(39)), (20, Some(20)), (19, None)]
+    for (free, got) in
+        [(100, Some(100)), (99, Some(79)), (40, Some(20)), (39, Some(39)), (20, Some(20)), (19, None)]
     {
         assert_eq!(need.of(free), got, "{free}");
     }
@@ -117,9 +121,10 @@ proptest! {
         let lane = widths.connections as u64 * BackupMemory::connection(record)
             + widths.writers as u64 * policy.writer();
         prop_assert!(widths.namespaces as u64 * lane <= share, "{widths:?}");
-        let asked = policy.widths(policy.need().wish, 1, RECORD_BYTES);
-        prop_assert_eq!(asked.connections as u64, u64::from(parallel));
-        prop_assert_eq!(asked.writers as u64, policy.writers());
+        let wish = policy.need_of(namespaces, record).wish;
+        let asked = policy.widths(wish, namespaces, record);
+        prop_assert_eq!(policy.lowered(&asked, wish, namespaces), None);
+        prop_assert_eq!(asked.namespaces, namespaces);
 
         let restore = RestoreMemory { parallel };
         let share = restore.need().least + more;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::aerospike::RetryPolicy;
-use crate::memory::InFlight;
 use crate::asb::{DataType, IndexType, SetIndexDef};
+use crate::memory::InFlight;
 use crate::model::restore_order::Exists;
 
 struct NoWatch;
