@@ -16,7 +16,8 @@ pub enum Class {
     Other,
 }
 
-/// The bytes that all jobs together may hold; cheap to clone. One restore's least is always kept free of other jobs.
+/// The bytes that all jobs together may hold; cheap to clone. One restore's least is for restores alone, so that one can
+/// start whatever else runs.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<Inner>);
 
@@ -92,11 +93,9 @@ impl Budget {
     ///
     /// Errors: `memory-budget` for what would not fit if nothing were taken.
     pub fn take(&self, class: Class, need: Need) -> Result<Option<Share>> {
-        let most = self.most(class);
-        need.check(most)?;
+        need.check(self.most(class))?;
         let mut taken = self.taken();
-        let free = most.saturating_sub(taken.sum());
-        let Some(bytes) = need.of(free) else { return Ok(None) };
+        let Some(bytes) = need.of(self.free(class, *taken)) else { return Ok(None) };
         *taken.of(class) += bytes;
         Ok(Some(Share { bytes: AtomicU64::new(bytes), of: Some((self.clone(), class)) }))
     }
@@ -113,6 +112,15 @@ impl Budget {
             );
             Error::temporary("memory-budget", text).hint("Try again when a job has ended.")
         })
+    }
+
+    /// What a class may still take. What restores hold is taken of what is kept for them first.
+    fn free(&self, class: Class, taken: Taken) -> u64 {
+        let beside = match class {
+            Class::Restore => taken.by_restores,
+            Class::Other => taken.by_restores.max(self.0.kept),
+        };
+        self.0.total.saturating_sub(beside).saturating_sub(taken.by_others)
     }
 
     fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
@@ -143,7 +151,7 @@ impl Share {
     pub fn grow(&self, need: Need) -> u64 {
         let Some((budget, class)) = &self.of else { return self.bytes() };
         let mut taken = budget.taken();
-        let free = budget.most(*class).saturating_sub(taken.sum());
+        let free = budget.free(*class, *taken);
         let more = need.wish.saturating_sub(self.bytes());
         let more = if more <= free { more } else { free.saturating_sub(need.least) };
         *taken.of(*class) += more;

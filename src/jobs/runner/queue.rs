@@ -60,7 +60,7 @@ impl Runner {
         if transitions.is_empty() { Ok(()) } else { self.0.jobs.commit(tx, &transitions).await }
     }
 
-    /// Takes one job out of the queue, if one may go; says whether there was one. For which there is no `room` is noted:
+    /// Takes one job out of the queue, if one may go; says whether there was one. For whom there is no `room` is noted:
     /// who comes later must not take what the first one waits for.
     async fn start_next(&self, scope: &mut Scope, room: &mut Room) -> Result<bool> {
         let jobs = &self.0.jobs;
@@ -76,12 +76,9 @@ impl Runner {
         }
         let share = match self.share_of(&row) {
             Ok(Some(share)) => share,
-            Ok(None) if row.kind == JobKind::Restore => {
-                room.restores = false;
-                return Ok(true);
-            }
             Ok(None) => {
-                room.others = false;
+                // A restore is overtaken by nobody, a backup only by restores.
+                *room = Room { restores: row.kind != JobKind::Restore && room.restores, others: false };
                 return Ok(true);
             }
             Err(error) => {

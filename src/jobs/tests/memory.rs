@@ -150,6 +150,33 @@ async fn a_restore_starts_while_backups_hold_all_the_rest() {
 }
 
 #[tokio::test]
+async fn nobody_overtakes_a_restore_that_waits() {
+    let table = Table::new(10, [("a", 5), ("b", 5)]).await;
+    let bench = &table.bench;
+    let (a, _, _) = bench.admit(full("a")).await;
+    let (first, _, _) = bench.admit(restore("other", Some(&["x"]))).await;
+    with_runner(&table.runner, async {
+        until(|| async { table.budget.held() == RestoreMemory::LEAST + 5 * MIB }).await;
+        let (second, _, _) = bench.admit(restore("other", Some(&["y"]))).await;
+        let (b, _, _) = bench.admit(full("b")).await;
+        table.end("a");
+        assert_eq!(until_ended(bench, a).await.status, Succeeded);
+        // There would be room for it twice.
+        let retention = routine("d").on_backups(JobKind::Retention, Trigger::Api, None);
+        let (d, _, _) = bench.admit(retention).await;
+        until(|| async { bench.row(d).await.status == Running }).await;
+        assert_eq!((bench.row(second).await.status, bench.row(b).await.status), (Queued, Queued));
+        for name in ["restore", "b", "d"] {
+            table.end(name);
+        }
+        for id in [first, second, b, d] {
+            assert_eq!(until_ended(bench, id).await.status, Succeeded);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_never_fits_fails_and_is_in_nobodys_way() {
     let table = Table::new(10, [("a", 11), ("b", 10)]).await;
     let bench = &table.bench;
