@@ -254,8 +254,8 @@ mod tests {
         for line in [
             "memory budget 64 MiB: 40 MiB are kept for a restore, 24 MiB are for backups and verifications\n",
             "wishes 48 MiB (8 scans of 3 MiB, 4 files of 6 MiB), needs 16 MiB",
-            "    WARNING: also where nothing else runs, with 24 MiB of the memory budget: 1 files instead of 4 \
-             (parallel-write), 6 scans instead of 8 (parallel)\n",
+            "    WARNING: also where nothing else runs, with 24 MiB of the memory budget: 2 files instead of 4 \
+             (parallel-write), 4 scans instead of 8 (parallel)\n",
         ] {
             assert!(lowered.contains(line), "{lowered}");
         }

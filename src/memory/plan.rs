@@ -104,16 +104,23 @@ impl BackupMemory {
     }
 
     /// The widths that fit a share, if no record is larger than `record_bytes`: as many namespaces side by side as have
-    /// room, then as many scans as were asked for, and files as many as are left room for.
+    /// room; of files and scans those are lowered that weigh more.
     pub fn widths(&self, share: u64, namespaces: usize, record_bytes: u64) -> BackupWidths {
         let (connection, writer) = (Self::connection(record_bytes), self.writer());
         let lanes = lanes(share, connection.saturating_add(writer), namespaces);
         let lane = share / lanes;
         let wished = u64::from(self.parallel).div_euclid(lanes).max(1);
         let writers_wished = u64::from(self.parallel_write).div_euclid(lanes).clamp(1, wished);
-        let writers = room(lane, wished * connection, writer, writers_wished);
-        let connections = room(lane, writers * writer, connection, wished);
-        let writers = writers.min(connections);
+        let (mut connections, mut writers) = (wished, writers_wished);
+        while connections * connection + writers.saturating_mul(writer) > lane && connections > 1 {
+            // One of those that weigh more: large parts cost files, large records cost scans.
+            if writers > 1 && writers.saturating_mul(writer) >= connections * connection {
+                writers -= 1;
+            } else {
+                connections -= 1;
+                writers = writers.min(connections);
+            }
+        }
         BackupWidths {
             namespaces: to_usize(lanes),
             connections: to_usize(connections),

@@ -64,8 +64,9 @@ impl Runner {
     /// who comes later must not take what the first one waits for.
     async fn start_next(&self, scope: &mut Scope, room: &mut Room) -> Result<bool> {
         let jobs = &self.0.jobs;
-        let now = jobs.now();
         let mut tx = jobs.store().write().await?;
+        // Not before a job has ended whose write was waited for: one began after the other.
+        let now = jobs.now();
         let next = tx.next_queued(self.0.options.max_running_jobs, *room).await?;
         let Some(row) = next else { return Ok(false) };
         if let Some(refusal) = refuse_again(&mut tx, &row).await? {

@@ -37,8 +37,8 @@ fn a_restore_starts_while_others_hold_all_they_may() {
     let share = budget.take(Class::Restore, restore()).unwrap().unwrap();
     assert_eq!(share.bytes(), restore().wish);
     let backup = crate::memory::BackupMemory { parallel: 8, parallel_write: 8, part_bytes: Some(8 * MIB) };
-    assert!(budget.take(Class::Other, backup.need()).unwrap().is_some());
-    assert_eq!(budget.held(), budget.total());
+    let beside = budget.take(Class::Other, backup.need()).unwrap().unwrap();
+    assert_eq!((beside.bytes(), budget.held()), (48 * MIB, budget.total()));
 }
 
 #[test]

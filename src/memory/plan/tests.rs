@@ -37,9 +37,10 @@ fn the_stages_are_as_wide_as_the_share_allows() {
         (backup(8, 8, 0), 72, 1, 1, (1, 8, 8)),
         (backup(8, 8, 0), 72, 2, 1, (2, 4, 4)),
         (backup(8, 8, 0), 72, 3, 1, (3, 2, 2)),
-        // Files are lowered before scans are.
         (backup(8, 8, 0), 42, 1, 1, (1, 8, 3)),
-        (backup(8, 8, 0), 24, 1, 1, (1, 6, 1)),
+        // First files, which weigh more, then both; of large records first scans.
+        (backup(8, 8, 0), 24, 1, 1, (1, 4, 2)),
+        (backup(8, 3, 0), 72, 1, 8, (1, 5, 3)),
         (backup(8, 8, 8), 88, 1, 1, (1, 8, 3)),
         (backup(8, 8, 8), 31, 1, 8, (1, 1, 1)),
         // In turn where there is no room for two.
