@@ -20,6 +20,8 @@ use crate::asb::{BlockHashes, FileCipher, IndexDef, UdfDef};
 use crate::config::{ClusterConfig, RetryConfig};
 use crate::error::Result;
 use crate::jobs::Progress;
+use crate::memory::InFlight;
+use crate::memory::plan::{RECORD_BYTES, RECORD_BYTES_MAX};
 use crate::model::UnixMillis;
 use crate::model::partitions::PartitionSet;
 use crate::model::restore_order::Exists;
@@ -46,6 +48,16 @@ impl ClusterFacts {
 }
 
 impl ClusterFacts {
+    /// The most bytes that one record of some namespaces may have, as memory is counted by (rules.md 8.1).
+    pub fn record_bytes_max<'n>(&self, namespaces: impl IntoIterator<Item = &'n str>) -> u64 {
+        let known = namespaces.into_iter().filter_map(|name| self.namespace(name));
+        let said = known.map(|namespace| match namespace.record_bytes_max {
+            0 => RECORD_BYTES_MAX,
+            bytes => bytes,
+        });
+        said.max().unwrap_or(RECORD_BYTES_MAX).clamp(RECORD_BYTES, RECORD_BYTES_MAX)
+    }
+
     /// The names by which the cluster is claimed: the configured one, and each node by id and address, which tell one
     /// cluster from another (rules.md 2.4).
     pub fn keys(&self, configured: Option<&str>) -> Vec<String> {
@@ -74,6 +86,8 @@ pub struct NamespaceFacts {
     pub name: String,
     /// Records in it, replicas not counted.
     pub objects: u64,
+    /// The most bytes of one record that its nodes store; 0: they do not say.
+    pub record_bytes_max: u64,
     /// When it was last truncated.
     pub truncated_at: Option<UnixMillis>,
     /// The sets that were truncated, and when.
@@ -246,8 +260,10 @@ pub struct MemberWrite {
     pub parallel: usize,
     /// Most records in one batch; an engine may make them smaller.
     pub batch_size: usize,
-    /// Most batches under way at once; an engine may have fewer.
+    /// Most batches under way at once; they stay within `in_flight` too.
     pub max_async_batches: usize,
+    /// Room for the bytes of batches on their way; shared by all that is written of one namespace.
+    pub in_flight: Arc<InFlight>,
     /// How rows that failed are tried again.
     pub retry: RetryPolicy,
     /// The server's time for one request; 0: its own default.

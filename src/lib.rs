@@ -18,6 +18,7 @@ pub mod fault;
 pub mod inspect;
 pub mod jobs;
 pub mod limit;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 #[cfg(test)]

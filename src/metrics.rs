@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use crate::error::{Error, Result};
+use crate::memory::Budget;
 use crate::model::{BackupType, SlotType, UnixMillis};
 
 /// Buckets of ABS: 60 s × 1.5^k, k = 0..15 (abs.md 5.1).
@@ -92,6 +93,7 @@ pub struct Metrics {
     retention_last_run: IntGaugeVec,
     retention_deleted: IntCounterVec,
     jobs_queued: IntGauge,
+    memory: IntGaugeVec,
     next_run: IntGaugeVec,
     routine_owned: IntGaugeVec,
     verify_last_success: IntGaugeVec,
@@ -151,6 +153,7 @@ impl Metrics {
                 IntCounterVec::new(opts(MetricName::RetentionDeleted), &["routine"]),
             )?,
             jobs_queued: register(&registry, IntGauge::with_opts(opts(MetricName::JobQueueDepth)))?,
+            memory: register(&registry, IntGaugeVec::new(opts(MetricName::MemoryBudget), &["state"]))?,
             next_run: gauge_by_routine(&registry, MetricName::NextRun)?,
             routine_owned: register(
                 &registry,
@@ -247,6 +250,19 @@ impl Metrics {
     /// Notes whether the last reload of the configuration was taken.
     pub fn config_reload(&self, taken: bool) {
         self.reload_successful.set(i64::from(taken));
+    }
+
+    /// Notes how the byte budget stands.
+    pub fn memory(&self, budget: &Budget) {
+        let states = [
+            ("total", budget.total()),
+            ("kept", budget.kept()),
+            ("held", budget.held()),
+            ("in-flight", budget.in_flight()),
+        ];
+        for (state, bytes) in states {
+            self.memory.with_label_values(&[state]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
     }
 
     /// Notes when a routine fires next.

@@ -27,6 +27,7 @@ use crate::engine::Connect;
 use crate::engine::aerospike::AerospikeConnect;
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Observer, Runner, RunnerOptions};
+use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::retention::resume;
 use crate::scheduler::Scheduler;
@@ -222,6 +223,7 @@ fn runner_options(service: &ServiceConfig) -> RunnerOptions {
     RunnerOptions {
         owner: format!("pid-{}", std::process::id()),
         max_running_jobs: service.backup.max_running_jobs,
+        memory: Budget::new(service.memory_budget),
     }
 }
 

@@ -43,7 +43,7 @@ pub use meta::KnownRoot;
 pub use pins::{BuildingOn, PinRow, holds};
 pub use progress::ProgressRow;
 pub use prune::{HistoryLimits, Pruned};
-pub use query::{Active, JobFilter, JobPage};
+pub use query::{Active, JobFilter, JobPage, Room};
 pub use schedules::ScheduleRow;
 pub use slots::{SlotId, SlotInsert, SlotRow, SlotState};
 pub use verifications::{VerificationRow, VerifyOutcome};

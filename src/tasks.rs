@@ -61,6 +61,11 @@ impl Scope {
         first.map_or(Ok(()), Err)
     }
 
+    /// Waits for the end of the next task; none if there is no task. May be dropped and called again.
+    pub async fn join_next(&mut self) -> Option<Result<()>> {
+        self.set.join_next().await.map(flatten)
+    }
+
     /// Takes the end of a task that has ended, without waiting.
     pub fn try_join_next(&mut self) -> Option<Result<()>> {
         self.set.try_join_next().map(flatten)

@@ -23,6 +23,8 @@ pub struct NodeNamespace {
     pub truncate_lut_ms: u64,
     /// Skew among the nodes' clocks as the cluster measures it.
     pub clock_skew_ms: u64,
+    /// The most bytes of one record that the node stores; none: it does not say.
+    pub record_bytes_max: Option<u64>,
 }
 
 /// What the nodes together say of one set.
@@ -137,6 +139,7 @@ pub(super) fn node_namespace(
     }
     let need = |key: &str| number_of(answer, b';', key).ok_or_else(|| unreadable(key));
     let factor = ["effective_replication_factor", "effective-replication-factor", "repl-factor"];
+    let record = ["max-record-size", "storage-engine.write-block-size", "write-block-size"];
     let factor = factor.iter().find_map(|key| number_of(answer, b';', key));
     Ok(Some(NodeNamespace {
         node: node.to_owned(),
@@ -145,6 +148,10 @@ pub(super) fn node_namespace(
         current_time_s: need("current_time")?,
         truncate_lut_ms: need("truncate_lut")?,
         clock_skew_ms: number_of(statistics, b';', "cluster_clock_skew_ms").unwrap_or(0),
+        // 0 is no limit but that of the storage.
+        record_bytes_max: record
+            .iter()
+            .find_map(|key| number_of(answer, b';', key).filter(|bytes: &u64| *bytes > 0)),
     }))
 }
 

@@ -10,8 +10,9 @@ use super::conn::Connection;
 use super::door::Door;
 use super::info;
 
-/// Idle connections kept per node; what comes back beyond that is closed.
-const IDLE_CONNECTIONS_MAX: usize = 32;
+/// Idle connections kept per node, as many as a restore has batches on their way by default; what comes back beyond that
+/// is closed.
+const IDLE_CONNECTIONS_MAX: usize = 128;
 
 /// A server version, ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -171,7 +171,7 @@ impl From<Error> for ApiError {
             | "job-retried"
             | "attempt-unsettled"
             | "nothing-to-retry" => StatusCode::CONFLICT,
-            "stopping" => StatusCode::SERVICE_UNAVAILABLE,
+            "stopping" | "memory-budget" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let text = if status.is_server_error() { error.report() } else { error.to_string() };

@@ -4,14 +4,16 @@ use super::App;
 use super::roots::open_known;
 use crate::backup::estimate::{Estimate, Pace, estimate};
 use crate::error::Result;
+use crate::memory::{Class, Need};
 use crate::model::{BackupType, JobStatus};
 
 impl App {
     /// Asks the cluster; it reads a sample of the records.
     ///
-    /// Errors: `routine-unknown`, and those of the cluster and of storage.
+    /// Errors: `routine-unknown`, `memory-budget` while jobs hold all memory, and those of the cluster and of storage.
     pub async fn estimate(&self, routine: &str, backup_type: BackupType) -> Result<Estimate> {
         let job = self.config().routine(routine, self.now())?.job;
+        let _share = self.runner.memory().take_now(Class::Other, Need::ESTIMATE)?;
         let store = self.jobs.store();
         let storage = open_known(store, &job.storage).await?;
         let last = store.last_job(routine, backup_type, JobStatus::Succeeded).await?;

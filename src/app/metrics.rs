@@ -45,6 +45,7 @@ impl App {
                 self.metrics.next_run(name, slot_type, self.scheduler.next_fire(name, slot_type));
             }
         }
+        self.metrics.memory(self.runner.memory());
         self.metrics.verifications(&self.routine_verifications().await?);
         self.metrics.render(&running, restores as i64, i64::try_from(queued).unwrap_or(i64::MAX))
     }

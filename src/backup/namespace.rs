@@ -93,6 +93,7 @@ impl<'a> NamespaceRun<'a> {
     async fn expect(&self) {
         let run = self.run;
         self.doing("counting what is to be read");
+        let Ok(_turn) = run.turn(&self.plan.namespace).await else { return };
         let read = self.how_to_read();
         let counted = run.source.count(&read, self.plan.objects, &run.context.cancel);
         match tokio::time::timeout(COUNT_PATIENCE, unless_canceled(&run.context.cancel, counted)).await {
@@ -106,6 +107,7 @@ impl<'a> NamespaceRun<'a> {
 
     async fn attempt(&self) -> Result<NamespaceEnd> {
         let run = self.run;
+        let _turn = run.turn(&self.plan.namespace).await?;
         run.wait_for_margin().await?;
         run.check_owner().await?;
         let folder = run.folder(self.backup_type)?;
@@ -323,8 +325,8 @@ impl<'a> NamespaceRun<'a> {
             modified_until: self.plan.until,
             indexes: is_full && !policy.no_indexes,
             udfs: is_full && !policy.no_udfs,
-            parallel: run.parallel,
-            parallel_write: run.parallel_write,
+            parallel: run.widths.connections,
+            parallel_write: run.widths.writers,
             cipher: run.cipher.clone(),
             limits: run.limits.clone(),
             ..plain_read(&run.config, &self.plan.namespace, run.filter.clone(), partitions)

@@ -2,6 +2,7 @@
 
 use crate::config::{Compression, JobConfig, UnsupportedRecords};
 use crate::engine::{NamespaceRead, ReadLimits};
+use crate::memory::file_limit;
 use crate::model::PartitionSet;
 
 /// All records in scope, without indexes and UDFs, one scan into one file at a time.
@@ -27,7 +28,7 @@ pub(super) fn plain_read(
         skip_unsupported: policy.unsupported_records == UnsupportedRecords::SkipAndCount,
         parallel: 1,
         parallel_write: 1,
-        file_limit_bytes: policy.file_limit_bytes,
+        file_limit_bytes: file_limit(policy.file_limit_bytes, config.storage.part_bytes()),
         zstd_level: match policy.compression {
             Compression::None => None,
             Compression::Zstd { level } => Some(level),

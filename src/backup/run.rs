@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::clocks::SkewVerdict;
 use crate::asb::FileCipher;
 use crate::catalog::{Ownership, RunFolder, Scope, remove_attempt};
@@ -12,6 +14,7 @@ use crate::config::{JobConfig, RetryConfig};
 use crate::engine::{ClusterFacts, ReadLimits, Source};
 use crate::error::Result;
 use crate::jobs::JobContext;
+use crate::memory::BackupWidths;
 use crate::model::{BackupType, PartitionSet, UnixMillis};
 use crate::storage::Storage;
 use crate::tasks::unless_canceled;
@@ -43,10 +46,11 @@ pub struct Run {
     pub cipher: Option<FileCipher>,
     /// Every namespace of the run, also those that another job of it has committed (rules.md 3.8).
     pub namespaces: Vec<String>,
-    /// Scans of one namespace: the policy counts them per run (rules.md 7.1).
-    pub parallel: usize,
-    /// Files of one namespace at once, counted likewise.
-    pub parallel_write: usize,
+    /// How many namespaces go side by side, and scans and files of each: the policy counts them per run (rules.md 7.1),
+    /// and the job's share of memory bounds them (8.1).
+    pub widths: BackupWidths,
+    /// One permit for each namespace that may hold data at once.
+    pub turns: Arc<Semaphore>,
     /// The packed expression of `filter-exp`.
     pub filter: Option<Vec<u8>>,
     /// The partitions of each namespace, where they are those of some nodes (rules.md 3.6).
@@ -64,6 +68,19 @@ impl Run {
     /// Refuses once the routine's folder is no longer ours (rules.md 5.5).
     pub async fn check_owner(&self) -> Result<()> {
         self.ownership.check(self.storage.as_ref(), &self.config.routine).await
+    }
+
+    /// Waits for the turn of a namespace (rules.md 8.1). Its siblings end theirs with each try, so the wait ends; that they
+    /// move is what keeps it from being a standstill.
+    pub async fn turn(&self, namespace: &str) -> Result<SemaphorePermit<'_>> {
+        if let Ok(turn) = self.turns.try_acquire() {
+            return Ok(turn);
+        }
+        self.context.progress.doing(namespace, "waiting until the memory of another namespace is free");
+        unless_canceled(&self.context.cancel, async {
+            Ok(self.turns.acquire().await.expect("invariant: the semaphore is never closed"))
+        })
+        .await
     }
 
     /// The scope of one namespace.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::clocks::{check_own_clock, judge_skew};
 use super::namespace::{NamespaceEnd, NamespaceRun};
@@ -20,6 +21,7 @@ use crate::engine::throttle::Throttle;
 use crate::engine::{ClusterFacts, Connect, ReadLimits, Source, keys};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
+use crate::memory::BackupWidths;
 use crate::model::expression::parse_filter;
 use crate::model::{BackupType, JobStatus, PartitionSet, UnixMillis};
 use crate::storage::{Storage, address, join};
@@ -102,11 +104,12 @@ impl BackupWork {
         }
         tracing::info!(job = context.job.id.0, plan = ?plan, "backup planned");
         let active = plan.namespaces.iter().filter(|one| one.action.backup_type().is_some()).count().max(1);
-        let policy = &self.config.policy;
+        let widths =
+            widths(context, &self.config, active, facts.record_bytes_max(planned.iter().map(String::as_str)));
         let run = Run {
-            parallel: (policy.parallel as usize / active).max(1),
-            parallel_write: (policy.parallel_write as usize / active).max(1),
-            limits: limits(policy, active),
+            turns: Arc::new(Semaphore::new(widths.namespaces)),
+            widths,
+            limits: limits(&self.config.policy, widths.namespaces),
             filter,
             chosen,
             namespaces: resolved(&self.config, &facts),
@@ -354,6 +357,17 @@ fn partial(all: usize, done: usize, failed: &[(&str, Error)]) -> Error {
     };
     Error::permanent("partial", text)
         .hint("The job's result says how each ended; what committed is kept, and counts for its own chain.")
+}
+
+/// How wide the stages are with the job's share of memory (rules.md 8.1); says where that is less than was asked for.
+fn widths(context: &JobContext, config: &JobConfig, active: usize, record_bytes: u64) -> BackupWidths {
+    let memory = config.memory();
+    let share = context.memory.grow(memory.need_of(active, record_bytes));
+    let widths = memory.widths(share, active, record_bytes);
+    if let Some(text) = memory.lowered(&widths, share, active) {
+        context.warn("memory-budget", text);
+    }
+    widths
 }
 
 /// What each of `active` namespaces may take of what the policy allows the run: at least one record per second.

@@ -6,9 +6,11 @@ use std::path::Path;
 use chrono::SecondsFormat;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Compression, Config, EncryptionMode, Policy, Routine, unbuilt};
+use crate::config::{Compression, Config, EncryptionMode, Policy, Routine, ServiceConfig, unbuilt};
 use crate::engine::keys;
 use crate::error::{Error, Result};
+use crate::memory::plan::RECORD_BYTES;
+use crate::memory::{Budget, Class, VerifyMemory, mib};
 use crate::model::UnixMillis;
 use crate::model::schedule::Schedule;
 
@@ -47,6 +49,7 @@ async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
         Some(address) => line(&mut text, format_args!("listens on {address}:{port}, without authentication")),
         None => line(&mut text, format_args!("{}", crate::service::loopback_note(port))),
     }
+    describe_memory(&mut text, &service);
     for (name, cluster) in &config.aerospike_clusters {
         let user = cluster.credentials.as_ref().and_then(|given| given.user.as_ref());
         if user.is_some() && cluster.tls.is_none() {
@@ -71,6 +74,38 @@ async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
         line(&mut text, format_args!("  {}: {}", option.path(), option.what));
     }
     text
+}
+
+/// How the byte budget is cut (rules.md 8.1).
+fn describe_memory(text: &mut String, service: &ServiceConfig) {
+    let budget = Budget::new(service.memory_budget);
+    let verify = VerifyMemory::need();
+    line(
+        text,
+        format_args!(
+            "memory budget {}: {} are kept for a restore, {} are for backups and verifications",
+            mib(budget.total()),
+            mib(budget.kept()),
+            mib(budget.most(Class::Other))
+        ),
+    );
+    line(text, format_args!("  a verification wishes {}, needs {}", mib(verify.wish), mib(verify.least)));
+}
+
+/// What a backup of the routine holds, and how wide it is where nothing else runs.
+fn describe_backup_memory(text: &mut String, config: &Config, routine: &Routine) {
+    // What cannot be resolved was refused.
+    let (Ok(policy), Ok(storage)) = (config.policy_of(routine), config.storage(&routine.storage)) else {
+        return;
+    };
+    let memory = policy.memory(&storage);
+    line(text, format_args!("  memory: a backup {}", memory.describe()));
+    let budget = Budget::new(config.service().memory_budget);
+    let Some(share) = memory.need().of(budget.most(Class::Other)) else { return };
+    let widths = memory.widths(share, 1, RECORD_BYTES);
+    if let Some(lowered) = memory.lowered(&widths, share, 1) {
+        line(text, format_args!("    WARNING: also where nothing else runs, {lowered}"));
+    }
 }
 
 /// What no incremental can see (rules.md 9).
@@ -108,6 +143,7 @@ async fn describe_routine(
     if let Some(policy) = policy {
         describe_files(text, policy, config, routine).await;
     }
+    describe_backup_memory(text, config, routine);
     if policy.is_some_and(|policy| policy.verify_after == Some(true)) {
         line(text, format_args!("  each backup is verified after it"));
     }
@@ -191,6 +227,39 @@ mod tests {
     use super::describe;
     use crate::config::Config;
     use crate::model::UnixMillis;
+
+    /// rules.md 8.1
+    #[tokio::test]
+    async fn the_sums_of_memory_are_printed_and_what_they_lower() {
+        let now = UnixMillis::from_secs(1_800_000_000);
+        let told = async |service: &str, policy: &str| {
+            let text = format!(
+                "{{service: {{{service}}}, aerospike-clusters: {{c: {{seed-nodes: [{{host-name: h, port: 1}}]}}}},
+                  storage: {{s: {{local-storage: {{path: /b}}}}}}, backup-policies: {{p: {{{policy}}}}},
+                  backup-routines: {{r: {{source-cluster: c, storage: s, interval-cron: '@daily', namespaces: [],
+                    backup-policy: p}}}}}}"
+            );
+            describe(Path::new("f"), &Config::parse(&text, "test", now).unwrap(), now).await
+        };
+        let default = told("", "").await;
+        for line in [
+            "memory budget 128 MiB: 40 MiB are kept for a restore, 88 MiB are for backups and verifications\n",
+            "  a verification wishes 24 MiB, needs 13 MiB\n",
+            "  memory: a backup wishes 72 MiB (8 scans of 3 MiB, 8 files of 6 MiB), needs 16 MiB (10 MiB + 6 MiB)\n",
+        ] {
+            assert!(default.contains(line), "{default}");
+        }
+        assert!(!default.contains("WARNING"), "{default}");
+        let lowered = told("memory-budget: 67108864", "parallel-write: 4").await;
+        for line in [
+            "memory budget 64 MiB: 40 MiB are kept for a restore, 24 MiB are for backups and verifications\n",
+            "wishes 48 MiB (8 scans of 3 MiB, 4 files of 6 MiB), needs 16 MiB",
+            "    WARNING: also where nothing else runs, with 24 MiB of the memory budget: 2 files instead of 4 \
+             (parallel-write), 4 scans instead of 8 (parallel)\n",
+        ] {
+            assert!(lowered.contains(line), "{lowered}");
+        }
+    }
 
     /// rules.md 4.5
     #[tokio::test]

@@ -4,6 +4,7 @@ use super::Config;
 use super::encryption::EncryptionPolicy;
 use super::problem::{Path, Problem, ProblemKind, Problems, clip};
 use super::suggest::did_you_mean;
+use crate::memory::{Budget, Class, mib};
 use crate::model::check_name;
 use crate::model::instance::INSTANCES;
 
@@ -17,6 +18,7 @@ impl Config {
         }
         self.check_racks(problems);
         self.check_key_agents(problems);
+        self.check_memory(problems);
         for (name, routine) in &self.backup_routines {
             let mut refer = |key, kind, target: Option<&str>, known: Vec<&str>| {
                 let path = Path::from(["backup-routines", name, key]);
@@ -53,6 +55,27 @@ impl Config {
                     clip(policy)
                 );
                 let path = Path::from(["backup-routines", name, "secret-agent"]);
+                problems.push(Problem::new(ProblemKind::Value, path, message));
+            }
+        }
+    }
+
+    /// Every routine must fit the budget with one scan and one file (rules.md 8.1). What cannot be resolved was told.
+    fn check_memory(&self, problems: &mut Problems) {
+        let budget = Budget::new(self.service().memory_budget);
+        for (name, routine) in &self.backup_routines {
+            let (Ok(policy), Ok(storage)) = (self.policy_of(routine), self.storage(&routine.storage)) else {
+                continue;
+            };
+            let memory = policy.memory(&storage);
+            if memory.need().check(budget.most(Class::Other)).is_err() {
+                let message = format!(
+                    "does not fit service.memory-budget of {}, of which {} are kept for a restore: a backup {}",
+                    mib(budget.total()),
+                    mib(budget.kept()),
+                    memory.describe()
+                );
+                let path = Path::from(["backup-routines", name, "storage"]);
                 problems.push(Problem::new(ProblemKind::Value, path, message));
             }
         }

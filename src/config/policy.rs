@@ -6,7 +6,9 @@ use super::MS_MAX;
 use super::encryption::{EncryptionConfig, EncryptionPolicy};
 use super::reader::{Idle, Kind, Read, Section};
 use super::retention::{Retention, RetentionConfig};
+use super::storage::StorageConfig;
 use crate::error::Result;
+use crate::memory::BackupMemory;
 use crate::model::chain::Mode;
 use crate::secrets::AgentOptions;
 
@@ -321,6 +323,14 @@ impl Policy {
             nodes_max: self.max_concurrent_nodes.unwrap_or(0),
             with_cluster_configuration: self.with_cluster_configuration.unwrap_or(false),
         })
+    }
+}
+
+impl PolicyConfig {
+    /// What a backup into `storage` was asked for, as far as memory goes (rules.md 8.1).
+    pub fn memory(&self, storage: &StorageConfig) -> BackupMemory {
+        let (parallel, parallel_write) = (self.parallel, self.parallel_write);
+        BackupMemory { parallel, parallel_write, part_bytes: storage.part_bytes() }
     }
 }
 

@@ -19,6 +19,7 @@ use super::secret_agent::SecretAgent;
 use super::service::{ServiceConfig, TimestampFormat};
 use super::storage::{StorageConfig, StoragePlace};
 use crate::error::{Error, Result};
+use crate::memory::{BackupMemory, RestoreMemory};
 use crate::model::UnixMillis;
 use crate::secrets::AgentOptions;
 
@@ -95,6 +96,20 @@ pub enum RestoreTarget {
         /// Whether a chain with a gap may be restored.
         allow_gap: bool,
     },
+}
+
+impl JobConfig {
+    /// What a backup with it was asked for, as far as memory goes (rules.md 8.1).
+    pub fn memory(&self) -> BackupMemory {
+        self.policy.memory(&self.storage)
+    }
+}
+
+impl RestoreConfig {
+    /// What a restore with it was asked for, as far as memory goes (rules.md 8.1).
+    pub const fn memory(&self) -> RestoreMemory {
+        RestoreMemory { parallel: self.policy.parallel }
+    }
 }
 
 impl Config {

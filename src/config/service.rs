@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::{Idle, Kind, Read, Section};
 use super::{MS_MAX, zone};
+use crate::memory::{BUDGET_BYTES, RestoreMemory};
 use crate::model::InstanceId;
 use crate::model::status::AbsLevel;
 
@@ -40,6 +41,9 @@ pub struct Service {
     /// How long ended jobs are remembered (rules.md 2.7).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_history: Option<JobHistory>,
+    /// What all jobs together may hold of data, in bytes (rules.md 8.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_budget: Option<u64>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -176,6 +180,8 @@ pub struct ServiceConfig {
     pub instance_id: Option<String>,
     /// How long ended jobs are remembered.
     pub job_history: JobHistoryConfig,
+    /// What all jobs together may hold of data, in bytes; default 128 MiB (rules.md 8.1).
+    pub memory_budget: u64,
 }
 
 /// `service.job-history` with its defaults: whichever cuts first (rules.md 2.7).
@@ -264,9 +270,16 @@ impl Service {
             local_roots: self.local_roots.iter().flatten().map(PathBuf::from).collect(),
             instance_id: self.instance_id.clone(),
             job_history: self.job_history.as_ref().map(JobHistory::resolve).unwrap_or_default(),
+            memory_budget: self.memory_budget.unwrap_or(BUDGET_BYTES),
         }
     }
 }
+
+/// Less than one restore needs is of no use.
+const MEMORY_BUDGET_MIN: i64 = RestoreMemory::LEAST as i64;
+
+/// 1 TiB: no bound that anybody would feel.
+const MEMORY_BUDGET_MAX: i64 = 1 << 40;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -312,6 +325,7 @@ impl Read for Service {
             local_roots: section.texts("local-roots"),
             instance_id,
             job_history: section.child("job-history"),
+            memory_budget: section.int("memory-budget", MEMORY_BUDGET_MIN..=MEMORY_BUDGET_MAX),
             idle: section.idle(),
         }
     }

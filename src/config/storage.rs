@@ -70,6 +70,16 @@ impl StorageConfig {
     }
 }
 
+impl StorageConfig {
+    /// The size of the parts in which the storage takes a file; none: it takes it as it comes.
+    pub fn part_bytes(&self) -> Option<u64> {
+        match &self.place {
+            // Its `part_bytes` has no effect.
+            StoragePlace::Local { .. } => None,
+        }
+    }
+}
+
 impl Storage {
     /// A directory of this machine.
     pub fn local(path: impl Into<String>) -> Self {

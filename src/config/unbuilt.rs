@@ -59,7 +59,6 @@ const fn row(section: Kind, key: &'static str, neutral: Neutral, what: &'static 
 const UNBUILT: &[Unbuilt] = &[
     row(Kind::Service, "https", Neutral::Disabled, "the HTTPS listener"),
     row(Kind::Service, "auth", Neutral::Nothing, "authentication"),
-    row(Kind::Service, "memory-budget", Neutral::Nothing, "the byte budget of all buffers"),
     row(Kind::Http, "disabled", Neutral::Off, "serving no HTTP"),
     row(Kind::Http, "rate", Neutral::Nothing, "the rate limit of requests"),
     row(Kind::Http, "read-timeout", Neutral::Number(30_000), "the time to read a request"),

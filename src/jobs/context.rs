@@ -8,6 +8,7 @@ use super::admit::exclusion;
 use super::{Jobs, NamespaceRetry, Progress};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use crate::memory::Share;
 use crate::model::UnixMillis;
 use crate::store::{AttemptEnd, AttemptRow, AttemptStart, ClaimRow, JobRow, PinRow, Store, Warning};
 
@@ -31,6 +32,8 @@ pub struct JobContext {
     pub stopping: CancellationToken,
     /// Where the work counts what it does.
     pub progress: Progress,
+    /// What the job may hold; given back when the last clone is gone (rules.md 8.1).
+    pub memory: Arc<Share>,
     pub(super) jobs: Jobs,
     pub(super) report: Arc<Mutex<Report>>,
 }

@@ -2,6 +2,8 @@
 //!
 //! Its loop is idempotent and takes no input: each turn looks at rows, so a lost signal costs half a second at most.
 
+mod queue;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,12 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::admit::{refuse_again, refused};
 use super::context::Report;
 use super::stall::{STALL_TIMEOUT_MS, StallWatch, Verdict};
 use super::stop::Stop;
-use super::{JobContext, Jobs, Live, Progress, Transition};
+use super::{JobContext, Jobs, Live, Progress};
 use crate::error::{Error, Result};
+use crate::memory::{Budget, Need, Share};
 use crate::model::JobStatus;
 use crate::store::{JobEnd, JobId, JobRow, Warning};
 use crate::tasks::Scope;
@@ -27,9 +29,6 @@ const FLUSH_EVERY_MS: i64 = 5000;
 
 /// How long a lease lasts; renewed with each flush. Nobody takes leases over yet (rules.md 2.6).
 const LEASE_MS: i64 = 60_000;
-
-/// Delayed jobs decided in one transaction.
-const DUE_PER_TURN: u32 = 500;
 
 /// One job's work: plans, executes and reports.
 #[async_trait]
@@ -47,6 +46,12 @@ pub trait Work: Send {
 pub trait WorkFactory: Send + Sync {
     /// The work of `job`; an error fails the job with it.
     fn work(&self, job: &JobRow) -> Result<Box<dyn Work>>;
+
+    /// What `job` wishes to hold and needs at least; none: it holds no data, or nothing bounds it.
+    fn memory(&self, job: &JobRow) -> Result<Option<Need>> {
+        let _ = job;
+        Ok(None)
+    }
 }
 
 /// How work ended.
@@ -81,6 +86,8 @@ pub struct RunnerOptions {
     pub owner: String,
     /// `service.backup.max-running-jobs` (rules.md 2.2).
     pub max_running_jobs: u32,
+    /// What all jobs together may hold (rules.md 8.1).
+    pub memory: Budget,
 }
 
 /// Runs jobs; cheap to clone.
@@ -92,6 +99,8 @@ struct Shared {
     factory: Arc<dyn WorkFactory>,
     options: RunnerOptions,
     running: Mutex<HashMap<JobId, Running>>,
+    /// Shares of jobs whose start may have been written although the store did not say so.
+    in_doubt: Mutex<HashMap<JobId, Share>>,
     stop: Stop,
 }
 
@@ -110,7 +119,14 @@ struct Running {
 impl Runner {
     /// A runner of `jobs`; it does nothing before [`Runner::run`].
     pub fn new(jobs: Jobs, factory: Arc<dyn WorkFactory>, options: RunnerOptions) -> Self {
-        Self(Arc::new(Shared { jobs, factory, options, running: Mutex::default(), stop: Stop::default() }))
+        Self(Arc::new(Shared {
+            jobs,
+            factory,
+            options,
+            running: Mutex::default(),
+            in_doubt: Mutex::default(),
+            stop: Stop::default(),
+        }))
     }
 
     /// Runs jobs until [`Runner::stop`]; returns when every job has ended and its row says how.
@@ -184,68 +200,7 @@ impl Runner {
         live
     }
 
-    /// Starts what may start: delayed jobs that are due join the queue, then the queue is served.
-    async fn dispatch(&self, scope: &mut Scope) -> Result<()> {
-        if !self.0.jobs.store().has_waiting(self.0.jobs.now()).await? {
-            return Ok(());
-        }
-        self.queue_due().await?;
-        while !self.0.stop.asked().is_cancelled() && self.start_next(scope).await? {}
-        Ok(())
-    }
-
-    /// Starts the tasks of jobs that run here by their rows only: the answer to the commit that started them was lost.
-    async fn take_up(&self, scope: &mut Scope) -> Result<()> {
-        let mut tx = self.0.jobs.store().write().await?;
-        let mut rows = tx.open_jobs_in(JobStatus::Running).await?;
-        rows.retain(|row| {
-            row.owner.as_deref() == Some(&self.0.options.owner) && !self.running().contains_key(&row.id)
-        });
-        let started: Vec<_> = rows.iter().map(|row| Transition::of(Some(JobStatus::Queued), row)).collect();
-        self.0.jobs.commit(tx, &started).await?;
-        for row in rows {
-            tracing::warn!(job = row.id.0, "it was started after all: the answer of the store was lost");
-            self.start_task(scope, row);
-        }
-        Ok(())
-    }
-
-    /// Decides delayed jobs whose time has come.
-    async fn queue_due(&self) -> Result<()> {
-        let now = self.0.jobs.now();
-        let mut tx = self.0.jobs.store().write().await?;
-        let mut transitions = Vec::new();
-        for row in tx.due_jobs(now, DUE_PER_TURN).await? {
-            if let Some(refusal) = refuse_again(&mut tx, &row).await? {
-                let end = refused(row.kind, refusal);
-                transitions.push(Transition::of(Some(row.status), &tx.end_job(&row, &end, now).await?));
-            } else {
-                let queued = tx.queue_job(row.id, now).await?;
-                transitions.push(Transition::of(Some(row.status), &queued));
-            }
-        }
-        if transitions.is_empty() { Ok(()) } else { self.0.jobs.commit(tx, &transitions).await }
-    }
-
-    /// Takes one job out of the queue, if one may go; says whether there was one.
-    async fn start_next(&self, scope: &mut Scope) -> Result<bool> {
-        let jobs = &self.0.jobs;
-        let now = jobs.now();
-        let mut tx = jobs.store().write().await?;
-        let Some(row) = tx.next_queued(self.0.options.max_running_jobs).await? else { return Ok(false) };
-        if let Some(refusal) = refuse_again(&mut tx, &row).await? {
-            let end = refused(row.kind, refusal);
-            let ended = tx.end_job(&row, &end, now).await?;
-            jobs.commit(tx, &[Transition::of(Some(row.status), &ended)]).await?;
-            return Ok(true);
-        }
-        let started = tx.start_job(row.id, &self.0.options.owner, now.plus_ms(LEASE_MS), now).await?;
-        jobs.commit(tx, &[Transition::of(Some(row.status), &started)]).await?;
-        self.start_task(scope, started);
-        Ok(true)
-    }
-
-    fn start_task(&self, scope: &mut Scope, row: JobRow) {
+    fn start_task(&self, scope: &mut Scope, row: JobRow, share: Share) {
         let progress = Progress::default();
         // What its own policy says is known once its work is made.
         let stall = StallWatch::new(STALL_TIMEOUT_MS, &progress, self.0.jobs.now());
@@ -260,8 +215,11 @@ impl Runner {
         self.running().insert(running.row.id, running.clone());
         let runner = self.clone();
         scope.spawn("job", async move {
-            let ended = runner.work(&running).await;
+            let share = Arc::new(share);
+            let ended = runner.work(&running, Arc::clone(&share)).await;
             runner.finish(&running, ended).await;
+            // Not before the row says so: what has memory is what runs.
+            drop(share);
             runner.running().remove(&running.row.id);
             runner.0.jobs.wake().notify_one();
             Ok(())
@@ -269,7 +227,7 @@ impl Runner {
     }
 
     /// Does the work in a scope of its own, so that a panic is an error.
-    async fn work(&self, running: &Running) -> Ended {
+    async fn work(&self, running: &Running, memory: Arc<Share>) -> Ended {
         let work = match self.0.factory.work(&running.row) {
             Ok(work) => work,
             Err(error) => return Ended::Failed(error),
@@ -285,6 +243,7 @@ impl Runner {
             progress: running.progress.clone(),
             jobs: self.0.jobs.clone(),
             report: Arc::clone(&running.report),
+            memory,
         };
         let (sender, mut receiver) = tokio::sync::oneshot::channel();
         let mut scope = Scope::new(&running.cancel);
@@ -479,6 +438,15 @@ impl Runner {
             () = tokio::time::sleep(limit) => {}
             () = self.0.stop.at_once().cancelled() => {}
         }
+    }
+
+    /// What all jobs together may hold.
+    pub fn memory(&self) -> &Budget {
+        &self.0.options.memory
+    }
+
+    fn in_doubt(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Share>> {
+        self.0.in_doubt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {

@@ -8,7 +8,11 @@ use crate::store::{JobId, JobRow};
 
 /// Runs jobs with the work of `factory` until this one has ended; its row.
 pub(crate) async fn run_to_end(jobs: &Jobs, factory: Arc<dyn WorkFactory>, id: JobId) -> JobRow {
-    let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
+    let options = RunnerOptions {
+        owner: "test".to_owned(),
+        max_running_jobs: 1,
+        memory: crate::memory::Budget::default(),
+    };
     let runner = Runner::new(jobs.clone(), factory, options);
     let ended = async {
         loop {

@@ -1,6 +1,7 @@
 //! Admission, running and recovery against a real store in a temporary directory.
 
 mod admission;
+mod memory;
 mod recovery;
 mod retries;
 mod running;
@@ -107,7 +108,11 @@ impl Bench {
     }
 
     fn runner(&self, capacity: u32, script: Script) -> Runner {
-        let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: capacity };
+        let options = RunnerOptions {
+            owner: "test".to_owned(),
+            max_running_jobs: capacity,
+            memory: crate::memory::Budget::default(),
+        };
         Runner::new(self.jobs.clone(), Arc::new(Scripted(script)), options)
     }
 

@@ -40,6 +40,7 @@ metric_names! {
     RetentionEvents = "retention_events_total", "Ends of retention jobs, by outcome: success, failure, canceled, skip.";
     RetentionLastRun = "retention_last_run_timestamp_seconds", "End of the newest retention job with that outcome, unix seconds.";
     RetentionDeleted = "retention_deleted_backups_total", "Backups that retention jobs have deleted.";
+    MemoryBudget = "memory_budget_bytes", "The byte budget, by state: total, kept for a restore, held by jobs, in-flight to clusters.";
     JobQueueDepth = "job_queue_depth", "Jobs that wait for capacity.";
     NextRun = "schedule_next_run_timestamp_seconds", "When a routine fires next, unix seconds.";
     RoutineOwned = "routine_owned", "1 if the routine's folder in storage belongs to this instance, 0 if to another.";

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::plan::{MemberPlan, NamespaceRestore, Way};
 use crate::asb::{IndexDef, UdfDef};
 use crate::config::{RestoreConfig, RestoreTarget, VerifyFirst};
@@ -11,6 +13,7 @@ use crate::engine::pace::Pace;
 use crate::engine::{Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
+use crate::memory::{InFlight, RestoreWidths};
 use crate::model::hex;
 use crate::model::restore_order::Remembered;
 use crate::storage::Storage;
@@ -26,9 +29,12 @@ pub(super) struct Restore {
     pub destination: Arc<dyn Destination>,
     /// Where tables of digests may be made.
     pub state_dir: PathBuf,
-    /// Files read at once in one namespace: the policy counts them per restore.
-    pub parallel: usize,
-    /// Most batches under way at once in one namespace: likewise.
+    /// How many namespaces go side by side, and what each may read at once and have on its way: the policy counts files per
+    /// restore, and the job's share of memory bounds them (rules.md 8.1).
+    pub widths: RestoreWidths,
+    /// One permit for each namespace that may hold data at once.
+    pub turns: Semaphore,
+    /// Most batches under way at once in one namespace: the policy counts them per restore.
     pub batches_max: usize,
     /// Most records written in a second, over all namespaces.
     pub records_pace: Option<Arc<Pace>>,
@@ -57,6 +63,11 @@ impl Restore {
     async fn try_namespace(&self, plan: &NamespaceRestore, done: &mut Done) -> Result<()> {
         let cancel = &self.context.cancel;
         let doing = |what: &str| self.context.progress.doing(&plan.destination, what);
+        doing("waiting until the memory of another namespace is free");
+        let turn =
+            async { Ok(self.turns.acquire().await.expect("invariant: the semaphore is never closed")) };
+        let _turn = unless_canceled(cancel, turn).await?;
+        let in_flight = self.context.memory.room_in_flight(self.widths.in_flight);
         doing("looking for records in the destination");
         let mut way = unless_canceled(cancel, self.choose_way(plan)).await?;
         // Where nothing is written, one reading is as good as two.
@@ -69,7 +80,7 @@ impl Restore {
         let digests = unless_canceled(cancel, self.digest_table(plan, &way)).await?;
         if let (true, Some(table)) = (way.order.collecting_pass, &digests) {
             for place in (0..plan.members.len()).rev() {
-                let write = self.member_write(plan, place, way, false);
+                let write = self.member_write(plan, place, way, false, &in_flight);
                 let (storage, table) = (Arc::clone(&self.storage), Arc::clone(table));
                 let collected = self.destination.collect_hidden(&write, storage, table, cancel);
                 unless_canceled(cancel, collected).await?;
@@ -83,7 +94,7 @@ impl Restore {
                 if self.config.care.validate { "checking" } else { "writing" },
                 member.key
             ));
-            let write = self.member_write(plan, place, way, applied == 0);
+            let write = self.member_write(plan, place, way, applied == 0, &in_flight);
             let report = self.write(&write, digests.clone(), done).await;
             let report = report.map_err(|error| error.context(format!("backup {}", member.key)))?;
             check_count(member, report.counters.read_records)?;
@@ -184,7 +195,7 @@ impl Restore {
         for member in &plan.members {
             let Contents { files, expected, .. } = &member.contents;
             let cancel = &self.context.cancel;
-            check(&self.storage, &member.key, files, expected, self.parallel, None, cancel).await?;
+            check(&self.storage, &member.key, files, expected, self.widths.readers, None, cancel).await?;
         }
         Ok(())
     }
@@ -205,6 +216,7 @@ impl Restore {
         place: usize,
         way: Way,
         first_applied: bool,
+        in_flight: &Arc<InFlight>,
     ) -> MemberWrite {
         let policy = &self.config.policy;
         MemberWrite {
@@ -226,9 +238,10 @@ impl Restore {
             singly: policy.disable_batch_writes,
             validate: self.config.care.validate,
             records_pace: self.records_pace.clone(),
-            parallel: self.parallel,
+            parallel: self.widths.readers,
             batch_size: policy.batch_size as usize,
             max_async_batches: self.batches_max,
+            in_flight: Arc::clone(in_flight),
             retry: policy.retry.into(),
             socket_timeout_ms: policy.socket_timeout_ms,
             total_timeout_ms: policy.total_timeout_ms,

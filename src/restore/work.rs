@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::execute::{Done, Restore};
 use super::find::find;
@@ -53,15 +54,18 @@ impl RestoreWork {
     }
 
     async fn execute(self, context: &JobContext) -> Result<()> {
-        let (plan, destination) = unless_canceled(&context.cancel, self.prepare(context)).await?;
+        let (plan, destination, record_bytes) =
+            unless_canceled(&context.cancel, self.prepare(context)).await?;
         for warning in &plan.warnings {
             context.warn("plan", warning.clone());
         }
         context.progress.set_total(
             plan.namespaces.iter().map(super::plan::NamespaceRestore::records).fold(0, u64::saturating_add),
         );
-        let share = |whole: u32| (whole as usize / plan.namespaces.len().max(1)).max(1);
         let policy = &self.config.policy;
+        let (memory, namespaces) = (self.config.memory(), plan.namespaces.len());
+        let share = context.memory.grow(memory.need_of(namespaces, record_bytes));
+        let widths = memory.widths(share, namespaces, record_bytes);
         let records_pace = policy.records_per_second.map(|tps| Arc::new(Pace::new(u64::from(tps))));
         let storage = match policy.bytes_per_second {
             None => self.storage,
@@ -72,8 +76,9 @@ impl RestoreWork {
         };
         let restore = Restore {
             records_pace,
-            parallel: share(self.config.policy.parallel),
-            batches_max: share(self.config.policy.batches_max),
+            batches_max: (policy.batches_max as usize / widths.namespaces).max(1),
+            turns: Semaphore::new(widths.namespaces),
+            widths,
             config: self.config,
             context: context.clone(),
             storage,
@@ -112,7 +117,7 @@ impl RestoreWork {
     }
 
     /// Everything before the destination is looked at for records: nothing is written here.
-    async fn prepare(&self, context: &JobContext) -> Result<(RestorePlan, Arc<dyn Destination>)> {
+    async fn prepare(&self, context: &JobContext) -> Result<(RestorePlan, Arc<dyn Destination>, u64)> {
         context.progress.doing("", "looking for the backups in storage");
         let plan = self.find_and_pin(context).await?;
         self.known_manifests(context, &plan).await?;
@@ -122,12 +127,13 @@ impl RestoreWork {
         check_namespaces(&plan, &facts)?;
         let namespaces: Vec<String> =
             plan.namespaces.iter().map(|namespace| namespace.destination.clone()).collect();
+        let record_bytes = facts.record_bytes_max(namespaces.iter().map(String::as_str));
         if self.config.care.validate {
             // Nothing is written: backups of the namespaces may go on beside it (rules.md 2.4).
-            return Ok((plan, destination));
+            return Ok((plan, destination, record_bytes));
         }
         context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
-        Ok((plan, destination))
+        Ok((plan, destination, record_bytes))
     }
 }
 

@@ -89,7 +89,11 @@ impl Bench {
     }
 
     fn runner(&self) -> Runner {
-        let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
+        let options = RunnerOptions {
+            owner: "test".to_owned(),
+            max_running_jobs: 1,
+            memory: crate::memory::Budget::default(),
+        };
         Runner::new(self.jobs.clone(), Arc::new(Factory(self.storage.clone(), instance("ours"))), options)
     }
 

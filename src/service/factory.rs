@@ -13,6 +13,7 @@ use crate::engine::Connect;
 use crate::error::{Error, Result};
 use crate::jobs::stall::STALL_TIMEOUT_MS;
 use crate::jobs::{Ended, JobContext, Work, WorkFactory};
+use crate::memory::{Need, VerifyMemory};
 use crate::model::{BackupType, JobKind};
 use crate::restore::RestoreWork;
 use crate::retention::RetentionWork;
@@ -32,6 +33,17 @@ pub(super) struct Factory {
 }
 
 impl WorkFactory for Factory {
+    fn memory(&self, job: &JobRow) -> Result<Option<Need>> {
+        // A row that cannot be read ends with its work.
+        let Some(document) = &job.config else { return Ok(None) };
+        Ok(match job.kind {
+            JobKind::Backup => Some(document.parse::<JobConfig>()?.memory().need()),
+            JobKind::Restore => Some(document.parse::<RestoreConfig>()?.memory().need()),
+            JobKind::Verify => Some(VerifyMemory::need()),
+            JobKind::Retention => None,
+        })
+    }
+
     fn work(&self, job: &JobRow) -> Result<Box<dyn Work>> {
         let document = job.config.as_ref().ok_or_else(|| {
             Error::permanent("document-unreadable", format!("job {} has no configuration", job.id))

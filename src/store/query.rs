@@ -215,6 +215,15 @@ impl Store {
 /// of the time and must not crowd out backups.
 const CARE_MAX: u32 = 2;
 
+/// For whom there may be memory (rules.md 8.1); retention needs none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// For restores.
+    pub restores: bool,
+    /// For backups and verifications.
+    pub others: bool,
+}
+
 impl Tx {
     /// The jobs of `routines` that wait or run, oldest first.
     pub async fn active(&mut self, routines: &[&str]) -> Result<Vec<Active>> {
@@ -240,18 +249,22 @@ impl Tx {
     }
 
     /// Who leaves the queue next: restores first, then first come first served (rules.md 2.2); backups only below
-    /// `capacity` running ones, retention and verification one at a time for each routine and [`CARE_MAX`] of a kind.
-    pub async fn next_queued(&mut self, capacity: u32) -> Result<Option<JobRow>> {
+    /// `capacity` running ones, retention and verification one at a time for each routine and [`CARE_MAX`] of a kind. Those
+    /// for which there is no `room` are passed over.
+    pub async fn next_queued(&mut self, capacity: u32, room: Room) -> Result<Option<JobRow>> {
         Ok(sqlx::query_as(
             "WITH running AS (SELECT kind, routine FROM jobs WHERE status = 'running' AND finished_ms IS NULL) \
              SELECT * FROM jobs WHERE status = 'queued' AND finished_ms IS NULL AND CASE kind \
-             WHEN 'restore' THEN 1 \
-             WHEN 'backup' THEN (SELECT count(*) FROM running r WHERE r.kind = 'backup') < ? \
-             ELSE (SELECT count(*) FROM running r WHERE r.kind = jobs.kind) < ? AND NOT EXISTS \
+             WHEN 'restore' THEN ? \
+             WHEN 'backup' THEN ? AND (SELECT count(*) FROM running r WHERE r.kind = 'backup') < ? \
+             ELSE (kind = 'retention' OR ?) AND (SELECT count(*) FROM running r WHERE r.kind = jobs.kind) < ? AND NOT EXISTS \
              (SELECT 1 FROM running r WHERE r.kind = jobs.kind AND r.routine = jobs.routine) END \
              ORDER BY kind = 'restore' DESC, queued_ms, id LIMIT 1",
         )
+        .bind(room.restores)
+        .bind(room.others)
         .bind(capacity)
+        .bind(room.others)
         .bind(CARE_MAX)
         .fetch_optional(&mut *self.0)
         .await?)

@@ -16,12 +16,10 @@ use crate::engine::aerospike::decode::no_key;
 use crate::engine::aerospike::inspect::Held;
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
+use crate::memory::VerifyMemory;
 use crate::storage::{Storage, join};
 use crate::store::{VerificationRow, VerifyOutcome};
 use crate::tasks::unless_canceled;
-
-/// Files of one backup that are read at once: enough to keep a disk or an object store busy beside backups.
-const FILES_AT_ONCE: usize = 4;
 
 /// What is wrong when storage gave all of a backup and its key is not ours.
 const KEY_CODES: [&str; 2] = ["encryption-key-missing", "wrong-key"];
@@ -127,11 +125,12 @@ impl Verify {
             ));
         }
         let (files, cancel) = (&contents.files, &self.context.cancel);
+        let parallel = VerifyMemory::readers(self.context.memory.bytes());
         let watch = Some(&self.watch);
         // Without the key the stored bytes can be compared, and nothing in them (rules.md 3.11).
         let locked = files.iter().any(|file| file.unlock.is_locked());
         let expected = if locked { Expected::default() } else { contents.expected };
-        let held = check(&self.storage, &entry.key, files, &expected, FILES_AT_ONCE, watch, cancel).await?;
+        let held = check(&self.storage, &entry.key, files, &expected, parallel, watch, cancel).await?;
         if locked {
             let stored = if contents.has_manifest {
                 "its stored bytes are as they were written, but it"

@@ -316,7 +316,11 @@ async fn run_jobs(dir: &Path, cases: &Arc<Vec<Case>>, config: JobConfig) -> Told
         double: Arc::clone(&double),
         state,
     };
-    let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
+    let options = RunnerOptions {
+        owner: "test".to_owned(),
+        max_running_jobs: 1,
+        memory: holdfast::memory::Budget::default(),
+    };
     let runner = Runner::new(jobs.clone(), Arc::new(factory), options);
     let all = async {
         let verify = all_of(&jobs, JobKind::Verify, cases.len()).await;

@@ -32,6 +32,7 @@ mod filters;
 mod foreign;
 mod key_secret;
 mod limits;
+mod memory;
 mod mesh;
 mod metadata;
 mod namespaces;

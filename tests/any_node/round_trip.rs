@@ -6,11 +6,13 @@ use holdfast::aerospike::RetryPolicy;
 use holdfast::asb::cipher::Unlock;
 use holdfast::asb::{DataType, IndexDef, IndexType};
 use holdfast::engine::aerospike::snapshot::Snapshot;
+use holdfast::engine::pace::Pace;
 use holdfast::engine::{
     Destination, FileToRead, MemberReport, MemberWrite, NamespaceRead, ReadLimits, ReadReport,
     SharedCounters, Source, Watch,
 };
 use holdfast::error::Result;
+use holdfast::memory::InFlight;
 use holdfast::model::partitions::PartitionSet;
 use holdfast::model::restore_order::Exists;
 use holdfast::sample::{self, SampleRecord, every_kind, mixed};
@@ -76,6 +78,7 @@ fn write_all(files: Vec<FileToRead>) -> MemberWrite {
         parallel: 3,
         batch_size: 128,
         max_async_batches: 8,
+        in_flight: InFlight::new(16 << 20),
         retry: RetryPolicy::WRITE,
         socket_timeout_ms: 10_000,
         total_timeout_ms: 0,
@@ -285,6 +288,61 @@ async fn what_a_failed_restore_had_written_is_counted() {
     let in_target = bench.snapshot(TARGET).await.0.len() as u64;
     assert!(counted.inserted_records <= in_target, "{counted:?} of {in_target}");
     assert!(in_target <= counted.inserted_records + counted.errors_in_doubt, "{counted:?} of {in_target}");
+}
+
+/// rules.md 8.1
+#[tokio::test(flavor = "multi_thread")]
+async fn large_records_on_their_way_stay_within_their_room() {
+    let bench = Bench::start().await;
+    let payload = vec![7_u8; 1 << 20];
+    let records: Vec<_> =
+        (0..24).map(|key| SampleRecord::new("blobs", key).bin("payload", 4, &payload)).collect();
+    bench.write(&records).await;
+    let report = bench.back_up(&read_all()).await.unwrap();
+    // A batch is one record, and the request that is made of it: two have room, and many more were allowed by number.
+    let room = InFlight::new(5 << 20);
+    let in_flight = Arc::clone(&room);
+    let restored = bench.restore(&report, move |write| {
+        (write.max_async_batches, write.in_flight) = (64, in_flight);
+    });
+    assert_eq!(restored.await.unwrap().counters.inserted_records, 24);
+    assert!((4 << 20..=5 << 20).contains(&room.peak()), "{}", room.peak());
+    let (source, target) = (bench.snapshot(SOURCE).await, bench.snapshot(TARGET).await);
+    assert_eq!(source.differences(&target, 1), Vec::<String>::new());
+    // What is larger than all the room goes alone.
+    let room = InFlight::new(1 << 20);
+    let in_flight = Arc::clone(&room);
+    let restored = bench.restore(&report, move |write| {
+        (write.exists, write.in_flight) = (Exists::Replace, in_flight);
+    });
+    assert_eq!(restored.await.unwrap().counters.inserted_records, 24);
+    assert!((2 << 20..3 << 20).contains(&room.peak()), "{}", room.peak());
+}
+
+/// The number of readers does not bound the batches on their way: what is asked for does.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_batches_are_on_their_way_as_were_asked_for() {
+    let bench = Bench::start().await;
+    let payload = vec![7_u8; 10_000];
+    let records: Vec<_> =
+        (0..300).map(|key| SampleRecord::new("blobs", key).bin("payload", 4, &payload)).collect();
+    bench.write(&records).await;
+    let report = bench.back_up(&NamespaceRead { parallel_write: 1, file_limit_bytes: 0, ..read_all() }).await;
+    let report = report.unwrap();
+    for (most, batches) in [(1, 1..=3), (20, 12..=22)] {
+        let room = InFlight::new(64 << 20);
+        let in_flight = Arc::clone(&room);
+        bench.node.empty(TARGET).await;
+        let restored = bench.restore(&report, move |write| {
+            // The batches wait for their turn on their way: the reader is far ahead of them.
+            write.records_pace = Some(Arc::new(Pace::new(300)));
+            (write.parallel, write.batch_size) = (1, 5);
+            (write.max_async_batches, write.in_flight) = (most, in_flight);
+        });
+        assert_eq!(restored.await.unwrap().counters.inserted_records, 300);
+        let batch = 2 * 5 * 10_000;
+        assert!(batches.contains(&(room.peak() / batch)), "{most}: {}", room.peak());
+    }
 }
 
 /// rules.md 4.9

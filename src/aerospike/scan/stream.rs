@@ -16,6 +16,9 @@ use super::super::wire::{
 use super::account::{Account, Received};
 use super::{ScanRequest, Worker};
 
+/// A buffer for frames that is larger is not kept: nodes send about 1 MiB at once.
+const FRAME_KEPT_BYTES: usize = 4 << 20;
+
 /// How a stream ended, if the scan can go on.
 #[derive(Debug)]
 pub(super) enum StreamEnd {
@@ -95,7 +98,8 @@ impl Worker {
                 }),
                 Err(error) => Err(error.into()),
             };
-            self.frame = frame;
+            // Not one that a huge record has made huge.
+            self.frame = if frame.capacity() > FRAME_KEPT_BYTES { Vec::new() } else { frame };
             let Some(ended) = last? else { continue };
             self.sink.end_of_frame().await.map_err(Break::Stop)?;
             if let Some(result) = ended {

@@ -186,6 +186,18 @@ fn each_mistake_names_its_line_field_and_remedy() {
         ),
         (
             "service",
+            "memory-budget: 41943039",
+            "18: service.memory-budget: invalid value validation error: \"memory-budget\" 41943039 invalid, should be between 41943040",
+        ),
+        (
+            "service",
+            // A restore's 40 MiB are kept, a backup needs 16.
+            "memory-budget: 58720255",
+            "13: backup-routines.r1.storage: does not fit service.memory-budget of 56.0 MiB, of which 40 MiB are kept for \
+             a restore: a backup wishes 72 MiB (8 scans of 3 MiB, 8 files of 6 MiB), needs 16 MiB (10 MiB + 6 MiB)",
+        ),
+        (
+            "service",
             "compatibility: 3.8",
             "18: service.compatibility: invalid value validation error: \"compatibility\" \"3.8\" invalid, should be one of 3.5, 3.6, 3.7",
         ),

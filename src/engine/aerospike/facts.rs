@@ -46,6 +46,7 @@ pub async fn read(cluster: &Cluster, clock: &SharedClock) -> Result<ClusterFacts
             .collect();
         namespaces.push(NamespaceFacts {
             objects: stats.iter().map(|stat| stat.objects).fold(0, u64::saturating_add) / copies,
+            record_bytes_max: stats.iter().filter_map(|stat| stat.record_bytes_max).max().unwrap_or(0),
             truncated_at: stats
                 .iter()
                 .map(|stat| stat.truncate_lut_ms)

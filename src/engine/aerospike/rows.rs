@@ -137,6 +137,12 @@ impl Rows {
         self.batch.is_full() || self.hiding.len() >= 1000 || self.counters.read_records >= 10_000
     }
 
+    /// What it takes of memory while it is written: the rows, and the requests that are made of them.
+    pub(super) fn in_flight_bytes(&self) -> u64 {
+        let digests = (self.digests.len() + self.hiding.len()) * size_of::<[u8; 20]>();
+        (2 * self.batch.byte_len() + digests) as u64
+    }
+
     pub(super) fn finish(self) -> Collected {
         let Self { batch, digests, hiding, counters, .. } = self;
         Collected { batch, digests, hiding, counters }

@@ -17,13 +17,17 @@ use crate::aerospike::{BatchWriter, Cluster, ResultCode, RowOutcome, RowResult, 
 use crate::asb::{IndexDef, Item, UdfDef};
 use crate::engine::{FileToRead, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
 use crate::error::{Error, Result};
+use crate::memory::Held;
 use crate::model::hex;
 use crate::storage::Storage;
 use crate::store::DigestTable;
 use crate::tasks::{Scope, unless_canceled};
 
-/// Fewer readers than this get batches as if there were so many, to keep the nodes busy.
-const READERS_MIN: usize = 4;
+/// A filled batch on its way to the cluster, and the room that it takes there.
+struct Sent {
+    rows: Rows,
+    held: Held,
+}
 
 /// What all tasks of one member share.
 struct Member {
@@ -64,8 +68,6 @@ pub async fn write_member(
     let singly = write.singly || !unless_canceled(cancel, takes_batches).await?;
     let seats =
         threads::seats(write.parallel.clamp(1, write.files.len().max(1)), watch.as_ref(), cancel).await?;
-    // Two for each reader: one is written while the next waits. More would only fill memory.
-    let writers = write.max_async_batches.clamp(1, 2 * seats.len().max(READERS_MIN));
     let member = Arc::new(Member {
         write: write.clone(),
         digests,
@@ -74,8 +76,7 @@ pub async fn write_member(
         counters: counters.clone(),
         tally: Mutex::default(),
     });
-    let (rows, incoming) = mpsc::channel::<Rows>(writers);
-    let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
+    let (rows, incoming) = mpsc::channel::<Sent>(1);
     let mut scope = Scope::new(cancel);
     for seat in seats {
         let (member, rows) = (Arc::clone(&member), rows.clone());
@@ -91,20 +92,11 @@ pub async fn write_member(
         });
     }
     drop(rows);
-    for _ in 0..writers {
-        let (member, incoming, token) = (Arc::clone(&member), Arc::clone(&incoming), scope.token().clone());
-        let mut writer =
-            BatchWriter::new(cluster.clone(), write.retry, request_timeout_ms(write)).singly(singly);
-        scope.spawn("batch-writer", async move {
-            loop {
-                let next = incoming.lock().await.recv().await;
-                let Some(rows) = next else { return Ok(()) };
-                member.write_rows(&mut writer, rows, &token).await?;
-            }
-        });
-    }
-    // Only the writers hold it now: when they have ended, a reader that waits for room is told so.
-    drop(incoming);
+    scope.spawn("batch-writers", {
+        let (member, cluster, token) = (Arc::clone(&member), cluster.clone(), scope.token().clone());
+        // It holds the receiver: when it has ended, a reader that waits is told so.
+        async move { write_batches(&member, &cluster, singly, incoming, &token).await }
+    });
     let ended = scope.join().await;
     if cancel.is_cancelled() {
         return Err(Error::temporary("canceled", "the restore was canceled"));
@@ -112,6 +104,45 @@ pub async fn write_member(
     ended?;
     let tally = std::mem::take(&mut *member.tally.lock().unwrap_or_else(PoisonError::into_inner));
     finish(write, tally, counters)
+}
+
+/// Writes batches side by side as they come: at most so many as the policy says, and as there is room for in flight.
+async fn write_batches(
+    member: &Arc<Member>,
+    cluster: &Cluster,
+    singly: bool,
+    mut incoming: mpsc::Receiver<Sent>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let write = &member.write;
+    let new = || BatchWriter::new(cluster.clone(), write.retry, request_timeout_ms(write)).singly(singly);
+    // The last one that was used comes first: no more are made than write at once.
+    let idle: Arc<Mutex<Vec<BatchWriter>>> = Arc::default();
+    let mut batches = Scope::new(cancel);
+    loop {
+        let next = tokio::select! {
+            biased;
+            Some(ended) = batches.join_next(), if !batches.is_empty() => {
+                let Err(error) = ended else { continue };
+                // The others are told to end, not dropped: so what they may have written is counted as in doubt.
+                batches.token().cancel();
+                let others = batches.join().await;
+                let is_echo = error.code() == "canceled";
+                return Err(if is_echo { others.err().unwrap_or(error) } else { error });
+            }
+            next = incoming.recv(), if batches.len() < write.max_async_batches.max(1) => next,
+        };
+        let Some(Sent { rows, held }) = next else { return batches.join().await };
+        let writer = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut writer = writer.unwrap_or_else(new);
+        let (member, idle, token) = (Arc::clone(member), Arc::clone(&idle), batches.token().clone());
+        batches.spawn("batch-writer", async move {
+            let _held = held;
+            member.write_rows(&mut writer, rows, &token).await?;
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(writer);
+            Ok(())
+        });
+    }
 }
 
 /// The server's deadline for one request; 0: its own.
@@ -122,7 +153,7 @@ fn request_timeout_ms(write: &MemberWrite) -> u32 {
 
 impl Member {
     /// Reads files until none is left; runs on a blocking thread.
-    fn read_files(&self, source: &FileSource, time: DestinationTime, out: &mpsc::Sender<Rows>) -> Result<()> {
+    fn read_files(&self, source: &FileSource, time: DestinationTime, out: &mpsc::Sender<Sent>) -> Result<()> {
         while let Some(file) = self.next_file() {
             let mut rows = Rows::new(&self.write, time);
             let bytes = source.read(file, &mut |item| {
@@ -131,7 +162,7 @@ impl Member {
                         rows.push(&self.write, &record)?;
                         if rows.is_full() {
                             let full = std::mem::replace(&mut rows, Rows::new(&self.write, time));
-                            send(out, full)?;
+                            self.send(source, out, full)?;
                         }
                     }
                     Item::Record(_) => rows.skip_record(),
@@ -139,10 +170,18 @@ impl Member {
                 }
                 Ok(())
             })?;
-            send(out, rows)?;
+            self.send(source, out, rows)?;
             self.counters.add(&RestoreCounters { total_bytes: bytes, ..RestoreCounters::default() });
         }
         Ok(())
+    }
+
+    /// Waits for room, on a blocking thread. What is on its way settles without us, so the wait ends.
+    fn send(&self, source: &FileSource, out: &mpsc::Sender<Sent>, rows: Rows) -> Result<()> {
+        let entered = async { Ok(self.write.in_flight.enter(rows.in_flight_bytes()).await) };
+        let held = source.runtime.block_on(unless_canceled(&source.cancel, entered))?;
+        out.blocking_send(Sent { rows, held })
+            .map_err(|_| Error::temporary("canceled", "the writers have ended"))
     }
 
     fn next_file(&self) -> Option<&FileToRead> {
@@ -361,10 +400,6 @@ fn commonest(refusals: &Refusals) -> String {
         .map(|(code, (count, digest))| format!("{count} × {code} (such as record {digest})"))
         .collect();
     list.join(", ")
-}
-
-fn send(out: &mpsc::Sender<Rows>, rows: Rows) -> Result<()> {
-    out.blocking_send(rows).map_err(|_| Error::temporary("canceled", "the writers have ended"))
 }
 
 fn code_text(code: ResultCode) -> String {

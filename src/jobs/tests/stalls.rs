@@ -76,7 +76,11 @@ async fn pass_time(bench: &Bench, is_so: impl AsyncFn() -> bool) {
 async fn run(bench: &Bench, way: Way, cancel: bool) -> JobId {
     let (id, _, _) = bench.admit(full("r")).await;
     let over = Arc::new(AtomicBool::new(false));
-    let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 1 };
+    let options = RunnerOptions {
+        owner: "test".to_owned(),
+        max_running_jobs: 1,
+        memory: crate::memory::Budget::default(),
+    };
     let runner = Runner::new(bench.jobs.clone(), Arc::new(Still(way, Arc::clone(&over))), options);
     with_runner(&runner, async {
         let at = bench.clock.clone();

@@ -284,7 +284,11 @@ impl Bench {
             storage: Arc::clone(&storage),
             state_dir,
         };
-        let options = RunnerOptions { owner: "test".to_owned(), max_running_jobs: 8 };
+        let options = RunnerOptions {
+            owner: "test".to_owned(),
+            max_running_jobs: 8,
+            memory: crate::memory::Budget::default(),
+        };
         let runner = Runner::new(jobs, Arc::new(factory), options);
         let mut tasks = Scope::new(&CancellationToken::new());
         tasks.spawn("runner", {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::aerospike::RetryPolicy;
 use crate::asb::{DataType, IndexType, SetIndexDef};
+use crate::memory::InFlight;
 use crate::model::restore_order::Exists;
 
 struct NoWatch;
@@ -33,6 +34,7 @@ fn member(digests: Option<Arc<DigestTable>>, position: u32, each_digest_once: bo
         parallel: 1,
         batch_size: 1,
         max_async_batches: 1,
+        in_flight: InFlight::new(1 << 20),
         retry: RetryPolicy::WRITE,
         socket_timeout_ms: 0,
         total_timeout_ms: 0,
