@@ -42,8 +42,9 @@ async fn sent(bench: &Bench) -> u64 {
     let answer = bench.node.cluster.info(node, &["query-show"]).await.unwrap();
     let text = String::from_utf8(answer["query-show"].clone()).unwrap();
     let of_source = text.split(';').filter(|scan| scan.contains(&format!(":ns={SOURCE}:")));
-    let succeeded =
-        |scan: &str| scan.split(':').find_map(|pair| pair.strip_prefix("recs-succeeded=")?.parse::<u64>().ok());
+    let succeeded = |scan: &str| {
+        scan.split(':').find_map(|pair| pair.strip_prefix("recs-succeeded=")?.parse::<u64>().ok())
+    };
     of_source.filter_map(succeeded).sum()
 }
 
@@ -137,9 +138,10 @@ async fn a_try_that_failed_leaves_its_finished_files_to_the_next() {
         policy["parallel"] = json!(1);
     })
     .await;
-    // Compressed, these fill no file.
-    let noise = |key: i64| {
-        (0..64 << 10).map(|at: i64| ((key * 7919 + at) * 2_654_435_761 >> 13) as u8).collect::<Vec<u8>>()
+    // What does not compress; of the other records a megabyte holds thousands.
+    let noise = |key: i64| -> Vec<u8> {
+        let hash = |at: i64| blake3::hash(&[key, at].map(i64::to_le_bytes).concat());
+        (0..2048).flat_map(|at| *hash(at).as_bytes()).collect()
     };
     bench.node.empty(SOURCE).await;
     let records: Vec<_> =
@@ -148,7 +150,7 @@ async fn a_try_that_failed_leaves_its_finished_files_to_the_next() {
     let before = sent(&bench).await;
     let sandbox = bench.node.sandbox.as_ref().unwrap();
     // The query is aborted: that ends a scan, and the try.
-    sandbox.plant(Fault::new(Moment::Record, Harm::Refuse(210)).at(STOPS_AFTER));
+    sandbox.plant(Fault::new(Moment::Record, Harm::Refuse(15)).at(STOPS_AFTER));
     let job = bench.run("full", ROUTINE).await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
     let tries = job["attempts"][SOURCE].as_array().unwrap();

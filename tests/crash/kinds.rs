@@ -33,7 +33,14 @@ pub struct Kind {
 }
 
 pub const KINDS: &[Kind] = &[
-    Kind { name: "full", what: What::Full, namespaces: &[SOURCE], by_slot: true, crashed: false, resumes: false },
+    Kind {
+        name: "full",
+        what: What::Full,
+        namespaces: &[SOURCE],
+        by_slot: true,
+        crashed: false,
+        resumes: false,
+    },
     Kind {
         name: "full of two",
         what: What::Full,
@@ -66,9 +73,30 @@ pub const KINDS: &[Kind] = &[
         crashed: false,
         resumes: false,
     },
-    Kind { name: "restore", what: What::Restore, namespaces: &[SOURCE], by_slot: false, crashed: false, resumes: false },
-    Kind { name: "retention", what: What::Retention, namespaces: &[SOURCE], by_slot: false, crashed: false, resumes: false },
-    Kind { name: "verify", what: What::Verify, namespaces: &[SOURCE], by_slot: false, crashed: false, resumes: false },
+    Kind {
+        name: "restore",
+        what: What::Restore,
+        namespaces: &[SOURCE],
+        by_slot: false,
+        crashed: false,
+        resumes: false,
+    },
+    Kind {
+        name: "retention",
+        what: What::Retention,
+        namespaces: &[SOURCE],
+        by_slot: false,
+        crashed: false,
+        resumes: false,
+    },
+    Kind {
+        name: "verify",
+        what: What::Verify,
+        namespaces: &[SOURCE],
+        by_slot: false,
+        crashed: false,
+        resumes: false,
+    },
 ];
 
 /// A kind with a place that is prepared for it.
@@ -149,6 +177,7 @@ impl Kind {
             if let Ok(mut service) = Process::start(&place, Some(&fault)).await {
                 service.wait(PATIENCE).await.expect("it crashes");
             }
+            assert_eq!(self.resumes, place.noted_files().await > 0, "files to go on from");
         }
         place.keep();
         Ready { kind: self, place, jobs_before, path, body }
