@@ -95,7 +95,10 @@ impl<'a> NamespaceRun<'a> {
         self.run.context.progress.done_with(name);
         match tried {
             Ok(end) => end,
-            Err(error) => NamespaceEnd::Failed(error.context(format!("namespace {name}"))),
+            Err(error) => {
+                self.drop_kept().await;
+                NamespaceEnd::Failed(error.context(format!("namespace {name}")))
+            }
         }
     }
 
@@ -376,6 +379,23 @@ impl<'a> NamespaceRun<'a> {
         }
         if let Err(error) = run.context.end_attempt(attempt, &end).await {
             tracing::warn!(job = run.context.job.id.0, error = error.report(), "attempt not written");
+        }
+    }
+
+    /// Somebody canceled the job between two tries: what the one before has kept goes too (rules.md 2.8).
+    async fn drop_kept(&self) {
+        let (run, name) = (self.run, &self.plan.namespace);
+        if !run.config.policy.resume || !run.context.is_cancel_requested().await.unwrap_or(false) {
+            return;
+        }
+        let dropped = async {
+            let Some(attempt) = run.context.give_up_kept(name, run.created).await? else { return Ok(()) };
+            run.remove_attempt(&attempt.start.folder).await?;
+            let end = AttemptEnd::plain(AttemptStatus::Canceled, run.context.clock.now());
+            run.context.end_attempt(&attempt, &end).await
+        };
+        if let Err(error) = dropped.await {
+            run.context.warn("leftover", format!("namespace {name}: {}", error.report()));
         }
     }
 

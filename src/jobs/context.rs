@@ -224,6 +224,20 @@ impl JobContext {
         tx.commit().await
     }
 
+    /// Takes the checkpoint from the try of this job that has one; that try, which is then unknown until its folder is
+    /// removed.
+    pub async fn give_up_kept(&self, namespace: &str, created: UnixMillis) -> Result<Option<AttemptRow>> {
+        let mut tx = self.hold().await?;
+        let routine = self.job.routine.as_deref().unwrap_or_default();
+        let kept = tx.checkpoint_of_run(routine, created, namespace).await?;
+        let Some(kept) = kept.filter(|kept| kept.job_id == self.job.id) else { return Ok(None) };
+        tx.drop_checkpoint(&kept).await?;
+        let attempts = tx.attempts(self.job.id).await?;
+        tx.commit().await?;
+        let is_its = |row: &AttemptRow| row.start.namespace == namespace && row.attempt == kept.attempt;
+        Ok(attempts.into_iter().find(is_its))
+    }
+
     /// Whether somebody has asked for the end of the job, rather than the process stopping.
     pub async fn is_cancel_requested(&self) -> Result<bool> {
         Ok(self.store.job(self.job.id).await?.is_some_and(|job| job.cancel_requested.is_some()))

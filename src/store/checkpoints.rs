@@ -282,17 +282,23 @@ impl Tx {
     /// Forgets a checkpoint that the run's next try does not go on from. Where that try has a folder of its own, the
     /// kept one is settled later.
     pub async fn replace_checkpoint(&mut self, row: &CheckpointRow, folder: &str) -> Result<()> {
-        if row.folder != folder {
-            sqlx::query(
-                "UPDATE attempts SET status = 'unknown' WHERE job_id = ? AND namespace = ? AND attempt = ? \
-                 AND status IN ('failed', 'canceled', 'absent')",
-            )
-            .bind(row.job_id)
-            .bind(&row.namespace)
-            .bind(row.attempt)
-            .execute(&mut *self.0)
-            .await?;
+        if row.folder == folder {
+            return self.delete_checkpoint(row.job_id, &row.namespace, row.attempt).await;
         }
+        self.drop_checkpoint(row).await
+    }
+
+    /// Forgets a checkpoint; its try becomes unknown until its folder is removed.
+    pub async fn drop_checkpoint(&mut self, row: &CheckpointRow) -> Result<()> {
+        sqlx::query(
+            "UPDATE attempts SET status = 'unknown' WHERE job_id = ? AND namespace = ? AND attempt = ? \
+             AND status IN ('failed', 'canceled', 'absent')",
+        )
+        .bind(row.job_id)
+        .bind(&row.namespace)
+        .bind(row.attempt)
+        .execute(&mut *self.0)
+        .await?;
         self.delete_checkpoint(row.job_id, &row.namespace, row.attempt).await
     }
 }

@@ -16,12 +16,16 @@ const RECORDS: i64 = 240;
 /// After so many records of a scan the node says nothing more.
 const STOPS_AFTER: u64 = 120;
 
+/// What the policy asks for.
+const SCANS: u64 = 4;
+
 /// A routine that resumes, on a sandbox with records.
 async fn bench(change: impl FnOnce(&mut Value)) -> Bench {
     let bench = Bench::on(Node::sandbox().await, |config| {
         let policy = &mut config["backup-policies"]["quick"];
         policy["resume"] = json!(true);
         policy["file-limit"] = json!(1);
+        policy["parallel"] = json!(SCANS);
         policy["retry-policy"]["max-retries"] = json!(0);
         change(config);
     })
@@ -36,16 +40,21 @@ fn records(keys: std::ops::Range<i64>) -> Vec<SampleRecord> {
     keys.map(|key| SampleRecord::new("blobs", key).bin("payload", 4, payload(key))).collect()
 }
 
-/// How many records the node has put on the wire for scans of the source namespace, as it says itself.
-async fn sent(bench: &Bench) -> u64 {
+/// What the node says of the scans of the source namespace.
+async fn scans(bench: &Bench) -> Vec<String> {
     let node = &bench.node.cluster.nodes().await[0];
     let answer = bench.node.cluster.info(node, &["query-show"]).await.unwrap();
     let text = String::from_utf8(answer["query-show"].clone()).unwrap();
     let of_source = text.split(';').filter(|scan| scan.contains(&format!(":ns={SOURCE}:")));
-    let succeeded = |scan: &str| {
+    of_source.map(str::to_owned).collect()
+}
+
+/// How many records it has put on the wire for them.
+async fn sent(bench: &Bench) -> u64 {
+    let succeeded = |scan: &String| {
         scan.split(':').find_map(|pair| pair.strip_prefix("recs-succeeded=")?.parse::<u64>().ok())
     };
-    of_source.filter_map(succeeded).sum()
+    scans(bench).await.iter().filter_map(succeeded).sum()
 }
 
 /// The data files of the routine, by name.
@@ -64,7 +73,10 @@ async fn cut_off(bench: &mut Bench) -> i64 {
     let busy = Fault::new(Moment::Record, Harm::Delay(Duration::from_secs(600))).at(STOPS_AFTER).for_ever();
     let busy = sandbox.plant(busy);
     let id = bench.trigger("full", ROUTINE).await;
-    while busy.struck() < 4 || data_files(bench).len() < 3 {
+    // Each scan has come to a halt, or to its end.
+    let ended =
+        async || scans(bench).await.iter().filter(|scan| scan.contains(":status=done")).count() as u64;
+    while busy.struck() == 0 || busy.struck() + ended().await < SCANS || data_files(bench).len() < 3 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     bench.stop_service().await;
@@ -82,6 +94,12 @@ async fn go_on(bench: &mut Bench, id: i64) -> Value {
 
 fn resumed_records(job: &Value) -> u64 {
     job["result"]["namespaces"][0]["detail"]["resumed-records"].as_u64().unwrap_or(0)
+}
+
+/// What the manifest of the only backup says.
+fn manifest(bench: &Bench) -> Value {
+    let found = bench.files(ROUTINE).into_iter().find(|path| path.ends_with("manifest.json")).unwrap();
+    serde_json::from_slice(&std::fs::read(bench.path(ROUTINE).join(found)).unwrap()).unwrap()
 }
 
 /// What a restore of the newest backup brings back is what the source has; the backup's own account is whole.
@@ -115,6 +133,10 @@ async fn a_backup_that_was_stopped_goes_on_from_its_finished_files() {
             RECORDS as u64,
             "{job:#}"
         );
+        // The node remembers the scans that were cut off: nothing is in doubt.
+        let manifest = manifest(&bench);
+        assert_eq!(manifest["warnings"], json!([]), "{manifest:#}");
+        assert_eq!(manifest["attempt"], 1, "the folder of the first try");
         restores_exactly(&bench, &job).await;
         job["created"].clone()
     };
@@ -241,5 +263,27 @@ async fn nothing_is_left_of_a_backup_that_was_canceled() {
     }
     bench.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;
     assert_eq!(bench.wait_job(id).await["status"], "canceled");
+    assert_eq!(bench.files(ROUTINE), Vec::<String>::new());
+}
+
+/// The same between two tries, of which the first has left finished files.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_backup_that_was_canceled_between_two_tries() {
+    let bench = bench(|config| {
+        config["backup-policies"]["quick"]["retry-policy"] =
+            json!({"base-timeout": 600_000, "multiplier": 1, "max-retries": 1});
+    })
+    .await;
+    let sandbox = bench.node.sandbox.as_ref().unwrap();
+    sandbox.plant(Fault::new(Moment::Record, Harm::Refuse(15)).at(STOPS_AFTER));
+    let id = bench.trigger("full", ROUTINE).await;
+    bench.wait_until(id, |job| job["attempts"][SOURCE][0]["status"] == "failed").await;
+    assert!(!data_files(&bench).is_empty(), "the first try has left its files");
+    bench.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await;
+    let job = bench.wait_job(id).await;
+    assert_eq!(
+        (&job["status"], &job["attempts"][SOURCE][0]["status"]),
+        (&json!("canceled"), &json!("canceled"))
+    );
     assert_eq!(bench.files(ROUTINE), Vec::<String>::new());
 }
