@@ -56,10 +56,12 @@ impl NamespaceEnd {
     pub(super) fn describe(&self, plan: &NamespacePlan) -> Value {
         let (end, more) = match self {
             Self::Committed { records, bytes, key, resumed } => {
-                let mut detail = json!({ "records": records, "bytes": bytes, "key": key });
-                if *resumed > 0 {
-                    detail["resumed-records"] = json!(resumed);
-                }
+                let detail = match resumed {
+                    0 => json!({ "records": records, "bytes": bytes, "key": key }),
+                    _ => {
+                        json!({ "records": records, "bytes": bytes, "key": key, "resumed-records": resumed })
+                    }
+                };
                 ("committed", detail)
             }
             Self::Empty => ("empty", json!({})),

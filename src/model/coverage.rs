@@ -91,9 +91,10 @@ impl Advance {
 /// What one scan has read since its last block: told of each record, asked once for each block.
 #[derive(Debug)]
 pub struct Touched {
-    /// By partition; says something only of those that were touched.
+    /// By partition; says something only of those below.
     last: Vec<Digest>,
-    touched: PartitionSet,
+    /// Those that were touched.
+    partitions: PartitionSet,
     /// The query whose records come now.
     query: Option<u64>,
     news: Advance,
@@ -103,7 +104,7 @@ impl Default for Touched {
     fn default() -> Self {
         Self {
             last: vec![[0; 20]; usize::from(PARTITION_COUNT)],
-            touched: PartitionSet::empty(),
+            partitions: PartitionSet::empty(),
             query: None,
             news: Advance::default(),
         }
@@ -117,7 +118,7 @@ impl Touched {
         if let Some(last) = self.last.get_mut(usize::from(pid)) {
             *last = *digest;
         }
-        self.touched.insert(pid);
+        self.partitions.insert(pid);
     }
 
     /// From here on the records are those of this query.
@@ -127,7 +128,7 @@ impl Touched {
 
     /// The query has ended: whether its node vouched for it, and the partitions that are read to their end.
     pub fn end(&mut self, query: u64, vouched: bool, done: &PartitionSet) {
-        if !self.touched.is_empty() || !done.is_empty() {
+        if !self.partitions.is_empty() || !done.is_empty() {
             self.news.opened.insert(query);
         }
         self.news.done.extend(done.iter());
@@ -140,11 +141,11 @@ impl Touched {
     /// What there is to say of the records up to here, which are handed over with it.
     pub fn take(&mut self) -> Advance {
         let mut advance = std::mem::take(&mut self.news);
-        if !self.touched.is_empty() {
+        if !self.partitions.is_empty() {
             advance.opened.extend(self.query);
             let last = |pid: u16| self.last.get(usize::from(pid)).map(|digest| (pid, *digest));
-            advance.cursors.extend(self.touched.iter().filter_map(last));
-            self.touched = PartitionSet::empty();
+            advance.cursors.extend(self.partitions.iter().filter_map(last));
+            self.partitions = PartitionSet::empty();
         }
         advance
     }

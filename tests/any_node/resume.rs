@@ -270,8 +270,10 @@ async fn nothing_is_left_of_a_backup_that_was_canceled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_a_backup_that_was_canceled_between_two_tries() {
     let bench = bench(|config| {
-        config["backup-policies"]["quick"]["retry-policy"] =
-            json!({"base-timeout": 600_000, "multiplier": 1, "max-retries": 1});
+        let policy = &mut config["backup-policies"]["quick"];
+        policy["retry-policy"] = json!({"base-timeout": 600_000, "multiplier": 1, "max-retries": 1});
+        // So that not all that was sent waits for a writer.
+        policy["parallel"] = json!(1);
     })
     .await;
     let sandbox = bench.node.sandbox.as_ref().unwrap();

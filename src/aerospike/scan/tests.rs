@@ -126,7 +126,7 @@ async fn a_scan_goes_on_behind_what_an_earlier_one_has_read() {
     let sink = Collected::default();
     scan_into(&sink, &peer.cluster().await, &request, &[1, 2]).await.unwrap();
     let asked = fields(&peer.requests()[0]);
-    let field_of = |kind| asked.iter().find(|(found, _)| *found == kind).map(|(_, data)| data.to_vec());
+    let field_of = |kind| asked.iter().find(|(found, _)| *found == kind).map(|(_, data)| data.clone());
     assert_eq!(field_of(field::PARTITIONS).unwrap(), [1, 0]);
     assert_eq!(field_of(field::DIGESTS).unwrap(), digest(2, 1));
 }

@@ -109,7 +109,7 @@ pub(super) fn delete_unfinished(root: &Path, folder: &Path) -> Result<()> {
             if kind.is_dir() {
                 open.push(entry.path());
             } else if entry.file_name().to_str().is_some_and(is_partial) {
-                match disk::remove_file(&entry.path()) {
+                match disk::remove_file(entry.path()) {
                     Ok(()) => deleted = true,
                     Err(error) => absent(root, &entry.path(), error)?,
                 }
