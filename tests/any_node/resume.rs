@@ -70,7 +70,7 @@ fn data_files(bench: &Bench) -> Vec<String> {
 async fn cut_off(bench: &mut Bench) -> i64 {
     let sandbox = bench.node.sandbox.as_ref().unwrap();
     // Longer than the test: the node is busy and sends nothing.
-    let busy = Fault::new(Moment::Record, Harm::Delay(Duration::from_secs(600))).at(STOPS_AFTER).for_ever();
+    let busy = Fault::new(Moment::Record, Harm::Delay(Duration::from_mins(10))).at(STOPS_AFTER).for_ever();
     let busy = sandbox.plant(busy);
     let id = bench.trigger("full", ROUTINE).await;
     // Each scan has come to a halt, or to its end.
@@ -255,7 +255,7 @@ async fn finished_files_are_removed_once_a_later_run_has_begun() {
 async fn nothing_is_left_of_a_backup_that_was_canceled() {
     let bench = bench(|_| {}).await;
     let sandbox = bench.node.sandbox.as_ref().unwrap();
-    let busy = Fault::new(Moment::Record, Harm::Delay(Duration::from_secs(600))).at(STOPS_AFTER).for_ever();
+    let busy = Fault::new(Moment::Record, Harm::Delay(Duration::from_mins(10))).at(STOPS_AFTER).for_ever();
     sandbox.plant(busy);
     let id = bench.trigger("full", ROUTINE).await;
     while data_files(&bench).len() < 3 {

@@ -42,7 +42,7 @@ async fn a_full_that_was_killed_goes_on_from_its_finished_files() {
     let place = place(&world).await;
     for (kill, records_sent) in [600, 200].into_iter().enumerate() {
         // Longer than the test: the node is busy and sends nothing.
-        let busy = NodeFault::new(Moment::Record, Harm::Delay(Duration::from_secs(600)));
+        let busy = NodeFault::new(Moment::Record, Harm::Delay(Duration::from_mins(10)));
         let busy = world.sandbox.plant(busy.at(records_sent).for_ever());
         let mut service = Process::start(&place, None).await.unwrap();
         let until = Instant::now() + PATIENCE;

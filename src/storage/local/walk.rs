@@ -106,12 +106,13 @@ pub(super) fn delete_unfinished(root: &Path, folder: &Path) -> Result<()> {
     while let Some(folder) = open.pop() {
         let mut deleted = false;
         for (entry, kind) in entries(root, &folder)? {
+            let path = entry.path();
             if kind.is_dir() {
-                open.push(entry.path());
+                open.push(path);
             } else if entry.file_name().to_str().is_some_and(is_partial) {
-                match disk::remove_file(entry.path()) {
+                match disk::remove_file(&path) {
                     Ok(()) => deleted = true,
-                    Err(error) => absent(root, &entry.path(), error)?,
+                    Err(error) => absent(root, &path, error)?,
                 }
             }
         }
