@@ -40,6 +40,6 @@ pub use namespace::{NodeNamespace, SetStats};
 pub use node::{Build, Node};
 pub use result_code::ResultCode;
 pub use retry::RetryPolicy;
-pub use scan::{NodeGate, ScanGates, ScanReport, ScanRequest, ScanSink, scan_partitions};
+pub use scan::{NodeGate, ScanGates, ScanReport, ScanRequest, ScanSink, scan_partitions, unreadable};
 pub use wire::RecordView;
 pub use write::{BatchWriter, RowOutcome, RowResult};

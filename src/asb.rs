@@ -22,7 +22,7 @@ pub use compress::{Compressor, Decompressor, StoredForm};
 pub use decode::{DecodeError, Decoder, Item, Position, Record};
 pub use encode::{EncodeError, Encoder};
 pub use hash::{BLOCK_BYTES, BlockHasher, BlockHashes, root_of};
-pub use names::{FileKind, data_file_name, file_kind, metadata_file_name};
+pub use names::{FileKind, data_file_name, file_kind, in_series, metadata_file_name};
 pub use types::{
     Bin, DataType, FileHeader, IndexDef, IndexType, Particle, RecordHead, SetIndexDef, UdfDef, Version,
 };

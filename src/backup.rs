@@ -7,6 +7,7 @@ pub mod estimate;
 mod namespace;
 pub mod plan;
 mod read;
+mod resume;
 mod run;
 mod watch;
 mod work;
@@ -16,4 +17,5 @@ mod tests;
 
 pub use end::end_of_committed;
 pub use plan::{NamespacePlan, RunPlan};
+pub use resume::is_same_backup;
 pub use work::BackupWork;

@@ -4,6 +4,7 @@
 //! retries of whole namespaces live above, in `backup/` and `restore/`.
 
 pub mod aerospike;
+pub mod checkpoint;
 pub mod keys;
 pub mod pace;
 pub mod throttle;
@@ -11,6 +12,7 @@ pub mod throttle;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use checkpoint::Checkpoint;
 use pace::Pace;
 use tokio_util::sync::CancellationToken;
 
@@ -141,6 +143,8 @@ pub struct NamespaceRead {
     pub total_timeout_ms: u64,
     /// How fast it may go.
     pub limits: ReadLimits,
+    /// What need not be read again, and where it is noted what later need not; none: all is read, and nothing noted.
+    pub checkpoint: Option<Arc<dyn Checkpoint>>,
 }
 
 /// How fast a namespace may be read; by default as fast as it goes.

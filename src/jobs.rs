@@ -9,6 +9,7 @@ pub mod events;
 pub mod follow;
 pub mod progress;
 pub mod recovery;
+pub mod resume;
 pub mod retry;
 pub mod runner;
 pub mod stall;

@@ -1,6 +1,7 @@
 //! The time model: pure functions of values, with `now` as a parameter (rules.md 1, 3 to 5).
 
 pub mod chain;
+pub mod coverage;
 pub mod cron;
 pub mod expression;
 pub mod instance;

@@ -75,6 +75,9 @@ impl Service {
         let settle = AskStorage { store: jobs.store().clone(), ownership: ownership.clone() };
         let recovered = jobs.recover(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
         tracing::info!(?recovered, "what an earlier process left is settled");
+        if settle::give_up_kept(&jobs, &options.config).await? > 0 {
+            jobs.settle_unknown(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
+        }
         let resumed = resume(&jobs).await?;
         if resumed > 0 {
             tracing::info!(resumed, "deletions that were cut off will be finished");
@@ -118,7 +121,9 @@ impl Service {
         tasks.vital("http", async move {
             server.await.map_err(|error| Error::temporary("http-server", "serve HTTP").source(error))
         });
-        tasks.scope.spawn("settle", settle_hourly(jobs.clone(), settle, scheduler, stop.clone()));
+        tasks
+            .scope
+            .spawn("settle", settle_hourly(jobs.clone(), settle, scheduler, Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("owner", owner::keep_renewing(Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("history", history::keep(jobs.clone(), service.job_history, stop.clone()));
         tasks.scope.spawn("last successes", {
@@ -202,10 +207,17 @@ async fn settle_hourly(
     jobs: Jobs,
     settle: AskStorage,
     scheduler: Scheduler,
+    app: Arc<App>,
     stop: CancellationToken,
 ) -> Result<()> {
     let allows = |slot: &SlotRow| scheduler.may_catch_up(slot);
     while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
+        if let Err(error) = settle::give_up_kept(&jobs, &app.config()).await {
+            tracing::warn!(
+                reason = error.report(),
+                "what was kept of backups that were cut off is not looked at"
+            );
+        }
         match stop.run_until_cancelled(jobs.settle_unknown(&settle, &allows)).await {
             None => {}
             Some(Ok(settled)) => tracing::debug!(?settled, "storage asked again"),

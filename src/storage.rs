@@ -74,6 +74,13 @@ pub trait Storage: Send + Sync + Debug {
     /// went. The root is refused.
     async fn delete_prefix(&self, prefix: &str) -> Result<u64>;
 
+    /// Deletes what was begun below a prefix and never finished, as far as the provider can find it; finished objects
+    /// stay. By default nothing can be found.
+    async fn delete_unfinished(&self, prefix: &str) -> Result<()> {
+        let _ = prefix;
+        Ok(())
+    }
+
     /// Whether a write that seemed to fail may still appear later, so that another attempt needs another folder
     /// (rules.md 3.9).
     fn writes_may_land_late(&self) -> bool {

@@ -6,6 +6,7 @@
 
 pub mod attempts;
 pub mod check;
+pub mod checkpoints;
 pub mod claims;
 pub mod deletions;
 pub mod destinations;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+pub use checkpoints::{CheckpointFile, CheckpointRow};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
 pub use deletions::DeletionRow;
 pub use digests::DigestTable;

@@ -30,6 +30,7 @@ use super::cluster::{Cluster, PartitionMap};
 use super::node::Node;
 use super::retry::RetryPolicy;
 use super::wire::RecordView;
+pub use account::unreadable;
 pub use gate::{NodeGate, ScanGates};
 
 use gate::NodePass;
@@ -57,6 +58,8 @@ pub struct ScanRequest {
     /// After this silence the node is asked whether the query still runs: a filter that matches little makes a
     /// healthy node silent. Also the longest gap inside a frame.
     pub idle_timeout_ms: u64,
+    /// Partitions go on after these digests; the others are read whole.
+    pub after: Vec<[u8; 20]>,
     /// Records per second over all sinks, kept by the nodes; 0: no limit. At most as many sinks are used.
     pub records_per_second: u32,
     /// Ask the nodes to compress what they send.
@@ -81,6 +84,7 @@ impl ScanRequest {
             socket_timeout_ms: 0,
             total_timeout_ms: 0,
             idle_timeout_ms: 10_000,
+            after: Vec::new(),
             records_per_second: 0,
             compressed: false,
             near: Nearness::new(),
@@ -103,6 +107,14 @@ pub trait ScanSink: Send {
     fn alive(&mut self) {}
     /// The scan has to wait for this before it goes on; `None`: it goes on.
     fn waiting(&mut self, _for_what: Option<&'static str>) {}
+
+    /// The records that come now are those of this query.
+    fn query_begins(&mut self, _query: u64) {}
+    /// The query has ended: whether its node says that it could read every record, and the partitions that are done.
+    fn query_ended(&mut self, _query: u64, _vouched: bool, _done: &PartitionSet) {}
+
+    /// The node's account of a query shows that what came is not all.
+    fn query_refuted(&mut self) {}
 
     /// Called once, when the whole range was read; not after an error.
     async fn end(&mut self) -> Result<()> {
@@ -161,7 +173,7 @@ pub async fn scan_partitions(
             cluster: cluster.clone(),
             request: request.clone(),
             tally: tally.clone(),
-            slots: Slots::new(range),
+            slots: Slots::new(range, &request.after),
             records_per_second: share(limit, ranges.len(), index),
             first_node: index,
             sink,

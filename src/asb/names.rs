@@ -16,6 +16,15 @@ pub fn metadata_file_name(namespace: &str, counter: u64) -> String {
     format!("{METADATA_PREFIX}{namespace}_{counter}{EXTENSION}")
 }
 
+/// The name of a file of a backup that was resumed: `0_test_2(1).asb` in series 1, as the official tools write it. Series
+/// 0 has plain names.
+pub fn in_series(name: &str, series: u32) -> String {
+    match name.strip_suffix(EXTENSION) {
+        Some(stem) if series > 0 => format!("{stem}({series}){EXTENSION}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// What a file holds, as far as its name tells. Only a hint: every file may hold anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
@@ -39,13 +48,16 @@ pub fn file_kind(name: &str) -> Option<FileKind> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileKind, data_file_name, file_kind, metadata_file_name};
+    use super::{FileKind, data_file_name, file_kind, in_series, metadata_file_name};
 
     #[test]
     fn names_are_those_of_absctl() {
         assert_eq!(data_file_name(0, "test", 2), "0_test_2.asb");
         assert_eq!(data_file_name(3, "test", 7), "3_test_7.asb");
         assert_eq!(metadata_file_name("test", 1), "metadata_test_1.asb");
+        assert_eq!(in_series("0_test_2.asb", 0), "0_test_2.asb");
+        assert_eq!(in_series("metadata_test_2.asb", 3), "metadata_test_2(3).asb");
+        assert_eq!(file_kind("metadata_test_2(3).asb"), Some(FileKind::Metadata));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One namespace of a run: attempt, read, commit, or remove what an attempt left.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::end::end_of_committed;
 use super::plan::{Action, NamespacePlan};
 use super::read::plain_read;
+use super::resume::{self, Resumable};
 use super::run::{Run, Tried, retrying};
 use super::watch::{BackupWatch, READING};
 use crate::catalog::commit::stage;
@@ -17,11 +19,12 @@ use crate::catalog::manifest::{
 };
 use crate::catalog::{Commit, Compression, Encryption, Manifest, Metadata, Scope, committed};
 use crate::config;
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::{NamespaceRead, ReadReport};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::model::{BackupType, UnixMillis};
-use crate::store::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+use crate::store::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus, CheckpointRow};
 use crate::tasks::unless_canceled;
 
 /// How long counting what is expected may take: a backup must not wait long for its own progress.
@@ -31,7 +34,13 @@ const COUNT_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum NamespaceEnd {
     /// Its `metadata.yaml` is in storage.
-    Committed { records: u64, bytes: u64, key: String },
+    Committed {
+        records: u64,
+        bytes: u64,
+        key: String,
+        /// Those of the records that were in finished files of an earlier try (rules.md 6.3).
+        resumed: u64,
+    },
     /// Nothing had changed; no folder is left (rules.md 3.12).
     Empty,
     /// Left out, and why.
@@ -46,8 +55,14 @@ impl NamespaceEnd {
     /// For the job's result.
     pub(super) fn describe(&self, plan: &NamespacePlan) -> Value {
         let (end, more) = match self {
-            Self::Committed { records, bytes, key } => {
-                ("committed", json!({ "records": records, "bytes": bytes, "key": key }))
+            Self::Committed { records, bytes, key, resumed } => {
+                let detail = match resumed {
+                    0 => json!({ "records": records, "bytes": bytes, "key": key }),
+                    _ => {
+                        json!({ "records": records, "bytes": bytes, "key": key, "resumed-records": resumed })
+                    }
+                };
+                ("committed", detail)
             }
             Self::Empty => ("empty", json!({})),
             Self::Skipped { code, reason } => ("skipped", json!({ "code": code, "reason": reason })),
@@ -63,12 +78,14 @@ pub(super) struct NamespaceRun<'a> {
     run: &'a Arc<Run>,
     plan: &'a NamespacePlan,
     backup_type: BackupType,
+    /// This job has tried it before.
+    tried: AtomicBool,
 }
 
 impl<'a> NamespaceRun<'a> {
     pub(super) fn new(run: &'a Arc<Run>, plan: &'a NamespacePlan) -> Self {
         let backup_type = plan.action.backup_type().unwrap_or(BackupType::Full);
-        Self { run, plan, backup_type }
+        Self { run, plan, backup_type, tried: AtomicBool::new(false) }
     }
 
     /// Tries, by the policy's retry-policy, until it is done or cannot be.
@@ -80,7 +97,10 @@ impl<'a> NamespaceRun<'a> {
         self.run.context.progress.done_with(name);
         match tried {
             Ok(end) => end,
-            Err(error) => NamespaceEnd::Failed(error.context(format!("namespace {name}"))),
+            Err(error) => {
+                self.drop_kept().await;
+                NamespaceEnd::Failed(error.context(format!("namespace {name}")))
+            }
         }
     }
 
@@ -110,28 +130,15 @@ impl<'a> NamespaceRun<'a> {
         let _turn = run.turn(&self.plan.namespace).await?;
         run.wait_for_margin().await?;
         run.check_owner().await?;
-        let folder = run.folder(self.backup_type)?;
-        // On a local disk nothing of an earlier attempt can land late: the folder is used again (rules.md 3.9).
-        let reuse = !run.storage.writes_may_land_late();
-        let first = folder.namespace_folder(&self.plan.namespace, 1)?;
-        let attempt = run
-            .context
-            .start_attempt(&self.plan.namespace, run.created, |number| AttemptStart {
-                namespace: self.plan.namespace.clone(),
-                folder: folder
-                    .namespace_folder(&self.plan.namespace, if reuse { 1 } else { number })
-                    .unwrap_or_else(|_| first.clone()),
-                storage: run.config.storage.name.clone().unwrap_or_default(),
-                created: run.created,
-                from: self.builds_on(),
-                promoted: self.promoted().map(|(code, _)| (*code).to_owned()),
-            })
-            .await?;
+        let (attempt, checkpoint) = self.start().await?;
         let key = attempt.start.folder.clone();
         self.doing("looking at what an earlier try left");
-        let worked = match self.committed_before(&attempt, &key).await {
+        let mut resumable = checkpoint.map(|row| Resumable::new(run, &attempt, row));
+        let looked = self.committed_before(&attempt, &key, resumable.as_mut()).await;
+        let resumable = resumable.map(Arc::new);
+        let worked = match looked {
             Ok(Some(done)) => Ok(done),
-            Ok(None) => self.read_and_commit(&attempt, &key).await,
+            Ok(None) => self.read_and_commit(&attempt, &key, resumable.as_ref()).await,
             Err(error) => Err(error),
         };
         match worked {
@@ -140,17 +147,49 @@ impl<'a> NamespaceRun<'a> {
                 Ok(end)
             }
             Err(error) => {
-                self.give_up(&attempt, &key, &error).await;
+                self.give_up(&attempt, &key, resumable.as_deref(), &error).await;
                 Err(error)
             }
         }
     }
 
-    /// What an earlier attempt left in the folder: a backup that storage has taken is kept, anything else removed.
+    /// Writes the row of the next try; with its checkpoint, if it is one that another could go on from.
+    async fn start(&self) -> Result<(AttemptRow, Option<CheckpointRow>)> {
+        let (run, namespace) = (self.run, &self.plan.namespace);
+        let folder = run.folder(self.backup_type)?;
+        // On a local disk nothing of an earlier attempt can land late: the folder is used again (rules.md 3.9).
+        let reuse = !run.storage.writes_may_land_late();
+        let first = folder.namespace_folder(namespace, 1)?;
+        let start = |number: u32, kept: Option<String>| AttemptStart {
+            namespace: namespace.clone(),
+            folder: kept.unwrap_or_else(|| {
+                folder
+                    .namespace_folder(namespace, if reuse { 1 } else { number })
+                    .unwrap_or_else(|_| first.clone())
+            }),
+            storage: run.config.storage.name.clone().unwrap_or_default(),
+            created: run.created,
+            from: self.builds_on(),
+            promoted: self.promoted().map(|(code, _)| (*code).to_owned()),
+        };
+        let (context, policy) = (&run.context, &run.config.policy);
+        if !policy.resume || policy.no_records {
+            let row = context.start_attempt(namespace, run.created, |number| start(number, None)).await?;
+            return Ok((row, None));
+        }
+        let key = resume::key(&run.config, &run.scope_of(namespace), self.plan);
+        let safe_from = run.skew.safe_from;
+        let started = context.start_resumable(namespace, run.created, &key, safe_from, start).await?;
+        Ok((started.0, Some(started.1)))
+    }
+
+    /// What an earlier attempt left in the folder: a backup that storage has taken is kept, anything else removed, but for
+    /// files that this one goes on from.
     async fn committed_before(
         &self,
         attempt: &AttemptRow,
         key: &str,
+        resumable: Option<&mut Resumable>,
     ) -> Result<Option<(NamespaceEnd, AttemptEnd)>> {
         if attempt.attempt == 1 {
             return Ok(None);
@@ -160,11 +199,21 @@ impl<'a> NamespaceRun<'a> {
             Commit::Committed(found) => {
                 let (end, key) = (end_of_committed(&found), key.to_owned());
                 let (records, bytes) = (end.records, end.bytes);
-                Ok(Some((NamespaceEnd::Committed { records, bytes, key }, end)))
+                Ok(Some((NamespaceEnd::Committed { records, bytes, key, resumed: 0 }, end)))
             }
             Commit::Unknown(error) => Err(error),
-            Commit::Absent | Commit::Broken { .. } => {
-                self.run.remove_attempt(key).await?;
+            left @ (Commit::Absent | Commit::Broken { .. }) => {
+                let Some(resumable) = resumable else {
+                    self.run.remove_attempt(key).await?;
+                    return Ok(None);
+                };
+                let broken = if let Commit::Broken { reason } = left { Some(reason) } else { None };
+                resumable.prepare(self.run, broken).await?;
+                if !self.tried.swap(true, Ordering::SeqCst) {
+                    // Of another job: this one has not counted them.
+                    self.run.context.progress.add_done(resumable.records());
+                    self.run.context.progress.add_bytes(resumable.bytes());
+                }
                 Ok(None)
             }
         }
@@ -201,10 +250,17 @@ impl<'a> NamespaceRun<'a> {
         }
     }
 
-    async fn read_and_commit(&self, attempt: &AttemptRow, key: &str) -> Result<(NamespaceEnd, AttemptEnd)> {
+    async fn read_and_commit(
+        &self,
+        attempt: &AttemptRow,
+        key: &str,
+        resumable: Option<&Arc<Resumable>>,
+    ) -> Result<(NamespaceEnd, AttemptEnd)> {
         let run = self.run;
+        self.tried.store(true, Ordering::SeqCst);
         let watch = Arc::new(BackupWatch::new(run.context.progress.clone(), &self.plan.namespace));
-        let read = self.how_to_read();
+        let checkpoint = resumable.map(|resumable| Arc::clone(resumable) as Arc<dyn Checkpoint>);
+        let read = NamespaceRead { checkpoint, ..self.how_to_read() };
         let storage = Arc::clone(&run.storage);
         self.doing(READING);
         let report = run.source.read(&read, storage, key, watch, &run.context.cancel).await?;
@@ -223,21 +279,24 @@ impl<'a> NamespaceRun<'a> {
             run.remove_attempt(key).await?;
             return Ok((NamespaceEnd::Empty, AttemptEnd::plain(AttemptStatus::Empty, finished)));
         }
-        self.commit(attempt, key, &report, finished).await
+        self.commit(attempt, key, resumable, &report, finished).await
     }
 
     async fn commit(
         &self,
         attempt: &AttemptRow,
         key: &str,
+        resumable: Option<&Arc<Resumable>>,
         report: &ReadReport,
         finished: UnixMillis,
     ) -> Result<(NamespaceEnd, AttemptEnd)> {
         let run = self.run;
         self.doing("committing");
-        let number = if run.storage.writes_may_land_late() { attempt.attempt } else { 1 };
-        let scope = run.scope_of(&self.plan.namespace);
-        let mut manifest = self.manifest(report, scope, number, finished);
+        let name = &self.plan.namespace;
+        let number = run.folder_number(self.backup_type, name, attempt.attempt, key);
+        let safe_from = resumable.map_or(run.skew.safe_from, |resumable| resumable.safe_from());
+        let mut manifest =
+            Manifest { safe_from, ..self.manifest(report, run.scope_of(name), number, finished) };
         if let Some(cipher) = &run.cipher {
             manifest = manifest.sealed(&cipher.key)?;
         }
@@ -251,11 +310,14 @@ impl<'a> NamespaceRun<'a> {
             return Err(Error::temporary("canceled", "the backup was canceled"));
         }
         run.check_owner().await?;
-        // From here on nothing but storage decides (rules.md 2.8).
+        // From here on nothing but storage decides (rules.md 2.8); what it may still take is no place to go on from.
+        if let Some(resumable) = resumable {
+            resumable.distrust();
+        }
         let end = AttemptEnd {
             status: AttemptStatus::Committed,
             finished,
-            safe_from: Some(run.skew.safe_from),
+            safe_from: Some(safe_from),
             records: report.records,
             bytes: report.bytes(),
             files: report.files.len() as u64,
@@ -276,6 +338,7 @@ impl<'a> NamespaceRun<'a> {
                     records: report.records,
                     bytes: report.bytes(),
                     key: key.to_owned(),
+                    resumed: resumable.map_or(0, |resumable| resumable.records()),
                 },
                 end,
             )),
@@ -292,11 +355,22 @@ impl<'a> NamespaceRun<'a> {
         }
     }
 
-    /// Removes what a failed attempt left; recovery does it later where this fails (rules.md 6.1).
-    async fn give_up(&self, attempt: &AttemptRow, key: &str, error: &Error) {
+    /// Removes what a failed attempt left; recovery does it later where this fails (rules.md 6.1). Finished files that
+    /// another one can go on from stay (6.3).
+    async fn give_up(&self, attempt: &AttemptRow, key: &str, resumable: Option<&Resumable>, error: &Error) {
         let run = self.run;
         let status =
             if run.context.cancel.is_cancelled() { AttemptStatus::Canceled } else { AttemptStatus::Failed };
+        if let Some(resumable) = resumable
+            && resumable.keeps(error).await
+        {
+            let end = AttemptEnd::plain(status, run.context.clock.now());
+            let end = AttemptEnd { error: Some((error.code().to_owned(), error.report())), ..end };
+            if let Err(error) = run.context.end_attempt_kept(attempt, &end).await {
+                tracing::warn!(job = run.context.job.id.0, error = error.report(), "attempt not written");
+            }
+            return;
+        }
         self.doing("removing what a try left");
         let removed = run.remove_attempt(key).await;
         let end = match &removed {
@@ -309,6 +383,23 @@ impl<'a> NamespaceRun<'a> {
         }
         if let Err(error) = run.context.end_attempt(attempt, &end).await {
             tracing::warn!(job = run.context.job.id.0, error = error.report(), "attempt not written");
+        }
+    }
+
+    /// Somebody canceled the job between two tries: what the one before has kept goes too (rules.md 2.8).
+    async fn drop_kept(&self) {
+        let (run, name) = (self.run, &self.plan.namespace);
+        if !run.config.policy.resume || !run.context.is_cancel_requested().await.unwrap_or(false) {
+            return;
+        }
+        let dropped = async {
+            let Some(attempt) = run.context.give_up_kept(name, run.created).await? else { return Ok(()) };
+            run.remove_attempt(&attempt.start.folder).await?;
+            let end = AttemptEnd::plain(AttemptStatus::Canceled, run.context.clock.now());
+            run.context.end_attempt(&attempt, &end).await
+        };
+        if let Err(error) = dropped.await {
+            run.context.warn("leftover", format!("namespace {name}: {}", error.report()));
         }
     }
 

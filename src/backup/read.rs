@@ -39,5 +39,6 @@ pub(super) fn plain_read(
         socket_timeout_ms: policy.socket_timeout_ms,
         total_timeout_ms: policy.total_timeout_ms,
         limits: ReadLimits::default(),
+        checkpoint: None,
     }
 }

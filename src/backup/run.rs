@@ -89,6 +89,16 @@ impl Run {
         Scope { partitions, ..self.scope.clone() }
     }
 
+    /// Which attempt of the run the folder of one was made for (rules.md 3.9): one that goes on with another's files uses
+    /// that one's folder.
+    pub fn folder_number(&self, backup_type: BackupType, namespace: &str, attempt: u32, folder: &str) -> u32 {
+        let made_for = |number: &u32| {
+            let named = self.folder(backup_type).and_then(|run| run.namespace_folder(namespace, *number));
+            named.is_ok_and(|named| named == folder)
+        };
+        (1..=attempt).find(made_for).unwrap_or(attempt)
+    }
+
     /// Removes the folder of one of our attempts, while the routine's folder is ours (rules.md 5.5).
     pub async fn remove_attempt(&self, folder: &str) -> Result<u64> {
         self.check_owner().await?;

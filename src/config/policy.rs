@@ -105,6 +105,9 @@ pub struct Policy {
     /// Whether the nodes' configuration is stored with each full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub with_cluster_configuration: Option<bool>,
+    /// Whether a backup that was cut off goes on from its finished files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<bool>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -257,6 +260,9 @@ pub struct PolicyConfig {
     /// Whether the nodes' configuration is stored with each full; default false.
     #[serde(default)]
     pub with_cluster_configuration: bool,
+    /// Whether a backup that was cut off goes on from its finished files; default false (rules.md 6.3).
+    #[serde(default)]
+    pub resume: bool,
 }
 
 /// When something is tried again.
@@ -322,6 +328,7 @@ impl Policy {
             scan_compression: self.use_scan_compression.unwrap_or(false),
             nodes_max: self.max_concurrent_nodes.unwrap_or(0),
             with_cluster_configuration: self.with_cluster_configuration.unwrap_or(false),
+            resume: self.resume.unwrap_or(false),
         })
     }
 }
@@ -410,6 +417,7 @@ impl Read for Policy {
             use_scan_compression: section.flag("use-scan-compression"),
             max_concurrent_nodes: section.int("max-concurrent-nodes", 0..=i64::from(i32::MAX)),
             with_cluster_configuration: section.flag("with-cluster-configuration"),
+            resume: section.flag("resume"),
             idle: section.idle(),
         }
     }

@@ -67,7 +67,6 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Storage, "s3-storage", Neutral::Nothing, "storage in S3"),
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
-    row(Kind::Policy, "resume", Neutral::Off, "resuming a backup that was cut off"),
 ];
 
 /// Keys that ABS took back, with what to use instead (abs.md 2.1).

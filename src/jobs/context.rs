@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::admit::exclusion;
-use super::{Jobs, NamespaceRetry, Progress};
+use super::{Jobs, NamespaceRetry, Progress, resume};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::memory::Share;
 use crate::model::UnixMillis;
-use crate::store::{AttemptEnd, AttemptRow, AttemptStart, ClaimRow, JobRow, PinRow, Store, Warning};
+use crate::store::{
+    AttemptEnd, AttemptRow, AttemptStart, AttemptStatus, CheckpointFile, CheckpointRow, ClaimRow, JobRow,
+    PinRow, Store, Warning,
+};
 
 /// `created` may run at most this far ahead of the clock (rules.md 3.1).
 const CREATED_AHEAD_MAX_MS: i64 = 1000;
@@ -148,11 +151,99 @@ impl JobContext {
         Ok(row)
     }
 
-    /// Writes how an attempt ended.
+    /// As [`JobContext::start_attempt`], of a try that goes on from what another one of the run has kept, if that fits:
+    /// `start` is also given the folder of it (rules.md 6.3). `key` is the hash of what the tries must not differ in,
+    /// `safe_from` the lower bound of this one. The checkpoint is then this try's.
+    pub async fn start_resumable(
+        &self,
+        namespace: &str,
+        created: UnixMillis,
+        key: &str,
+        safe_from: UnixMillis,
+        start: impl FnOnce(u32, Option<String>) -> AttemptStart,
+    ) -> Result<(AttemptRow, CheckpointRow)> {
+        let mut tx = self.hold().await?;
+        let routine = self.job.routine.as_deref().unwrap_or_default();
+        let attempt = tx.next_attempt(routine, created, namespace).await?;
+        let kept = tx.checkpoint_of_run(routine, created, namespace).await?;
+        let too_old = resume::is_too_old(&tx.schedules().await?, routine, created, self.clock.now());
+        let fits = kept.as_ref().filter(|kept| kept.key == key && !too_old);
+        let start = start(attempt, fits.map(|kept| kept.folder.clone()));
+        let row = tx.start_attempt(self.job.id, attempt, &start, self.clock.now()).await?;
+        let mut safe = safe_from;
+        match (fits, &kept) {
+            (Some(kept), _) => {
+                safe = safe.min(kept.safe_from);
+                tx.move_checkpoint(kept, &row, safe).await?;
+            }
+            (None, kept) => {
+                if let Some(kept) = kept {
+                    tx.replace_checkpoint(kept, &start.folder).await?;
+                }
+                tx.insert_checkpoint(&row, key, safe).await?;
+            }
+        }
+        tx.commit().await?;
+        let checkpoint = CheckpointRow {
+            job_id: row.job_id,
+            namespace: namespace.to_owned(),
+            attempt,
+            folder: start.folder,
+            key: key.to_owned(),
+            safe_from: safe,
+            created,
+        };
+        Ok((row, checkpoint))
+    }
+
+    /// Writes how an attempt ended; what it has noted for another one is forgotten.
     pub async fn end_attempt(&self, attempt: &AttemptRow, end: &AttemptEnd) -> Result<()> {
         let mut tx = self.hold().await?;
         tx.end_attempt(attempt, end).await?;
+        if end.status != AttemptStatus::Unknown {
+            tx.forget_checkpoint(attempt).await?;
+        }
         tx.commit().await
+    }
+
+    /// Writes how an attempt ended whose folder is kept for another one to go on from (rules.md 6.3).
+    pub async fn end_attempt_kept(&self, attempt: &AttemptRow, end: &AttemptEnd) -> Result<()> {
+        let mut tx = self.hold().await?;
+        tx.end_attempt(attempt, end).await?;
+        tx.commit().await
+    }
+
+    /// Notes files of an attempt that are closed and durable.
+    pub async fn note_files(&self, attempt: &AttemptRow, files: &[CheckpointFile]) -> Result<()> {
+        let mut tx = self.hold().await?;
+        tx.note_files(attempt, files).await?;
+        tx.commit().await
+    }
+
+    /// Forgets the files of a checkpoint, which are not whole: the attempt begins anew.
+    pub async fn forget_files(&self, attempt: &AttemptRow, safe_from: UnixMillis) -> Result<()> {
+        let mut tx = self.hold().await?;
+        tx.forget_files(attempt, safe_from).await?;
+        tx.commit().await
+    }
+
+    /// Takes the checkpoint from the try of this job that has one; that try, which is then unknown until its folder is
+    /// removed.
+    pub async fn give_up_kept(&self, namespace: &str, created: UnixMillis) -> Result<Option<AttemptRow>> {
+        let mut tx = self.hold().await?;
+        let routine = self.job.routine.as_deref().unwrap_or_default();
+        let kept = tx.checkpoint_of_run(routine, created, namespace).await?;
+        let Some(kept) = kept.filter(|kept| kept.job_id == self.job.id) else { return Ok(None) };
+        tx.drop_checkpoint(&kept).await?;
+        let attempts = tx.attempts(self.job.id).await?;
+        tx.commit().await?;
+        let is_its = |row: &AttemptRow| row.start.namespace == namespace && row.attempt == kept.attempt;
+        Ok(attempts.into_iter().find(is_its))
+    }
+
+    /// Whether somebody has asked for the end of the job, rather than the process stopping.
+    pub async fn is_cancel_requested(&self) -> Result<bool> {
+        Ok(self.store.job(self.job.id).await?.is_some_and(|job| job.cancel_requested.is_some()))
     }
 
     /// Whether the first attempt of this restore found the namespace of the destination empty; none: this is the first

@@ -36,6 +36,8 @@ pub enum Settled {
     Committed(Box<AttemptEnd>),
     /// It had not committed; its folder is removed.
     Absent,
+    /// It had not committed; what it had finished stays for another attempt to go on from (rules.md 6.3).
+    Kept,
     /// Storage did not say; ask again later.
     Unknown,
 }
@@ -142,12 +144,13 @@ impl Jobs {
         } else {
             settle.settle(job, attempt).await
         };
+        let forget = matches!(settled, Settled::Committed(_) | Settled::Absent);
         let end = match settled {
             Settled::Committed(end) => {
                 report.committed += 1;
                 AttemptEnd { status: AttemptStatus::Committed, ..*end }
             }
-            Settled::Absent => {
+            Settled::Absent | Settled::Kept => {
                 report.absent += 1;
                 AttemptEnd::plain(AttemptStatus::Absent, now)
             }
@@ -158,6 +161,9 @@ impl Jobs {
         };
         let mut tx = self.store().write().await?;
         tx.end_attempt(attempt, &end).await?;
+        if forget {
+            tx.forget_checkpoint(attempt).await?;
+        }
         // What follows the end of the job has been decided without it.
         let transitions = if job.status.is_terminal() && end.status == AttemptStatus::Committed {
             let committed = AttemptRow { status: end.status, end: Some(end), ..attempt.clone() };

@@ -112,6 +112,20 @@ impl FromIterator<u16> for PartitionSet {
     }
 }
 
+impl Extend<u16> for PartitionSet {
+    fn extend<I: IntoIterator<Item = u16>>(&mut self, partitions: I) {
+        for partition in partitions {
+            self.insert(partition);
+        }
+    }
+}
+
+impl Default for PartitionSet {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl fmt::Display for PartitionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut partitions = self.iter().peekable();

@@ -5,16 +5,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::app::roots::open_known;
-use crate::backup::end_of_committed;
+use crate::backup::{end_of_committed, is_same_backup};
 use crate::catalog::commit::Commit;
 use crate::catalog::{Ownership, committed, remove_attempt};
-use crate::config::JobConfig;
+use crate::config::{Config, JobConfig};
 use crate::error::{Error, Result};
-use crate::jobs::{Settle, Settled};
-use crate::store::{AttemptRow, JobRow, Store};
+use crate::jobs::{Jobs, Settle, Settled};
+use crate::store::{AttemptRow, Document, JobRow, Store};
 
 /// A storage that does not answer within this is asked again later: it must not hold up a start.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Gives up what was kept of backups that were cut off and that no routine would go on with (rules.md 6.3); how many.
+pub(super) async fn give_up_kept(jobs: &Jobs, config: &Config) -> Result<usize> {
+    let now = jobs.now();
+    let same = |routine: &str, document: &Document| {
+        let begun: Result<JobConfig> = document.parse();
+        let (Ok(begun), Ok(routine)) = (begun, config.routine(routine, now)) else { return false };
+        !routine.disabled && is_same_backup(&begun, &routine.job)
+    };
+    jobs.give_up_kept(&same).await
+}
 
 /// Asks the storage that the job was configured with.
 #[derive(Debug, Clone)]
@@ -55,6 +66,11 @@ impl AskStorage {
         let folder = &attempt.start.folder;
         match committed(storage.as_ref(), folder).await {
             Commit::Committed(found) => Ok(Settled::Committed(Box::new(end_of_committed(&found)))),
+            Commit::Absent
+                if job.cancel_requested.is_none() && self.store.has_checkpoint(attempt).await? =>
+            {
+                Ok(Settled::Kept)
+            }
             Commit::Absent => {
                 // Another instance may have adopted the folder since: then it is not ours to remove.
                 self.ownership.check(storage.as_ref(), &config.routine).await?;

@@ -197,6 +197,10 @@ impl Storage for Faulty {
         self.call(Op::DeletePrefix, prefix, self.inner.delete_prefix(prefix)).await
     }
 
+    async fn delete_unfinished(&self, prefix: &str) -> Result<()> {
+        self.call(Op::DeletePrefix, prefix, self.inner.delete_unfinished(prefix)).await
+    }
+
     #[cfg(feature = "fault-injection")]
     fn writes_may_land_late(&self) -> bool {
         !self.by_environment || self.inner.writes_may_land_late()

@@ -150,6 +150,10 @@ impl Storage for LocalStorage {
         self.run(folder, walk::delete_tree).await
     }
 
+    async fn delete_unfinished(&self, prefix: &str) -> Result<()> {
+        self.run(check_prefix(prefix)?, walk::delete_unfinished).await
+    }
+
     fn writes_may_land_late(&self) -> bool {
         false
     }

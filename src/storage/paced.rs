@@ -72,6 +72,10 @@ impl Storage for Paced {
         self.inner.delete_prefix(prefix).await
     }
 
+    async fn delete_unfinished(&self, prefix: &str) -> Result<()> {
+        self.inner.delete_unfinished(prefix).await
+    }
+
     fn writes_may_land_late(&self) -> bool {
         self.inner.writes_may_land_late()
     }

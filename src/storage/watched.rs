@@ -77,6 +77,10 @@ impl Storage for Watched {
         self.tell(self.inner.delete_prefix(prefix)).await
     }
 
+    async fn delete_unfinished(&self, prefix: &str) -> Result<()> {
+        self.tell(self.inner.delete_unfinished(prefix)).await
+    }
+
     fn writes_may_land_late(&self) -> bool {
         self.inner.writes_may_land_late()
     }

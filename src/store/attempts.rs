@@ -20,11 +20,11 @@ pub enum AttemptStatus {
     Committed,
     /// There was nothing to save; no folder is left (rules.md 3.12).
     Empty,
-    /// Ended with an error; its folder is removed.
+    /// Ended with an error; its folder is removed, unless it has a checkpoint (rules.md 6.3).
     Failed,
-    /// Ended by a cancel; its folder is removed.
+    /// Ended by a cancel, or by a stop; its folder is removed, unless it has a checkpoint.
     Canceled,
-    /// Ended by a crash; storage said that it had not committed, its folder is removed.
+    /// Ended by a crash; storage said that it had not committed. Its folder is removed, unless it has a checkpoint.
     Absent,
     /// Ended by a crash, and storage has not answered yet.
     Unknown,

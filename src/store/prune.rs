@@ -76,6 +76,7 @@ impl Store {
              AND id NOT IN (SELECT id FROM (SELECT id, max(created_ms) FROM jobs \
              WHERE created_ms IS NOT NULL AND created_ms <= ?3 GROUP BY routine)) \
              AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = j.id AND a.status IN ('running', 'unknown')) \
+             AND NOT EXISTS (SELECT 1 FROM checkpoints c WHERE c.job_id = j.id) \
              AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.slot_id = j.slot_id AND o.finished_ms IS NULL) \
              ORDER BY finished_ms, id LIMIT ?4",
         )

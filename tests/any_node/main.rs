@@ -42,6 +42,7 @@ mod owner;
 mod promotion;
 mod racks;
 mod restore_options;
+mod resume;
 mod round_trip;
 mod scope;
 mod service;

@@ -52,6 +52,7 @@ fn read_all() -> NamespaceRead {
         socket_timeout_ms: 10_000,
         total_timeout_ms: 0,
         limits: ReadLimits::default(),
+        checkpoint: None,
     }
 }
 

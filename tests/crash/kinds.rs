@@ -7,6 +7,9 @@ use crate::process::{Fault, PATIENCE, Process};
 use crate::verdict::Expect;
 use crate::world::{SECOND, SOURCE, TARGET, World};
 
+/// Records of 8 KiB that make a few files of 1 MiB.
+const LARGE: i64 = 400;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Full,
@@ -25,16 +28,26 @@ pub struct Kind {
     pub by_slot: bool,
     /// The process crashed before: what is tried is the recovery, and the next attempt of the slot.
     pub crashed: bool,
+    /// Its policy resumes, and its files are small: it has some to go on from.
+    pub resumes: bool,
 }
 
 pub const KINDS: &[Kind] = &[
-    Kind { name: "full", what: What::Full, namespaces: &[SOURCE], by_slot: true, crashed: false },
+    Kind {
+        name: "full",
+        what: What::Full,
+        namespaces: &[SOURCE],
+        by_slot: true,
+        crashed: false,
+        resumes: false,
+    },
     Kind {
         name: "full of two",
         what: What::Full,
         namespaces: &[SOURCE, SECOND],
         by_slot: true,
         crashed: false,
+        resumes: false,
     },
     Kind {
         name: "recovery of a full",
@@ -42,6 +55,15 @@ pub const KINDS: &[Kind] = &[
         namespaces: &[SOURCE],
         by_slot: true,
         crashed: true,
+        resumes: false,
+    },
+    Kind {
+        name: "resumed full",
+        what: What::Full,
+        namespaces: &[SOURCE],
+        by_slot: true,
+        crashed: true,
+        resumes: true,
     },
     Kind {
         name: "incremental",
@@ -49,10 +71,32 @@ pub const KINDS: &[Kind] = &[
         namespaces: &[SOURCE],
         by_slot: true,
         crashed: false,
+        resumes: false,
     },
-    Kind { name: "restore", what: What::Restore, namespaces: &[SOURCE], by_slot: false, crashed: false },
-    Kind { name: "retention", what: What::Retention, namespaces: &[SOURCE], by_slot: false, crashed: false },
-    Kind { name: "verify", what: What::Verify, namespaces: &[SOURCE], by_slot: false, crashed: false },
+    Kind {
+        name: "restore",
+        what: What::Restore,
+        namespaces: &[SOURCE],
+        by_slot: false,
+        crashed: false,
+        resumes: false,
+    },
+    Kind {
+        name: "retention",
+        what: What::Retention,
+        namespaces: &[SOURCE],
+        by_slot: false,
+        crashed: false,
+        resumes: false,
+    },
+    Kind {
+        name: "verify",
+        what: What::Verify,
+        namespaces: &[SOURCE],
+        by_slot: false,
+        crashed: false,
+        resumes: false,
+    },
 ];
 
 /// A kind with a place that is prepared for it.
@@ -75,6 +119,11 @@ impl Kind {
     pub async fn prepare(self, world: &World) -> Ready {
         let mut place = Place::new(world, self.namespaces);
         let daily = json!("0 0 0 * * ?");
+        if self.resumes {
+            place.set("backup-policies", "quick", "resume", json!(true));
+            place.set("backup-policies", "quick", "file-limit", json!(1));
+            world.write_large(SOURCE, LARGE).await;
+        }
         if self.by_slot && self.what == What::Full {
             place.set("backup-routines", ROUTINE, "interval-cron", daily);
         } else if self.by_slot {
@@ -123,9 +172,12 @@ impl Kind {
                 place: "metadata.yaml",
                 ..Fault::default()
             };
+            // In the midst of its files: some are noted, one is open, one may be closed and not noted.
+            let fault = if self.resumes { Fault { nth: 12, place: ".asb", ..fault } } else { fault };
             if let Ok(mut service) = Process::start(&place, Some(&fault)).await {
                 service.wait(PATIENCE).await.expect("it crashes");
             }
+            assert_eq!(self.resumes, place.noted_files().await > 0, "files to go on from");
         }
         place.keep();
         Ready { kind: self, place, jobs_before, path, body }

@@ -20,6 +20,7 @@ mod kinds;
 mod nth;
 mod place;
 mod process;
+mod resume;
 mod room;
 mod soak;
 mod verdict;

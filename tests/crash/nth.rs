@@ -203,6 +203,11 @@ async fn a_recovery_survives_a_crash_at_the_nth_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumed_full_survives_a_crash_at_the_nth_call() {
+    crash_at(kind("resumed full")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_incremental_survives_a_crash_at_the_nth_call() {
     crash_at(kind("incremental")).await;
 }

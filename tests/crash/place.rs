@@ -148,6 +148,15 @@ impl Place {
         (dir, pool)
     }
 
+    /// How many finished files of a backup that was cut off the store knows; call it while no service runs.
+    pub async fn noted_files(&self) -> i64 {
+        let (_dir, pool) = self.store_copy().await;
+        let noted =
+            sqlx::query_scalar("SELECT count(*) FROM checkpoint_files").fetch_one(&pool).await.unwrap();
+        pool.close().await;
+        noted
+    }
+
     /// What SQLite says of the store; call it while no service runs.
     pub async fn integrity(&self) -> String {
         let (_dir, pool) = self.store_copy().await;

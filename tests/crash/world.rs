@@ -16,7 +16,7 @@ pub const TARGET: &str = "target-ns1";
 pub struct World {
     pub cluster: Cluster,
     pub port: u16,
-    _sandbox: Sandbox,
+    pub sandbox: Sandbox,
 }
 
 impl World {
@@ -35,7 +35,7 @@ impl World {
             label: "test".to_owned(),
         };
         let cluster = Cluster::connect(&options).await.unwrap();
-        let world = Self { cluster, port, _sandbox: sandbox };
+        let world = Self { cluster, port, sandbox };
         world.write(SOURCE, 0, records, 1).await;
         world.write(SECOND, 0, records, 1).await;
         world

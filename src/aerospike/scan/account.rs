@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 
+use super::super::cluster::Cluster;
 use super::super::info::{number_of, refusal, value_of};
 use super::super::node::Node;
 use super::super::wire::FRAME_HEADER_BYTES;
@@ -61,6 +62,27 @@ impl Account {
             _ => Ok(()),
         }
     }
+}
+
+/// Asks every node about queries of an earlier read that nobody has vouched for; how many no node knows any more.
+///
+/// What a node says now holds for the records that it had sent: it counts a record that it cannot read before it sends what
+/// comes after. Errors: `records-unreadable`.
+pub async fn unreadable(cluster: &Cluster, queries: &[u64]) -> Result<u64> {
+    let nodes = cluster.nodes().await;
+    let mut unknown = 0;
+    for query in queries {
+        let mut known = false;
+        for node in &nodes {
+            // A node that cannot be asked does not vouch.
+            if let Ok(Some(account)) = Account::of(node, *query).await {
+                account.check(node, None)?;
+                known = true;
+            }
+        }
+        unknown += u64::from(!known);
+    }
+    Ok(unknown)
 }
 
 /// What arrived of one query.

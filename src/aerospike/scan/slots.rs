@@ -38,7 +38,8 @@ enum State {
 }
 
 impl Slots {
-    pub(super) fn new(range: &PartitionSet) -> Self {
+    /// The partitions of a range; those of the digests in `after` go on behind them.
+    pub(super) fn new(range: &PartitionSet, after: &[[u8; 20]]) -> Self {
         let mut positions = vec![NOT_HERE; usize::from(PARTITION_COUNT)];
         let mut list = Vec::with_capacity(range.len());
         for pid in range.iter() {
@@ -47,7 +48,13 @@ impl Slots {
                 list.push(Slot { pid, cursor: None, state: State::Open });
             }
         }
-        Self { list, positions, records: 0, done: 0 }
+        let mut slots = Self { list, positions, records: 0, done: 0 };
+        for digest in after {
+            if let Some(slot) = slots.get(partition_of(digest)) {
+                slot.cursor = Some(*digest);
+            }
+        }
+        slots
     }
 
     /// The partitions that are not done.
@@ -116,6 +123,12 @@ impl Slots {
         (self.done - before) as u32
     }
 
+    /// Those of `pids` that are done.
+    pub(super) fn done_of(&mut self, pids: &[u16]) -> PartitionSet {
+        let done = |pid: &u16| self.get(*pid).is_some_and(|slot| slot.state == State::Done);
+        pids.iter().copied().filter(done).collect()
+    }
+
     /// The stream broke: what it was asked for stays open.
     pub(super) fn stream_broken(&mut self) {
         for slot in &mut self.list {
@@ -157,7 +170,7 @@ mod tests {
     use super::Slots;
 
     fn of(pids: impl IntoIterator<Item = u16>) -> Slots {
-        Slots::new(&pids.into_iter().collect())
+        Slots::new(&pids.into_iter().collect(), &[])
     }
 
     fn digest(pid: u16, tail: u8) -> [u8; 20] {
@@ -176,6 +189,16 @@ mod tests {
         assert_eq!(slots.ask(&[1, 2, 3]), (vec![1, 3], vec![digest(2, 8)]));
         slots.stream_complete();
         assert!(slots.is_complete());
+    }
+
+    #[test]
+    fn a_scan_may_begin_behind_records_that_are_known() {
+        let known = [digest(2, 7), digest(9, 7)];
+        let mut slots = Slots::new(&[1, 2].into_iter().collect(), &known);
+        assert_eq!(slots.ask(&[1, 2]), (vec![1], vec![digest(2, 7)]));
+        slots.not_served(2);
+        slots.stream_complete();
+        assert_eq!(slots.done_of(&[1, 2]).iter().collect::<Vec<_>>(), [1]);
     }
 
     #[test]

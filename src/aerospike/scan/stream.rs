@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::model::partitions::PartitionSet;
 
 use super::super::conn::{Arrival, CONNECTION_LOST, Connection, lost, malformed};
 use super::super::inflate::inflate;
@@ -39,20 +40,21 @@ impl Worker {
             })?;
         let some_bins = !(self.request.bins.is_empty() || self.request.no_bins);
         let mut received = Received { some_bins, ..Received::default() };
+        self.sink.query_begins(query);
         let ended = self.read(node, query, &request, &mut received).await;
         self.tally.records.fetch_add(received.records, Ordering::Relaxed);
         match ended {
             Ok(connection) => {
-                self.vouch(node, query, Some(&received)).await?;
+                let vouched = self.vouch(node, query, Some(&received)).await?;
                 node.give_back(connection);
                 let done = self.slots.stream_complete();
+                self.sink.query_ended(query, vouched, &self.slots.done_of(pids));
                 self.tally.partitions.fetch_add(done, Ordering::Relaxed);
                 Ok(StreamEnd::Complete)
             }
             Err(Break::Retry(error)) => {
-                if received.records > 0 {
-                    self.vouch(node, query, None).await?;
-                }
+                let vouched = received.records > 0 && self.vouch(node, query, None).await?;
+                self.sink.query_ended(query, vouched, &PartitionSet::empty());
                 self.slots.stream_broken();
                 Ok(StreamEnd::Broken(error))
             }
@@ -154,13 +156,17 @@ impl Worker {
         })
     }
 
-    /// Asks the node whether it could read every record.
-    async fn vouch(&mut self, node: &Node, query: u64, received: Option<&Received>) -> Result<()> {
+    /// Asks the node whether it could read every record; false if it does not say.
+    async fn vouch(&mut self, node: &Node, query: u64, received: Option<&Received>) -> Result<bool> {
         if let Ok(Some(account)) = Account::of(node, query).await {
-            return account.check(node, received);
+            let checked = account.check(node, received);
+            if checked.is_err() {
+                self.sink.query_refuted();
+            }
+            return checked.map(|()| true);
         }
         self.tally.unvouched.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(false)
     }
 }
 

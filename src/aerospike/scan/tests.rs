@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::{ScanReport, ScanRequest, ScanSink, scan_partitions};
+use super::{ScanReport, ScanRequest, ScanSink, scan_partitions, unreadable};
 use crate::aerospike::peer::{
     Act, Peer, at_once, digest, fields, frame, last, partition_done, record, replicas, row,
 };
@@ -14,9 +14,13 @@ use crate::aerospike::{Cluster, RetryPolicy};
 use crate::error::{Error, Result};
 use crate::model::partitions::PartitionSet;
 
+/// What a sink heard of the queries: vouched and done, or none where one was refuted.
+type Ends = Vec<Option<(bool, PartitionSet)>>;
+
 #[derive(Debug, Clone, Default)]
 struct Collected {
     digests: Arc<Mutex<Vec<[u8; 20]>>>,
+    ends: Arc<Mutex<Ends>>,
     fail_after: Option<usize>,
 }
 
@@ -35,6 +39,15 @@ impl ScanSink for Collected {
 
     async fn end_of_frame(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn query_ended(&mut self, query: u64, vouched: bool, done: &PartitionSet) {
+        assert_ne!(query, 0);
+        self.ends.lock().unwrap().push(Some((vouched, done.clone())));
+    }
+
+    fn query_refuted(&mut self) {
+        self.ends.lock().unwrap().push(None);
     }
 }
 
@@ -102,6 +115,60 @@ async fn a_lost_connection_is_resumed_after_the_last_record_of_each_partition() 
     assert_eq!(asked(&requests[1], field::PARTITIONS).unwrap(), [3, 0]);
     assert_eq!(asked(&requests[1], field::DIGESTS).unwrap(), [digest(1, 2), digest(2, 1)].concat());
     assert_ne!(asked(&requests[0], field::QUERY_ID), asked(&requests[1], field::QUERY_ID));
+}
+
+/// rules.md 6.3
+#[tokio::test]
+async fn a_scan_goes_on_behind_what_an_earlier_one_has_read() {
+    let rest = vec![frame(&[record(2, 2), last(0)])];
+    let peer = Peer::start("A", vec![Act::Answer(rest)]).await;
+    let request = ScanRequest { after: vec![digest(2, 1), digest(9, 1)], ..request() };
+    let sink = Collected::default();
+    scan_into(&sink, &peer.cluster().await, &request, &[1, 2]).await.unwrap();
+    let asked = fields(&peer.requests()[0]);
+    let field_of = |kind| asked.iter().find(|(found, _)| *found == kind).map(|(_, data)| data.clone());
+    assert_eq!(field_of(field::PARTITIONS).unwrap(), [1, 0]);
+    assert_eq!(field_of(field::DIGESTS).unwrap(), digest(2, 1));
+}
+
+/// What a checkpoint goes by: only what a node confirms is confirmed.
+#[tokio::test]
+async fn a_sink_hears_how_each_query_ended() {
+    let mut torn = frame(&[record(1, 1)]);
+    torn.extend_from_slice(&frame(&[record(2, 1)])[..10]);
+    let acts = [
+        Act::AnswerThenClose(torn),
+        Act::Answer(vec![frame(&[record(2, 1), partition_done(1, 11), last(0)])]),
+        Act::Answer(vec![frame(&[last(0)])]),
+    ];
+    let peer = Peer::start("A", acts.into()).await;
+    let sink = Collected::default();
+    scan_into(&sink, &peer.cluster().await, &request(), &[1, 2]).await.unwrap();
+    let ended = |done: &[u16]| Some((false, partitions(done)));
+    assert_eq!(*sink.ends.lock().unwrap(), [ended(&[]), ended(&[2]), ended(&[1])]);
+
+    for (account, ends) in [
+        ("status=done(ok):recs-succeeded=1:recs-failed=0", Some((true, partitions(&[1])))),
+        ("status=done(ok):recs-succeeded=2:recs-failed=0", None),
+        ("status=done(ok):recs-succeeded=1:recs-failed=1", None),
+    ] {
+        let peer = Peer::start("A", vec![Act::Answer(vec![frame(&[record(1, 1), last(0)])])]).await;
+        peer.info("query-show", account);
+        let sink = Collected::default();
+        let _ = scan_into(&sink, &peer.cluster().await, &request(), &[1]).await;
+        assert_eq!(*sink.ends.lock().unwrap(), [ends], "{account}");
+    }
+}
+
+#[tokio::test]
+async fn nodes_are_asked_about_the_queries_of_a_read_that_was_cut_off() {
+    let peer = Peer::start("A", Vec::new()).await;
+    let cluster = peer.cluster().await;
+    assert_eq!(unreadable(&cluster, &[1, 2]).await.unwrap(), 2, "no node knows them any more");
+    peer.info("query-show", "status=done(abandoned-response-error):recs-succeeded=7:recs-failed=0");
+    assert_eq!(unreadable(&cluster, &[1, 2]).await.unwrap(), 0);
+    peer.info("query-show", "status=active(ok):recs-succeeded=7:recs-failed=1");
+    assert_eq!(unreadable(&cluster, &[1]).await.unwrap_err().code(), "records-unreadable");
 }
 
 #[tokio::test]

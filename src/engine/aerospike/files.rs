@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::asb::cipher::Encryptor;
 use crate::asb::{self, BlockHasher, Compressor, Encoder, FileCipher, Version};
+use crate::engine::checkpoint::{Checkpoint, FinishedFile};
 use crate::engine::{NamespaceRead, Watch, WrittenFile};
 use crate::error::{Error, Result};
+use crate::model::coverage::Advance;
 use crate::storage::{ObjectWriter, Storage};
 use crate::tasks::unless_canceled;
 
@@ -29,6 +31,10 @@ pub struct Block {
     pub bytes: Vec<u8>,
     /// Records in it.
     pub records: u64,
+    /// Records that came before its end and that the format cannot hold.
+    pub left_out: u64,
+    /// What it adds to what is covered; nothing where nobody notes it. A block without text may have one.
+    pub advance: Advance,
 }
 
 /// The folder of one namespace while its files are written; shared by all writers.
@@ -44,11 +50,14 @@ pub struct Folder {
     counter: AtomicU64,
     /// Whether `# first-file` is still to be given away (asb.md 1.4).
     first: AtomicBool,
+    checkpoint: Option<Arc<dyn Checkpoint>>,
 }
 
 impl Folder {
-    /// A folder of `storage` without files.
+    /// A folder of `storage` without files, but those that are kept.
     pub fn new(storage: Arc<dyn Storage>, path: &str, read: &NamespaceRead) -> Self {
+        let checkpoint = read.checkpoint.clone();
+        let kept = checkpoint.as_ref().map(|checkpoint| checkpoint.kept()).unwrap_or_default();
         Self {
             storage,
             path: path.to_owned(),
@@ -56,9 +65,15 @@ impl Folder {
             file_limit_bytes: read.file_limit_bytes,
             zstd_level: read.zstd_level,
             cipher: read.cipher.clone(),
-            counter: AtomicU64::new(0),
-            first: AtomicBool::new(true),
+            counter: AtomicU64::new(kept.len() as u64),
+            first: AtomicBool::new(!kept.iter().any(|finished| finished.first)),
+            checkpoint,
         }
+    }
+
+    /// No file of an earlier read in this folder has the name, also none that lands late (rules.md 3.9).
+    fn named(&self, name: &str) -> String {
+        asb::in_series(name, self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.series()))
     }
 
     fn next_number(&self) -> u64 {
@@ -82,10 +97,11 @@ impl Folder {
             pending,
             stored: 0,
             records: 0,
+            first: self.first.swap(false, Ordering::SeqCst),
         };
         file.hash_from(0);
         let mut header = Vec::new();
-        let first = self.first.swap(false, Ordering::SeqCst);
+        let first = file.first;
         Encoder::file_header(&mut header, self.namespace.as_bytes(), first, version);
         file.append(&header)?;
         Ok(file)
@@ -93,7 +109,7 @@ impl Folder {
 
     /// Writes the one file that holds indexes and UDFs; `text` is their encoded form.
     pub async fn write_metadata(&self, text: &[u8], version: Version) -> Result<WrittenFile> {
-        let name = asb::metadata_file_name(&self.namespace, self.next_number());
+        let name = self.named(&asb::metadata_file_name(&self.namespace, self.next_number()));
         let mut file = self.open(name, true, version).await?;
         file.append(text)?;
         file.flush().await?;
@@ -111,35 +127,117 @@ impl Folder {
         cancel: &CancellationToken,
         runtime: &Handle,
     ) -> Result<Vec<WrittenFile>> {
-        let mut files = Vec::new();
+        let mut writing = Writing { folder: self, cancel, runtime, noting: Noting::default() };
         let mut open: Option<OpenFile> = None;
         while let Some(block) = blocks.blocking_recv() {
+            if block.bytes.is_empty() {
+                writing.noting.add(&block);
+                continue;
+            }
             let mut file = if let Some(file) = open.take() {
                 file
             } else {
-                let name = asb::data_file_name(writer, &self.namespace, self.next_number());
+                let name = self.named(&asb::data_file_name(writer, &self.namespace, self.next_number()));
                 runtime.block_on(unless_canceled(cancel, self.open(name, false, Version::V3_1)))?
             };
+            if cancel.is_cancelled() {
+                return Err(writing.cut_off(file));
+            }
             let before = file.stored;
-            if let Err(error) = file.write_block(&block, cancel, runtime) {
+            if let Err(error) = writing.write(&mut file, &block) {
                 runtime.block_on(file.abort());
                 return Err(error);
             }
             watch.done(block.records, file.stored - before);
             if self.file_limit_bytes > 0 && file.stored >= self.file_limit_bytes {
-                files.push(runtime.block_on(file.close(cancel))?);
+                writing.close(file)?;
             } else {
                 open = Some(file);
             }
         }
         if let Some(file) = open {
             if cancel.is_cancelled() {
-                runtime.block_on(file.abort());
-                return Err(canceled());
+                return Err(writing.cut_off(file));
             }
-            files.push(runtime.block_on(file.close(cancel))?);
+            writing.close(file)?;
         }
-        Ok(files)
+        Ok(writing.noting.files)
+    }
+}
+
+/// What one writer has closed, and what it has to say of that.
+#[derive(Default)]
+struct Noting {
+    files: Vec<WrittenFile>,
+    /// Since the last file that was closed.
+    advance: Advance,
+    left_out: u64,
+    /// Closed, but the store could not be written: noted with the next one.
+    late: Vec<FinishedFile>,
+}
+
+impl Noting {
+    fn add(&mut self, block: &Block) {
+        self.advance.add(&block.advance);
+        self.left_out += block.left_out;
+    }
+}
+
+/// One writer at its files.
+struct Writing<'a> {
+    folder: &'a Folder,
+    cancel: &'a CancellationToken,
+    runtime: &'a Handle,
+    noting: Noting,
+}
+
+impl Writing<'_> {
+    fn write(&mut self, file: &mut OpenFile, block: &Block) -> Result<()> {
+        self.noting.add(block);
+        let patient = self.folder.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_of_use());
+        file.write_block(block, self.cancel, patient, self.runtime)
+    }
+
+    /// Closes a file, and notes it where that is asked for.
+    fn close(&mut self, file: OpenFile) -> Result<()> {
+        let first = file.first;
+        let file = self.runtime.block_on(file.close(self.cancel))?;
+        let Some(checkpoint) = &self.folder.checkpoint else {
+            self.noting.files.push(file);
+            return Ok(());
+        };
+        self.noting.files.push(file.clone());
+        let advance = std::mem::take(&mut self.noting.advance);
+        let unsupported = std::mem::take(&mut self.noting.left_out);
+        self.noting.late.push(FinishedFile { file, first, unsupported, advance });
+        match self.runtime.block_on(checkpoint.note(&self.noting.late)) {
+            Ok(()) => self.noting.late.clear(),
+            // It is only about what another read could leave out; those after it wait for it.
+            Err(error) if error.is_temporary() => {
+                tracing::warn!(
+                    folder = self.folder.path,
+                    reason = error.report(),
+                    "finished files are not noted yet"
+                );
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The read has ended early: the open file is thrown away, or closed for another read to go on from.
+    fn cut_off(&mut self, file: OpenFile) -> Error {
+        let of_use = self.folder.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_of_use());
+        if !of_use || file.records == 0 {
+            self.runtime.block_on(file.abort());
+        } else if let Err(error) = self.close(file) {
+            tracing::warn!(
+                folder = self.folder.path,
+                reason = error.report(),
+                "a file could not be closed in time"
+            );
+        }
+        canceled()
     }
 }
 
@@ -155,17 +253,27 @@ struct OpenFile {
     pending: Vec<u8>,
     stored: u64,
     records: u64,
+    /// Whether it is marked as the first of the backup.
+    first: bool,
 }
 
 impl OpenFile {
-    fn write_block(&mut self, block: &Block, cancel: &CancellationToken, runtime: &Handle) -> Result<()> {
-        if cancel.is_cancelled() {
-            return Err(canceled());
-        }
+    /// `patient`: a cancel leaves storage a while to take the bytes, so that the file can still be closed.
+    fn write_block(
+        &mut self,
+        block: &Block,
+        cancel: &CancellationToken,
+        patient: bool,
+        runtime: &Handle,
+    ) -> Result<()> {
         self.append(&block.bytes)?;
         self.records += block.records;
         if self.pending.len() >= PIECE_BYTES {
-            runtime.block_on(unless_canceled(cancel, self.flush()))?;
+            if patient {
+                runtime.block_on(with_patience(cancel, self.flush()))?;
+            } else {
+                runtime.block_on(unless_canceled(cancel, self.flush()))?;
+            }
         }
         Ok(())
     }
@@ -202,14 +310,7 @@ impl OpenFile {
 
     /// Once canceled it still gets `GIVE_UP_AFTER`: a file that lands after its folder was removed would stay.
     async fn close(self, cancel: &CancellationToken) -> Result<WrittenFile> {
-        let too_late = async {
-            cancel.cancelled().await;
-            tokio::time::sleep(GIVE_UP_AFTER).await;
-        };
-        tokio::select! {
-            closed = self.finish() => closed,
-            () = too_late => Err(canceled()),
-        }
+        with_patience(cancel, self.finish()).await
     }
 
     async fn finish(mut self) -> Result<WrittenFile> {
@@ -241,6 +342,18 @@ impl OpenFile {
             Err(_) => "storage did not answer".to_owned(),
         };
         tracing::warn!(file = self.name, problem, "could not discard an unfinished file");
+    }
+}
+
+/// Waits for `work`, once canceled for [`GIVE_UP_AFTER`] at most.
+async fn with_patience<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let too_late = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(GIVE_UP_AFTER).await;
+    };
+    tokio::select! {
+        done = work => done,
+        () = too_late => Err(canceled()),
     }
 }
 

@@ -11,13 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::files::{Block, Folder};
 use super::{AerospikeEngine, threads};
 use crate::aerospike::{
-    Cluster, Nearness, RecordView, ScanGates, ScanRequest, ScanSink, filter, scan_partitions,
+    Cluster, Nearness, RecordView, ScanGates, ScanRequest, ScanSink, filter, scan_partitions, unreadable,
 };
 use crate::asb::{EncodeError, Encoder, RecordHead, Version};
+use crate::engine::checkpoint::{Checkpoint, coverage};
 use crate::engine::throttle::Throttle;
 use crate::engine::{NamespaceRead, ReadReport, Watch, WrittenFile};
 use crate::error::{Error, Result};
-use crate::model::{UnixMillis, hex};
+use crate::model::coverage::{Rest, Touched};
+use crate::model::{PartitionSet, UnixMillis, hex};
 use crate::storage::Storage;
 use crate::tasks::{Scope, unless_canceled};
 
@@ -97,7 +99,9 @@ async fn read_records(
     let mut request = scan_request(read);
     request.gates = ScanGates { nodes: read.limits.nodes.clone(), scans: engine.scans.clone() };
     request.near = unless_canceled(cancel, near(engine, &read.namespace, report)).await?;
-    let mut scans = read.parallel.clamp(1, read.partitions.len().max(1));
+    let (rest, unknown) = go_on(engine, read, cancel, report).await?;
+    request.after = rest.after;
+    let mut scans = read.parallel.clamp(1, rest.partitions.len().max(1));
     if read.limits.records_per_second > 0 {
         // Each scan gets at least one record per second.
         scans = scans.min(read.limits.records_per_second as usize);
@@ -129,7 +133,7 @@ async fn read_records(
         .map(|(_, blocks)| encode_sink(read, blocks, &unsupported, &watch))
         .collect();
     drop(channels);
-    let (cluster, partitions) = (engine.cluster.clone(), read.partitions.clone());
+    let (cluster, partitions) = (engine.cluster.clone(), rest.partitions);
     let (unvouched, compressed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let counts = (Arc::clone(&unvouched), Arc::clone(&compressed));
     scope.spawn("scan", async move {
@@ -147,9 +151,35 @@ async fn read_records(
         report.files.extend(files);
     }
     report.records = report.files.iter().map(|file| file.records).sum();
-    report.unsupported = unsupported.load(Ordering::SeqCst);
-    doubts(read, report, unvouched.load(Ordering::SeqCst), compressed.load(Ordering::SeqCst));
+    report.unsupported += unsupported.load(Ordering::SeqCst);
+    let unvouched = unknown + unvouched.load(Ordering::SeqCst);
+    doubts(read, report, unvouched, compressed.load(Ordering::SeqCst));
     Ok(())
+}
+
+/// What is left to be read, and how many queries of earlier reads no node vouches for; puts the files of those reads into
+/// the report (rules.md 6.3).
+async fn go_on(
+    engine: &AerospikeEngine,
+    read: &NamespaceRead,
+    cancel: &CancellationToken,
+    report: &mut ReadReport,
+) -> Result<(Rest, u64)> {
+    let kept = read.checkpoint.as_ref().map(|checkpoint| checkpoint.kept()).unwrap_or_default();
+    if kept.is_empty() {
+        return Ok((Rest { partitions: read.partitions.clone(), after: Vec::new() }, 0));
+    }
+    let covered = coverage(kept);
+    let unknown = unless_canceled(cancel, unreadable(&engine.cluster, &covered.not_vouched())).await;
+    if let (Err(error), Some(checkpoint)) = (&unknown, &read.checkpoint)
+        && error.code() != "canceled"
+    {
+        checkpoint.distrust();
+    }
+    let unknown = unknown?;
+    report.files.extend(kept.iter().map(|finished| finished.file.clone()));
+    report.unsupported += kept.iter().map(|finished| finished.unsupported).sum::<u64>();
+    Ok((covered.rest(&read.partitions), unknown))
 }
 
 /// Where one scan puts its records: as text, into the blocks of a writer.
@@ -163,9 +193,12 @@ fn encode_sink(
         encoder: Encoder::new(read.compact),
         out: Vec::with_capacity(BLOCK_BYTES * 2),
         records: 0,
+        left_out: 0,
         blocks: blocks.clone(),
         skip_unsupported: read.skip_unsupported,
         unsupported: Arc::clone(unsupported),
+        checkpoint: read.checkpoint.clone(),
+        touched: read.checkpoint.as_ref().map(|_| Box::default()),
         watch: Arc::clone(watch),
         bandwidth: read.limits.bandwidth.clone(),
     })
@@ -243,16 +276,22 @@ struct EncodeSink {
     encoder: Encoder,
     out: Vec<u8>,
     records: u64,
+    /// Records since the last block that the format cannot hold.
+    left_out: u64,
     blocks: mpsc::Sender<Block>,
     skip_unsupported: bool,
     unsupported: Arc<AtomicU64>,
+    checkpoint: Option<Arc<dyn Checkpoint>>,
+    /// Where each partition is, if there is a checkpoint to be noted.
+    touched: Option<Box<Touched>>,
     watch: Arc<dyn Watch>,
     bandwidth: Option<Arc<Throttle>>,
 }
 
 impl EncodeSink {
     async fn hand_over(&mut self) -> Result<()> {
-        if self.out.is_empty() {
+        let advance = self.touched.as_mut().map(|touched| touched.take()).unwrap_or_default();
+        if self.out.is_empty() && advance.is_empty() {
             return Ok(());
         }
         // Not the old one's capacity: after one huge record it would stay huge.
@@ -260,6 +299,8 @@ impl EncodeSink {
         let block = Block {
             bytes: std::mem::replace(&mut self.out, next),
             records: std::mem::take(&mut self.records),
+            left_out: std::mem::take(&mut self.left_out),
+            advance,
         };
         self.watch.read(block.records);
         if let Some(bandwidth) = &self.bandwidth {
@@ -273,6 +314,9 @@ impl EncodeSink {
 impl ScanSink for EncodeSink {
     fn record(&mut self, record: &RecordView<'_>) -> Result<()> {
         let head = record.head();
+        if let Some(touched) = &mut self.touched {
+            touched.record(head.digest);
+        }
         if head.set == TRANSACTION_MONITORS {
             return Ok(());
         }
@@ -280,6 +324,7 @@ impl ScanSink for EncodeSink {
             Ok(()) => self.records += 1,
             Err(error) if self.skip_unsupported && is_unsupported(&error) => {
                 self.unsupported.fetch_add(1, Ordering::SeqCst);
+                self.left_out += 1;
             }
             Err(error) => return Err(cannot_encode(&head, &error)),
         }
@@ -297,6 +342,24 @@ impl ScanSink for EncodeSink {
 
     fn waiting(&mut self, for_what: Option<&'static str>) {
         self.watch.waiting(for_what);
+    }
+
+    fn query_begins(&mut self, query: u64) {
+        if let Some(touched) = &mut self.touched {
+            touched.begin(query);
+        }
+    }
+
+    fn query_ended(&mut self, query: u64, vouched: bool, done: &PartitionSet) {
+        if let Some(touched) = &mut self.touched {
+            touched.end(query, vouched, done);
+        }
+    }
+
+    fn query_refuted(&mut self) {
+        if let Some(checkpoint) = &self.checkpoint {
+            checkpoint.distrust();
+        }
     }
 
     async fn end(&mut self) -> Result<()> {

@@ -106,6 +106,20 @@ async fn what_a_crash_left_is_never_listed_and_goes_with_its_folder() {
     assert!(!folder.exists());
 }
 
+/// rules.md 6.3: the finished files of a backup that was cut off stay.
+#[tokio::test]
+async fn what_was_not_finished_can_go_alone() {
+    let dir = TempDir::new().unwrap();
+    let storage = storage(&dir).await;
+    storage.put("a/ns/0_ns_1.asb", "whole".into()).await.unwrap();
+    std::mem::forget(storage.create("a/ns/0_ns_2.asb").await.unwrap()); // the process died
+    storage.delete_unfinished("a/ns").await.unwrap();
+    storage.delete_unfinished("nothing/here").await.unwrap();
+    let left: Vec<_> =
+        fs::read_dir(dir.path().join("root/a/ns")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["0_ns_1.asb"]);
+}
+
 /// rules.md 6.1: a disk that is not mounted is no proof of absence.
 #[tokio::test]
 async fn a_missing_root_is_an_error_and_not_an_empty_storage() {

@@ -8,7 +8,7 @@ use super::disk;
 use super::files::{absent, info, io_error, prune, resolve, sync_dir};
 use crate::error::Result;
 use crate::storage::ObjectInfo;
-use crate::storage::key::{join, segment_problem};
+use crate::storage::key::{is_partial, join, segment_problem};
 
 /// One folder's entries, whatever they are called; none if the folder does not exist.
 fn entries(root: &Path, folder: &Path) -> Result<Vec<(DirEntry, FileType)>> {
@@ -98,6 +98,29 @@ pub(super) fn delete_tree(root: &Path, folder: &Path) -> Result<u64> {
     }
     sync_absence(root, folder)?;
     Ok(deleted)
+}
+
+/// Deletes the temporary files of a folder and of those in it, durably.
+pub(super) fn delete_unfinished(root: &Path, folder: &Path) -> Result<()> {
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        let mut deleted = false;
+        for (entry, kind) in entries(root, &folder)? {
+            let path = entry.path();
+            if kind.is_dir() {
+                open.push(path);
+            } else if entry.file_name().to_str().is_some_and(is_partial) {
+                match disk::remove_file(&path) {
+                    Ok(()) => deleted = true,
+                    Err(error) => absent(root, &path, error)?,
+                }
+            }
+        }
+        if deleted {
+            sync_dir(&folder).map_err(|error| io_error("sync", &folder, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes it durable that a folder is gone, whoever removed it: syncs the nearest folder above it that is there and not
