@@ -286,6 +286,7 @@ async fn to_files(cluster: &Cluster, namespace: &str, zstd_level: Option<i32>) -
         socket_timeout_ms: 0,
         total_timeout_ms: 0,
         limits: ReadLimits::default(),
+        checkpoint: None,
     };
     let engine = AerospikeEngine::new(cluster.clone(), Arc::new(SystemClock));
     let report =
