@@ -13,6 +13,7 @@ pub mod faulty;
 pub mod key;
 pub mod local;
 pub mod paced;
+pub mod retry;
 pub mod watched;
 
 use std::fmt::Debug;
