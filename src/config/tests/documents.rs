@@ -562,7 +562,7 @@ fn inline_storage_lies_under_a_configured_root() {
     let mut config = upstream_config();
     config.service = parse("service: {local-roots: [/mnt/old]}").unwrap().service;
     assert_eq!(config.local_roots(), [PathBuf::from("/tmp/backups"), PathBuf::from("/mnt/old")]);
-    let StoragePlace::Local { path, .. } = config.storage("s1").unwrap().place;
+    let StoragePlace::Local { path, .. } = config.storage("s1").unwrap().place else { panic!() };
     assert_eq!(path, PathBuf::from("/tmp/backups"));
 }
 
