@@ -291,7 +291,10 @@ impl Storage for S3Storage {
         let object = self.object(key);
         self.call(&RetryPolicy::ASK, "delete", key, || async {
             let request = self.client().delete_object().bucket(self.bucket()).key(&object);
-            request.send().await.map(drop).map_err(failure)
+            match request.send().await {
+                Err(error) if !is_absent(&error) => Err(failure(error)),
+                _ => Ok(()), // some servers say that it was not there
+            }
         })
         .await
     }

@@ -42,6 +42,10 @@ mod promotion;
 mod racks;
 mod restore_options;
 mod round_trip;
+mod s3;
+#[path = "../support/s3_server.rs"]
+#[allow(dead_code)] // Others use the rest.
+mod s3_server;
 mod scope;
 mod service;
 mod unsupported;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -65,10 +66,36 @@ impl Fault {
     }
 }
 
-#[derive(Default)]
+const NO_SUCH_KEY: &str =
+    "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>";
+
 struct Shared {
+    root: PathBuf,
     seen: Mutex<Vec<Seen>>,
     hook: Mutex<Option<Hook>>,
+}
+
+impl Shared {
+    /// s3s-fs keeps objects as files, and answers 500 for a folder and for what would be below a file. In S3 these are keys
+    /// without an object like any other.
+    fn is_no_object(&self, seen: &Seen) -> bool {
+        let is_object = ["GET", "HEAD", "DELETE"].contains(&seen.method.as_str())
+            && (seen.query.is_empty() || seen.query == "x-id=GetObject" || seen.query == "x-id=DeleteObject");
+        let key = decoded(seen.path.trim_start_matches('/'));
+        let path = self.root.join(&key);
+        let below_a_file = path.ancestors().skip(1).any(std::path::Path::is_file);
+        is_object && key.contains('/') && (path.is_dir() || below_a_file)
+    }
+}
+
+fn decoded(path: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), path.as_bytes());
+    while let Some((first, more)) = rest.split_first() {
+        let hex = (*first == b'%').then(|| std::str::from_utf8(&more[..2]).unwrap());
+        bytes.push(hex.map_or(*first, |hex| u8::from_str_radix(hex, 16).unwrap()));
+        rest = if hex.is_some() { &more[2..] } else { more };
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 /// The server, which lives as long as this value.
@@ -96,7 +123,8 @@ impl S3Server {
         let service = builder.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::<Shared>::default();
+        let root = dir.path().to_owned();
+        let shared = Arc::new(Shared { root, seen: Mutex::default(), hook: Mutex::default() });
         let serving = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
@@ -161,6 +189,13 @@ async fn answer(
         let body = if seen.method == "HEAD" { Bytes::new() } else { Bytes::from(body) };
         return Ok(answer.body(boxed(Full::new(body))).unwrap());
     }
+    if shared.is_no_object(&seen) {
+        return Ok(Response::builder()
+            .status(404)
+            .header("content-type", "application/xml")
+            .body(boxed(Full::from(if seen.method == "HEAD" { "" } else { NO_SUCH_KEY })))
+            .unwrap());
+    }
     let answered = Service::call(service, request).await.unwrap();
     match fault {
         Some(Fault::Hidden(status)) => {
@@ -171,9 +206,12 @@ async fn answer(
             let (head, body) = answered.into_parts();
             let mut bytes = body.collect().await.unwrap().to_bytes();
             bytes.truncate(length);
-            let frames: Vec<Result<Frame<Bytes>, BoxError>> =
-                vec![Ok(Frame::data(bytes)), Err("cut off on demand".into())];
-            Ok(Response::from_parts(head, BodyExt::boxed_unsync(StreamBody::new(stream::iter(frames)))))
+            let frames = stream::once(async { Ok(Frame::data(bytes)) }).chain(stream::once(async {
+                // What came before goes out only while the body has nothing to give.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Err(BoxError::from("cut off on demand"))
+            }));
+            Ok(Response::from_parts(head, BodyExt::boxed_unsync(StreamBody::new(frames))))
         }
         _ => Ok(answered.map(|body| BodyExt::boxed_unsync(body.map_err(Into::into)))),
     }

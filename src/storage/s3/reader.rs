@@ -14,7 +14,7 @@ use crate::storage::{ObjectReader, READ_BLOCK_BYTES};
 
 /// How long a body may give nothing.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Bodies that may break off one after another without a byte.
+/// Bodies that may break off one after another before a block.
 const FRUITLESS_MAX: u32 = 5;
 /// What comes in smaller pieces is put together up to this: each block costs those behind it something.
 const BLOCK_BYTES: usize = READ_BLOCK_BYTES / 4;
@@ -32,6 +32,8 @@ pub(super) struct S3Reader {
     gathered: BytesMut,
     /// A block that is handed out in turn.
     rest: Bytes,
+    /// Where the body begins.
+    began: u64,
     fruitless: u32,
 }
 
@@ -47,7 +49,7 @@ impl S3Reader {
         let etag = output.e_tag().map(str::to_owned);
         let (key, body) = (key.to_owned(), Some(output.body));
         let (gathered, rest) = (BytesMut::new(), Bytes::new());
-        Ok(Self { storage, key, size_bytes, etag, taken: 0, body, gathered, rest, fruitless: 0 })
+        Ok(Self { storage, key, size_bytes, etag, taken: 0, body, gathered, rest, began: 0, fruitless: 0 })
     }
 
     /// The next piece of the body, never empty; none at the end of the object.
@@ -61,7 +63,9 @@ impl S3Reader {
                 Ok(Some(Ok(piece))) if piece.is_empty() => continue,
                 Ok(Some(Ok(piece))) => {
                     self.taken += piece.len() as u64;
-                    self.fruitless = 0;
+                    if self.taken >= self.began + BLOCK_BYTES as u64 {
+                        self.fruitless = 0;
+                    }
                     if self.taken > self.size_bytes {
                         return Err(self.told(broken("the answer is longer than it said")));
                     }
@@ -104,6 +108,10 @@ impl S3Reader {
 
     /// Asks for what is left, of the same object only.
     async fn go_on(&mut self) -> Result<()> {
+        let pace = &self.storage.0.pace;
+        if let Some(pause) = RetryPolicy::DATA.pause(self.fruitless, Duration::ZERO, None, pace.chance()) {
+            pace.pause(pause).await;
+        }
         let from = Some((self.taken, self.etag.as_deref()));
         let found = self.storage.get_object(&RetryPolicy::DATA, &self.key, from).await?;
         let Some(output) = found else {
@@ -112,6 +120,11 @@ impl S3Reader {
         if !starts_at(&output, self.taken, self.size_bytes) {
             return Err(self.told(broken("the server gives another part than it was asked for")));
         }
+        // Not every server knows If-Match.
+        if output.e_tag() != self.etag.as_deref() {
+            return Err(self.told(broken("the object was changed while it was read")));
+        }
+        self.began = self.taken;
         self.body = Some(output.body);
         Ok(())
     }
