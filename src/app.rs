@@ -6,12 +6,12 @@ mod estimate;
 mod jobs;
 mod metrics;
 mod owner;
-mod places;
+pub mod places;
 mod progress;
 mod reload;
 mod retention;
 mod retry;
-mod roots;
+pub mod roots;
 mod trigger;
 
 use std::path::PathBuf;

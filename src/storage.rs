@@ -4,7 +4,7 @@
 //! matches whole segments (`data/ns` never matches `data/ns.2/…`), may end in `/`, and is empty for the root.
 //!
 //! Error codes: `storage-key-invalid`, `storage-not-found`, `storage-object-too-large`, `storage-denied`,
-//! `storage-archived`, `storage-refused` (permanent);
+//! `storage-archived`, `storage-bucket-missing`, `storage-refused` (permanent);
 //! `storage-full`, `storage-unavailable`, `storage-io` (temporary).
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::storage::{LocalStorage, S3Storage, Storage};
 use crate::store::Store;
 
 /// How long a start waits for an object store to show that it is there; jobs wait longer.
-const LOOK: Duration = Duration::from_secs(10);
+pub const LOOK: Duration = Duration::from_secs(10);
 /// Clients that are kept; requests may name any number of storages.
 const KEPT: usize = 32;
 

@@ -154,7 +154,8 @@ impl Storage {
 /// Refuses a folder that is not a plain relative path (abs.md 2.5 [3.7]).
 fn check_path(section: &Section<'_>, path: &str) {
     let path = path.trim_matches('/');
-    if !path.is_empty() && crate::storage::check_key(path).is_err() {
+    let is_clean = |part: &str| !["", ".", ".."].contains(&part) && !part.contains(['\\', '\0']);
+    if !path.is_empty() && !path.split('/').all(is_clean) {
         section.reject("path", "\"path\" must be clean: no \"..\", no empty part");
     }
 }

@@ -1,79 +1,54 @@
 //! SeaweedFS: a server of S3's language, in a folder of its own.
 
-use std::fs::File;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use holdfast::clock::{SharedClock, SystemClock};
-use holdfast::config::{Config, S3Config, StoragePlace};
-use holdfast::secrets::Keeper;
+use holdfast::config::{Config, StoragePlace};
 use holdfast::storage::{S3Storage, Storage};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::{free_port, program};
+use crate::server::{Server, free_port};
 
 const ACCESS_KEY: &str = "AKIDOFTESTS";
 const SECRET_KEY: &str = "secret-of-tests";
-pub const BUCKET: &str = "backups";
-/// How long it may take to come up on a busy machine; it takes 3 to 5 s.
-const PATIENCE: Duration = Duration::from_mins(2);
+const BUCKET: &str = "backups";
 
-/// The server; it is killed with its value, as it takes up to 50 s to end by itself.
+/// The server, which knows one key.
 pub struct Seaweed {
     pub url: String,
-    process: Child,
-    _dir: TempDir,
-}
-
-impl Drop for Seaweed {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    server: Server,
 }
 
 impl Seaweed {
-    /// With one empty bucket; none if it is not wanted.
-    pub async fn start() -> Option<Self> {
-        let weed = program("HOLDFAST_TEST_SEAWEEDFS", "weed")?;
-        let dir = tempfile::tempdir().unwrap();
-        let identities = json!({"identities": [{
-            "name": "tests",
-            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }]});
-        std::fs::write(dir.path().join("s3.json"), identities.to_string()).unwrap();
-        let data = dir.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        let [s3, master, volume, filer] = [(); 4].map(|()| free_port());
-        let log = File::create(dir.path().join("log")).unwrap();
-        let process = Command::new(weed)
-            .env("GOMEMLIMIT", "300MiB")
-            .env("GOGC", "50")
-            .arg("server")
-            .arg(format!("-dir={}", data.display()))
-            .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"])
-            .arg(format!("-s3.config={}", dir.path().join("s3.json").display()))
-            .arg(format!("-s3.port={s3}"))
-            .arg(format!("-master.port={master}"))
-            .arg(format!("-volume.port={volume}"))
-            .arg(format!("-filer.port={filer}"))
-            .args(["-master.volumeSizeLimitMB=128", "-volume.max=40"])
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let seaweed = Self { url: format!("http://127.0.0.1:{s3}"), process, _dir: dir };
+    /// With one empty bucket.
+    pub async fn start() -> Self {
+        // Each port takes the one 10,000 above it too.
+        let [s3, master, volume, filer] = [(); 4].map(|()| free_port(10_000));
+        let server = Server::start("weed", &[("GOMEMLIMIT", "300MiB"), ("GOGC", "50")], |dir| {
+            let identities = json!({"identities": [{
+                "name": "tests",
+                "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            }]});
+            let keys = dir.join("s3.json");
+            std::fs::write(&keys, identities.to_string()).unwrap();
+            let fixed = "server -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3 -s3.port.iceberg=0 -s3.port.lance=0 \
+                         -master.volumeSizeLimitMB=128 -volume.max=40";
+            let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
+            let own =
+                [("s3.port", s3), ("master.port", master), ("volume.port", volume), ("filer.port", filer)];
+            arguments.extend(own.map(|(name, port)| format!("-{name}={port}")));
+            arguments.push(format!("-dir={}", dir.display()));
+            arguments.push(format!("-s3.config={}", keys.display()));
+            arguments
+        });
+        let mut seaweed = Self { url: format!("http://127.0.0.1:{s3}"), server };
         seaweed.make_bucket().await;
-        Some(seaweed)
+        seaweed
     }
 
     /// Until it is there, and so is the bucket.
-    async fn make_bucket(&self) {
+    async fn make_bucket(&mut self) {
         use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
         let client = aws_sdk_s3::Client::from_conf(
             aws_sdk_s3::Config::builder()
@@ -86,12 +61,8 @@ impl Seaweed {
                 .http_client(aws_smithy_http_client::Builder::new().build_http())
                 .build(),
         );
-        let made = tokio::time::timeout(PATIENCE, async {
-            while client.create_bucket().bucket(BUCKET).send().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        });
-        made.await.expect("SeaweedFS has not come up");
+        let made = || async { client.create_bucket().bucket(BUCKET).send().await.is_ok() };
+        self.server.until(made).await;
     }
 
     /// As a storage of a configuration; `more` is laid over it.
@@ -113,9 +84,7 @@ impl Seaweed {
         let config =
             Config::parse(&document, "test", clock.now()).unwrap_or_else(|problems| panic!("{problems}"));
         let StoragePlace::S3(s3) = config.storage("s").unwrap().place else { panic!("not S3") };
-        let s3: S3Config = *s3;
-        let keeper: Keeper = config.keeper();
-        let storage = S3Storage::open(&s3, &keeper, &clock).await.unwrap();
+        let storage = S3Storage::open(&s3, &config.keeper(), &clock).await.unwrap();
         assert!(storage.describe().contains(&self.url));
         storage
     }

@@ -199,12 +199,12 @@ async fn answer(
     let answered = Service::call(service, request).await.unwrap();
     match fault {
         Some(Fault::Hidden(status)) => {
-            let _ = answered.into_body().collect().await;
+            let _ = BodyExt::collect(answered.into_body()).await;
             Ok(Response::builder().status(status).body(boxed(Full::default())).unwrap())
         }
         Some(Fault::Cut(length)) => {
             let (head, body) = answered.into_parts();
-            let mut bytes = body.collect().await.unwrap().to_bytes();
+            let mut bytes = BodyExt::collect(body).await.unwrap().to_bytes();
             bytes.truncate(length);
             let frames = stream::once(async { Ok(Frame::data(bytes)) }).chain(stream::once(async {
                 // What came before goes out only while the body has nothing to give.

@@ -65,7 +65,7 @@ fn answered<E: ProvideErrorMetadata>(status: u16, error: &SdkError<E, HttpRespon
     };
     let region = error.raw_response().and_then(|answer| answer.headers().get("x-amz-bucket-region"));
     match (code, status) {
-        ("NoSuchBucket", _) => Error::permanent("storage-not-found", text)
+        ("NoSuchBucket", _) => Error::permanent("storage-bucket-missing", text)
             .hint("Make the bucket, or correct \"bucket\" and \"s3-region\"."),
         ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
         | (_, 301 | 307) => {
@@ -100,7 +100,6 @@ fn answered<E: ProvideErrorMetadata>(status: u16, error: &SdkError<E, HttpRespon
         ),
         (_, 412) => Error::temporary("storage-io", "the object was changed while it was read"),
         (_, 408 | 409 | 429 | 500 | 502..=506 | 508..) => Error::temporary("storage-unavailable", text),
-        (_, 404) => Error::permanent("storage-not-found", text),
         _ => Error::permanent("storage-refused", text)
             .hint("Check the options of the storage against what the server offers."),
     }

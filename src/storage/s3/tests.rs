@@ -221,7 +221,7 @@ async fn what_does_not_pass_is_an_error_of_every_call_and_never_absence() {
     for (status, code, ours, permanent) in [
         (503, "SlowDown", "storage-unavailable", false),
         (403, "AccessDenied", "storage-denied", true),
-        (404, "NoSuchBucket", "storage-not-found", true),
+        (404, "NoSuchBucket", "storage-bucket-missing", true),
         (301, "PermanentRedirect", "storage-refused", true),
         (400, "InvalidRequest", "storage-refused", true),
         (507, "InsufficientStorage", "storage-full", false),
@@ -317,6 +317,25 @@ async fn an_upload_whose_last_answer_is_lost_is_found_finished() {
     let bytes = write(&storage, "a/b.asb", 6 * MIB).await;
     server.heal();
     assert!(read(&storage, "a/b.asb").await.unwrap() == bytes);
+}
+
+/// Not tried again as it is: only another upload can do.
+#[tokio::test]
+async fn an_upload_that_somebody_gave_up_is_a_temporary_error_at_once() {
+    let (server, storage) = bench().await;
+    for part in [true, false] {
+        let mut writer = storage.create("a/b.asb").await.unwrap();
+        writer.write(Bytes::from(vec![1; 5 * MIB])).await.unwrap();
+        writer.write(Bytes::from(vec![2; 9])).await.unwrap();
+        server.on(move |seen| {
+            let hit = if part { seen.is("PUT", "partNumber=2") } else { seen.is("POST", "uploadId") };
+            hit.then(|| Fault::error(404, "NoSuchUpload"))
+        });
+        let error = writer.finish().await.unwrap_err();
+        assert_eq!((error.code(), error.is_temporary()), ("storage-io", true), "{}", error.report());
+        assert!(!error.report().contains("tries in"), "{}", error.report());
+        server.heal();
+    }
 }
 
 #[tokio::test]

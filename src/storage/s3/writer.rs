@@ -145,10 +145,14 @@ impl Upload {
                     .body(ByteStream::from(bytes.clone()));
                 async move {
                     let sent = request.customize().config_override(patient()).send().await;
-                    completed(number, sent.map_err(upload_failure)?).map_err(Failure::from)
+                    match sent {
+                        Ok(sent) => completed(number, sent).map(Ok).map_err(Failure::from),
+                        Err(error) if is_gone(&error) => Ok(Err(gone())),
+                        Err(error) => Err(failure(error)),
+                    }
                 }
             });
-            let _ = done.send(sent.await); // nobody listens once the writer is dropped
+            let _ = done.send(sent.await.and_then(|part| part)); // nobody listens once the writer is dropped
             Ok(())
         });
         self.on_its_way = Some((scope, arrives));
@@ -182,20 +186,21 @@ impl Upload {
                 async move {
                     let sent = request.customize().config_override(patient()).send().await;
                     match sent {
-                        Ok(_) => Ok(()),
+                        Ok(_) => Ok(Ok(())),
                         // An earlier try may have been done, and its answer lost.
                         Err(error) if is_again && status(&error) == Some(404) => {
                             let found = storage.try_head(key, object).await?;
                             match found {
-                                Some(found) if found.size_bytes == size_bytes => Ok(()),
-                                _ => Err(upload_failure(error)),
+                                Some(found) if found.size_bytes == size_bytes => Ok(Ok(())),
+                                _ => Ok(Err(gone())),
                             }
                         }
-                        Err(error) => Err(upload_failure(error)),
+                        Err(error) if is_gone(&error) => Ok(Err(gone())),
+                        Err(error) => Err(failure(error)),
                     }
                 }
             })
-            .await?;
+            .await??;
         self.is_done = true;
         Ok(())
     }
@@ -217,15 +222,13 @@ impl Drop for Upload {
     }
 }
 
-/// As [`failure`]; an upload that is gone was given up by somebody else, and another may do.
-fn upload_failure<E>(error: SdkError<E, HttpResponse>) -> Failure
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    if error.code() == Some("NoSuchUpload") {
-        return broken("the upload is gone: somebody gave it up, or a lifecycle rule did").into();
-    }
-    failure(error)
+fn is_gone<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code() == Some("NoSuchUpload")
+}
+
+/// The same request does not bring an upload back, but another upload may do.
+fn gone() -> Error {
+    broken("the upload is gone: somebody gave it up, or a lifecycle rule did")
 }
 
 /// What finishing says of a part.
