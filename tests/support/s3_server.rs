@@ -114,15 +114,22 @@ impl Drop for S3Server {
 
 impl S3Server {
     /// With one empty bucket.
-    #[allow(clippy::disallowed_methods)] // a server of tests, which ends with its value
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// As [`S3Server::start`], perhaps with TLS.
+    #[allow(clippy::disallowed_methods)] // a server of tests, which ends with its value
+    pub(crate) async fn start_with(tls: Option<rustls::ServerConfig>) -> Self {
+        let tls = tls.map(|config| tokio_rustls::TlsAcceptor::from(Arc::new(config)));
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).unwrap());
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let root = dir.path().to_owned();
         let shared = Arc::new(Shared { root, seen: Mutex::default(), hook: Mutex::default() });
         let serving = tokio::spawn({
@@ -130,11 +137,17 @@ impl S3Server {
             async move {
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
-                    let (service, shared) = (service.clone(), Arc::clone(&shared));
+                    let (service, shared, tls) = (service.clone(), Arc::clone(&shared), tls.clone());
                     tokio::spawn(async move {
                         let answer = service_fn(|request| answer(&service, &shared, request));
                         let serving = hyper::server::conn::http1::Builder::new();
-                        let _ = serving.serve_connection(TokioIo::new(stream), answer).await;
+                        let _ = match tls {
+                            None => serving.serve_connection(TokioIo::new(stream), answer).await,
+                            Some(tls) => match tls.accept(stream).await {
+                                Ok(stream) => serving.serve_connection(TokioIo::new(stream), answer).await,
+                                Err(_) => return,
+                            },
+                        };
                     });
                 }
             }

@@ -210,6 +210,9 @@ pub struct S3Role {
     /// What its owner asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
+    /// The server that gives roles; none: Amazon's of the region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sts_endpoint: Option<String>,
 }
 
 /// An S3 storage with its defaults; no part of it is a secret (rules.md 7.4).
@@ -384,17 +387,8 @@ impl S3Storage {
         if !self.bucket.is_empty() && !self.bucket.chars().all(is_plain) {
             section.reject("bucket", "\"bucket\" must be the name of a bucket or an ARN");
         }
-        if let Some(endpoint) = &self.s3_endpoint_override {
-            let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-            let is_good = rest.is_some_and(|rest| {
-                !rest.trim_end_matches('/').is_empty() && !rest.contains(['?', '#', '@', ' '])
-            });
-            if !is_good {
-                section.reject(
-                    "s3-endpoint-override",
-                    "\"s3-endpoint-override\" must be an http:// or https:// address without user and query",
-                );
-            }
+        if self.s3_endpoint_override.as_ref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
+            section.reject("s3-endpoint-override", format!("\"s3-endpoint-override\" {NO_ENDPOINT}"));
         }
         for (index, tag) in self.object_tags.iter().flatten().enumerate() {
             if let Err(reason) = split_tag(tag) {
@@ -408,6 +402,13 @@ impl S3Storage {
             section.reject("object-tags", format!("an object has at most {TAGS_MAX} tags"));
         }
     }
+}
+
+const NO_ENDPOINT: &str = "must be an http:// or https:// address without user and query";
+
+fn is_endpoint(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.trim_end_matches('/').is_empty() && !rest.contains(['?', '#', '@', ' ']))
 }
 
 /// `key=value`, with S3's limits.
@@ -514,10 +515,15 @@ impl Read for S3Role {
             section
                 .reject("role-arn", "\"role-arn\" must be an ARN, as arn:aws:iam::123456789012:role/backup");
         }
+        let sts_endpoint = section.optional("sts-endpoint");
+        if sts_endpoint.as_ref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
+            section.reject("sts-endpoint", format!("\"sts-endpoint\" {NO_ENDPOINT}"));
+        }
         Self {
             role_arn,
             session_name: section.optional("session-name"),
             external_id: section.optional("external-id"),
+            sts_endpoint,
         }
     }
 }

@@ -70,8 +70,11 @@ pub(super) async fn build(config: &S3Config, keeper: &Keeper, clock: &SharedCloc
     }
     if let Some(role) = &config.role {
         let session = role.session_name.as_deref().unwrap_or(SESSION);
+        let mut asked = shared.to_builder();
+        asked
+            .set_endpoint_url(role.sts_endpoint.clone().or_else(|| shared.endpoint_url().map(str::to_owned)));
         let mut provider =
-            AssumeRoleProvider::builder(&role.role_arn).session_name(session).configure(&shared);
+            AssumeRoleProvider::builder(&role.role_arn).session_name(session).configure(&asked.build());
         if let Some(id) = &role.external_id {
             provider = provider.external_id(id);
         }

@@ -152,14 +152,16 @@ fn again(own: &Error) -> Error {
 
 fn no_credentials(error: &CredentialsError) -> Error {
     let why: Vec<String> = causes(error).map(ToString::to_string).collect();
-    let text = format!("no credentials: {}", why.join(": "));
+    let why = why.join(": ");
+    let is_refused = why.contains("AccessDenied");
+    let text = format!("no credentials: {why}");
     match error {
-        CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) => {
+        CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_) if !is_refused => {
             Error::temporary("storage-unavailable", text)
         }
         _ => Error::permanent("storage-denied", text).hint(
             "Give \"access-key-id\" and \"secret-access-key\", an \"s3-profile\", or what AWS's own chain finds: \
-             variables, web identity, container, instance.",
+             variables, web identity, container, instance. A role must trust whoever takes it.",
         ),
     }
 }

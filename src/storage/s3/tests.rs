@@ -1,6 +1,6 @@
 //! Against s3s-fs in this process, and against answers that are told.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use super::test_server::{ACCESS_KEY, BUCKET, Fault, S3Server, SECRET_KEY, Seen};
 use crate::clock::{ManualClock, SharedClock};
 use crate::config::{
     S3Checksum, S3Class, S3Config, S3Encryption, S3EncryptionMode, S3LockMode, S3LogLevel, S3ObjectLock,
-    S3StorageClass,
+    S3Role, S3StorageClass,
 };
 use crate::model::UnixMillis;
 use crate::secrets::{Keeper, SecretSource};
 use crate::storage::retry::Pace;
 use crate::storage::{Storage, conformance};
+use crate::tls::test_certificates::Certificates;
 
 /// 2026-11-21.
 const NOW: UnixMillis = UnixMillis(1_795_219_200_000);
@@ -335,6 +336,66 @@ async fn an_upload_that_somebody_gave_up_is_a_temporary_error_at_once() {
         assert_eq!((error.code(), error.is_temporary()), ("storage-io", true), "{}", error.report());
         assert!(!error.report().contains("tries in"), "{}", error.report());
         server.heal();
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_taken_and_one_that_is_not_ours_is_said_so() {
+    let server = S3Server::start().await;
+    let role = S3Role {
+        role_arn: "arn:aws:iam::123456789012:role/backup".to_owned(),
+        external_id: Some("e".to_owned()),
+        sts_endpoint: Some(server.url.clone()),
+        ..S3Role::default()
+    };
+    let config = S3Config { role: Some(role), ..config(&server) };
+    let refuses = Arc::new(AtomicBool::new(false));
+    server.on({
+        let refuses = Arc::clone(&refuses);
+        move |seen| {
+            let answer = STS_ANSWER.replace("ACCESS", ACCESS_KEY).replace("SECRET", SECRET_KEY);
+            let refused = refuses.load(Ordering::SeqCst);
+            let (status, body) = if refused { (403, STS_REFUSAL.to_owned()) } else { (200, answer) };
+            (seen.method == "POST" && seen.path == "/").then(|| Fault::Answer(status, Vec::new(), body))
+        }
+    });
+    let storage = open(&config).await;
+    storage.put("a/b", "x".into()).await.unwrap();
+    let seen = server.seen();
+    assert_eq!((seen.len(), seen[0].path.as_str()), (2, "/"));
+    assert_eq!(seen[1].header("x-amz-security-token"), Some("a-token"));
+    refuses.store(true, Ordering::SeqCst);
+    let error = open(&config).await.list("").await.unwrap_err();
+    assert_eq!((error.code(), error.is_temporary()), ("storage-denied", false), "{}", error.report());
+}
+
+const STS_ANSWER: &str = "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
+    <AssumedRoleUser><AssumedRoleId>r:s</AssumedRoleId><Arn>arn:aws:sts::123456789012:assumed-role/backup/s</Arn>\
+    </AssumedRoleUser><Credentials><AccessKeyId>ACCESS</AccessKeyId><SecretAccessKey>SECRET</SecretAccessKey>\
+    <SessionToken>a-token</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+    </AssumeRoleResult></AssumeRoleResponse>";
+const STS_REFUSAL: &str = "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
+    <Code>AccessDenied</Code><Message>not authorized to perform sts:AssumeRole</Message></Error></ErrorResponse>";
+
+/// A server with a certificate of an authority of one's own.
+#[tokio::test]
+async fn authorities_are_those_of_the_configuration() {
+    let certificates = Certificates::new("s3.test");
+    let server = S3Server::start_with(Some(certificates.server(false))).await;
+    let trusting = |file: &str| S3Config { ca_file: Some(certificates.path(file)), ..config(&server) };
+    let storage = open(&trusting("ca.pem")).await;
+    storage.put("a/b", "x".into()).await.unwrap();
+    assert_eq!(storage.get("a/b", 9).await.unwrap().unwrap(), "x");
+
+    let other = Certificates::new("s3.test");
+    let foreign = S3Config { ca_file: Some(other.path("ca.pem")), ..config(&server) };
+    let error = open(&foreign).await.list("").await.unwrap_err();
+    assert_eq!((error.code(), error.is_temporary()), ("tls-refused", false), "{}", error.report());
+
+    let clock: SharedClock = Arc::new(ManualClock::at(NOW));
+    for file in ["no-such-file", "server.key"] {
+        let error = S3Storage::open(&trusting(file), &Keeper::default(), &clock).await.unwrap_err();
+        assert_eq!(error.code(), "tls-files", "{}", error.report());
     }
 }
 
