@@ -119,8 +119,7 @@ where
         {
             return no_credentials(credentials);
         }
-        let io = cause.downcast_ref::<std::io::Error>();
-        if let Some(refused) = io.and_then(|io| tls::refused(io, None, "the server's host")) {
+        if let Some(refused) = refused_certificate(cause) {
             return refused;
         }
     }
@@ -135,6 +134,18 @@ where
     Error::temporary("storage-unavailable", text)
         .hint("Check the network, \"s3-endpoint-override\" and \"s3-region\".")
         .source(error)
+}
+
+/// The error `tls-refused`, if one end does not accept the other. The client has it as a text only.
+fn refused_certificate(cause: &(dyn StdError + 'static)) -> Option<Error> {
+    if let Some(refused) = cause.downcast_ref::<rustls::Error>() {
+        return tls::refused(&std::io::Error::other(refused.clone()), None, "the server's host");
+    }
+    let text = cause.to_string();
+    text.contains("invalid peer certificate").then(|| {
+        Error::permanent("tls-refused", text)
+            .hint("Check \"ca-file\", and the name that is in the server's certificate.")
+    })
 }
 
 /// An error of ours that went through the SDK, which gives no errors back.
@@ -167,5 +178,9 @@ fn no_credentials(error: &CredentialsError) -> Error {
 }
 
 fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| {
+        // Whose source is that of what is in it.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source())
+    })
 }
