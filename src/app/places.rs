@@ -99,7 +99,7 @@ impl Places {
         }
         let clock: SharedClock = Arc::new(SystemClock);
         let storage: Arc<dyn Storage> = match place {
-            StoragePlace::S3(s3) => Arc::new(S3Storage::open(s3, &self.keeper, &clock).await?),
+            StoragePlace::S3(s3) => Arc::new(Box::pin(S3Storage::open(s3, &self.keeper, &clock)).await?),
             StoragePlace::Local { path, .. } => Arc::new(LocalStorage::open(path).await?),
         };
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);

@@ -114,7 +114,8 @@ impl S3Storage {
         let inner = &self.0;
         let name = || format!("{}: {what} {key:?}", inner.place);
         retrying(policy, inner.pace.as_ref(), name, || {
-            let request = attempt();
+            // What the SDK makes of a request is large, and callers would all be as large.
+            let request = Box::pin(attempt());
             async move {
                 let _pass = inner.gate.enter().await;
                 let begun = inner.pace.now();

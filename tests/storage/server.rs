@@ -48,9 +48,7 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
-        if waited.await.is_err() {
-            panic!("the server does not answer: {}", self.log());
-        }
+        assert!(waited.await.is_ok(), "the server does not answer: {}", self.log());
     }
 
     fn log(&self) -> String {

@@ -58,7 +58,7 @@ pub(super) async fn build(config: &S3Config, keeper: &Keeper, clock: &SharedCloc
             clock: SharedClock::clone(clock),
         });
     }
-    let shared = loader.load().await;
+    let shared = Box::pin(loader.load()).await;
     let mut builder = aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style);
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
@@ -79,8 +79,8 @@ pub(super) async fn build(config: &S3Config, keeper: &Keeper, clock: &SharedCloc
             provider = provider.external_id(id);
         }
         let provider = match shared.credentials_provider() {
-            Some(own) => provider.build_from_provider(own).await,
-            None => provider.build().await,
+            Some(own) => Box::pin(provider.build_from_provider(own)).await,
+            None => Box::pin(provider.build()).await,
         };
         builder = builder.credentials_provider(SharedCredentialsProvider::new(provider));
     }

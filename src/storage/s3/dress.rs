@@ -71,7 +71,8 @@ impl Dress {
 /// Owner, instance and void files: `holdfast-owner.json`, `holdfast-instances/<id>.json`, `holdfast-void.json`.
 fn is_ours(key: &str) -> bool {
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
-    key.starts_with("holdfast-instances/") || (name.starts_with("holdfast-") && name.ends_with(".json"))
+    key.starts_with("holdfast-instances/")
+        || (name.starts_with("holdfast-") && name.strip_suffix(".json").is_some())
 }
 
 fn is_data(key: &str) -> bool {

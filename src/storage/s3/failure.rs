@@ -80,17 +80,14 @@ fn answered<E: ProvideErrorMetadata>(status: u16, error: &SdkError<E, HttpRespon
         }
         ("InvalidObjectState", _) => Error::permanent("storage-archived", text)
             .hint("Thaw the data files of the backup (aws s3api restore-object), then try again."),
-        // Credentials that are asked for anew are good again.
-        ("ExpiredToken" | "ExpiredTokenException" | "RequestExpired", _)
-        // Damaged, or too slow, on the way.
-        | (
-            "RequestTimeout" | "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch"
-            | "IncompleteBody" | "OperationAborted" | "ConditionalRequestConflict",
+        // Credentials that are asked for anew are good again; damaged or too slow on the way; busy.
+        (
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "RequestTimeout" | "BadDigest"
+            | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody" | "OperationAborted"
+            | "ConditionalRequestConflict" | "InternalError" | "SlowDown" | "ServiceUnavailable" | "Throttling"
+            | "RequestLimitExceeded",
             _,
-        )
-        | ("InternalError" | "SlowDown" | "ServiceUnavailable" | "Throttling" | "RequestLimitExceeded", _) => {
-            Error::temporary("storage-unavailable", text)
-        }
+        ) => Error::temporary("storage-unavailable", text),
         ("QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "InsufficientStorage", _)
         | (_, 507) => Error::temporary("storage-full", text)
             .hint("Free space, raise the quota, or keep fewer backups with retention."),
@@ -115,7 +112,7 @@ where
             return again(own);
         }
         if let Some(credentials) = cause.downcast_ref::<CredentialsError>()
-            && !causes(credentials).any(|cause| cause.is::<Error>())
+            && !causes(credentials).any(<dyn StdError>::is::<Error>)
         {
             return no_credentials(credentials);
         }

@@ -13,7 +13,7 @@ use crate::storage::retry::RetryPolicy;
 use crate::storage::{ObjectReader, READ_BLOCK_BYTES};
 
 /// How long a body may give nothing.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// Bodies that may break off one after another before a block.
 const FRUITLESS_MAX: u32 = 5;
 /// What comes in smaller pieces is put together up to this: each block costs those behind it something.
