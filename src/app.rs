@@ -6,6 +6,7 @@ mod estimate;
 mod jobs;
 mod metrics;
 mod owner;
+pub mod places;
 mod progress;
 mod reload;
 mod retention;
@@ -20,9 +21,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-pub use backups::{RoutineState, TimeBounds, open_storage};
+pub use backups::{RoutineState, TimeBounds};
 pub use jobs::JobView;
 pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
+pub use places::Places;
 pub use progress::Progress;
 pub use reload::{ReloadRefusal, routine_job, schedules};
 pub use trigger::BackupTrigger;
@@ -48,6 +50,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     ownership: Ownership,
     keeper: Keeper,
+    places: Places,
     connect: Arc<dyn Connect>,
     floors: progress::Floors,
     ready: AtomicBool,
@@ -75,6 +78,8 @@ pub struct Parts {
     pub ownership: Ownership,
     /// What keeps the secrets that configuration and requests hold in clear.
     pub keeper: Keeper,
+    /// What opens storages.
+    pub places: Places,
     /// How clusters are reached.
     pub connect: Arc<dyn Connect>,
 }
@@ -93,6 +98,7 @@ impl App {
             metrics: parts.metrics,
             ownership: parts.ownership,
             keeper: parts.keeper,
+            places: parts.places,
             connect: parts.connect,
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),

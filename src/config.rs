@@ -56,7 +56,10 @@ pub use service::{
     Http, HttpConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR,
     Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
-pub use storage::{LocalStorage, PART_BYTES, Storage, StorageConfig, StoragePlace};
+pub use storage::{
+    LocalStorage, PART_BYTES, S3Checksum, S3Class, S3Config, S3Encryption, S3EncryptionMode, S3LockMode,
+    S3LogLevel, S3ObjectLock, S3Role, S3Storage, S3StorageClass, Storage, StorageConfig, StoragePlace,
+};
 pub use tree::DOCUMENT_BYTES_MAX;
 pub use unbuilt::{Unbuilt, unbuilt};
 pub use zone::parse as parse_zone;

@@ -21,7 +21,7 @@ use self::factory::Factory;
 use self::follow::AfterBackup;
 use self::settle::AskStorage;
 use crate::api::{self, HttpOptions};
-use crate::app::{App, Parts, ReloadRefusal, schedules};
+use crate::app::{App, Parts, Places, ReloadRefusal, schedules};
 use crate::config::{HttpConfig, ServiceConfig};
 use crate::engine::Connect;
 use crate::engine::aerospike::AerospikeConnect;
@@ -31,7 +31,6 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::retention::resume;
 use crate::scheduler::Scheduler;
-use crate::secrets::Keeper;
 use crate::store::{DigestTable, SlotRow, Store};
 use crate::tasks::Scope;
 
@@ -72,7 +71,10 @@ impl Service {
         let jobs = Jobs::new(store, Arc::clone(&options.clock), observers, Arc::new(AfterBackup));
         let now = options.clock.now();
         let scheduler = Scheduler::new(jobs.clone(), schedules(&options.config, now)?).await?;
-        let settle = AskStorage { store: jobs.store().clone(), ownership: ownership.clone() };
+        let keeper = options.config.keeper();
+        let places = Places::new(jobs.store().clone(), keeper.clone());
+        let settle =
+            AskStorage { places: places.clone(), store: jobs.store().clone(), ownership: ownership.clone() };
         let recovered = jobs.recover(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
         tracing::info!(?recovered, "what an earlier process left is settled");
         if settle::give_up_kept(&jobs, &options.config).await? > 0 {
@@ -82,13 +84,13 @@ impl Service {
         if resumed > 0 {
             tracing::info!(resumed, "deletions that were cut off will be finished");
         }
-        let keeper = Keeper::default();
         let connect = AerospikeConnect::new(Arc::clone(&options.clock)).with_secrets(keeper.clone());
         let connect: Arc<dyn Connect> = Arc::new(connect);
         let factory = Factory {
             connect: Arc::clone(&connect),
             state_dir: options.state_dir(),
             ownership: ownership.clone(),
+            places: places.clone(),
         };
         let runner = Runner::new(jobs.clone(), Arc::new(factory), runner_options(&service));
         let app = Arc::new(App::new(Parts {
@@ -101,6 +103,7 @@ impl Service {
             metrics,
             ownership,
             keeper,
+            places,
             connect,
         }));
         app.make_storage_roots().await;

@@ -3,7 +3,8 @@
 //! A key is a relative slash path (`daily/backup/1700000000000/data/ns/0_ns_1.asb`). A prefix names a folder: it
 //! matches whole segments (`data/ns` never matches `data/ns.2/…`), may end in `/`, and is empty for the root.
 //!
-//! Error codes: `storage-key-invalid`, `storage-not-found`, `storage-object-too-large`, `storage-denied` (permanent);
+//! Error codes: `storage-key-invalid`, `storage-not-found`, `storage-object-too-large`, `storage-denied`,
+//! `storage-archived`, `storage-bucket-missing`, `storage-refused` (permanent);
 //! `storage-full`, `storage-unavailable`, `storage-io` (temporary).
 
 #[cfg(test)]
@@ -13,6 +14,8 @@ pub mod faulty;
 pub mod key;
 pub mod local;
 pub mod paced;
+pub mod retry;
+pub mod s3;
 pub mod watched;
 
 use std::fmt::Debug;
@@ -22,6 +25,7 @@ use bytes::Bytes;
 
 pub use key::{check_key, folder_of, join};
 pub use local::LocalStorage;
+pub use s3::S3Storage;
 
 use crate::error::Result;
 use crate::model::UnixMillis;

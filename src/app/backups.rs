@@ -1,16 +1,13 @@
 //! What storage holds of a routine, and what runs of it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::roots::{open_known, prepare_root};
 use super::{App, JobView};
 use crate::catalog::details::{BackupDetails, Verification};
 use crate::catalog::{ListQuery, Listing, ProblemKind, State, list_backups};
-use crate::config::{StorageConfig, StoragePlace};
+use crate::config::StorageConfig;
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
-use crate::storage::{LocalStorage, Storage};
 use crate::store::VerificationRow;
 
 /// A stretch of time, both ends inclusive; a missing end is open.
@@ -46,22 +43,12 @@ pub struct RoutineState {
     pub next_incremental: Option<UnixMillis>,
 }
 
-/// The storage that a configuration names. One that is not there is an error, never empty: a disk that is not
-/// mounted must not look like backups that do not exist (rules.md 6.1).
-pub async fn open_storage(config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-    let StoragePlace::Local { path, .. } = &config.place;
-    let storage = LocalStorage::open(path).await?;
-    #[cfg(feature = "fault-injection")]
-    let storage = crate::storage::faulty::Faulty::by_environment(Arc::new(storage));
-    Ok(Arc::new(storage))
-}
-
 impl App {
     /// Makes the folders of the configured local storages that were never used; only after what an earlier process left
     /// is settled, which must not take a new folder for an answer.
     pub async fn make_storage_roots(&self) {
         for name in self.config().storage.keys() {
-            let made = async { prepare_root(self.jobs.store(), &self.config().storage(name)?).await };
+            let made = async { self.places.prepare(&self.config().storage(name)?).await };
             if let Err(error) = made.await {
                 tracing::error!(storage = name, reason = error.report(), "the storage cannot be used");
             }
@@ -139,7 +126,7 @@ impl App {
         backup_type: BackupType,
         bounds: TimeBounds,
     ) -> Result<Listing> {
-        let storage = open_known(self.jobs.store(), storage).await?;
+        let storage = self.places.open(storage).await?;
         let marked = self.jobs.store().marked(&storage.describe()).await?;
         let query = ListQuery { routine, backup_type, from: bounds.from, to: bounds.to, manifests: false };
         let mut listing = list_backups(storage.as_ref(), &query).await?;

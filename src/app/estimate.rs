@@ -1,7 +1,6 @@
 //! How much a backup would hold and how long it would take.
 
 use super::App;
-use super::roots::open_known;
 use crate::backup::estimate::{Estimate, Pace, estimate};
 use crate::error::Result;
 use crate::memory::{Class, Need};
@@ -15,7 +14,7 @@ impl App {
         let job = self.config().routine(routine, self.now())?.job;
         let _share = self.runner.memory().take_now(Class::Other, Need::ESTIMATE)?;
         let store = self.jobs.store();
-        let storage = open_known(store, &job.storage).await?;
+        let storage = self.places.open(&job.storage).await?;
         let last = store.last_job(routine, backup_type, JobStatus::Succeeded).await?;
         let mut pace = None;
         if let Some(last) = last

@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::App;
-use super::roots::open_known;
 use crate::catalog::owner::{Owner, Seen};
 use crate::catalog::{OwnerTimes, Ownership};
 use crate::config::StorageConfig;
@@ -116,7 +115,7 @@ impl App {
 
     /// The first error, once every routine was looked at: one broken folder must not cost the others their owner.
     async fn renew_in(&self, place: &StorageConfig, routines: &[&String]) -> Result<()> {
-        let storage = open_known(self.jobs.store(), place).await.inspect_err(|_| {
+        let storage = self.places.open(place).await.inspect_err(|_| {
             self.ownership.lost_sight(routines);
         })?;
         let (mut ours, mut failed) = (false, None);
@@ -141,7 +140,7 @@ impl App {
     }
 
     async fn storage_of(&self, routine: &str) -> Result<std::sync::Arc<dyn Storage>> {
-        open_known(self.jobs.store(), &self.config().routine(routine, self.now())?.job.storage).await
+        self.places.open(&self.config().routine(routine, self.now())?.job.storage).await
     }
 }
 

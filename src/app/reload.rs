@@ -75,6 +75,7 @@ impl App {
     async fn put_in_force(&self, new: Config, diff: &ConfigDiff) -> Result<()> {
         self.scheduler.reload(schedules(&new, self.now())?).await?;
         self.keeper.set_configured(new.literal_secrets());
+        self.places.forget();
         self.config.store(Arc::new(new));
         self.make_storage_roots().await;
         self.note_routines(&diff.routines.removed);

@@ -1,6 +1,5 @@
 //! What retention would do, and doing it now.
 
-use super::roots::open_known;
 use super::{App, routine_job};
 use crate::error::{Error, Result};
 use crate::model::JobKind;
@@ -13,7 +12,7 @@ impl App {
     /// Errors: `routine-unknown`, and those of storage.
     pub async fn retention(&self, routine: &str) -> Result<View> {
         let job = self.config().routine(routine, self.now())?.job;
-        let storage = open_known(self.jobs.store(), &job.storage).await?;
+        let storage = self.places.open(&job.storage).await?;
         view(self.jobs.store(), storage.as_ref(), &job, self.now()).await
     }
 

@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::open_storage;
-use crate::config::{StorageConfig, StoragePlace};
 use crate::error::{Error, Result};
 use crate::storage::{LocalStorage, Storage};
 use crate::store::{KnownRoot, Store};
@@ -21,14 +19,13 @@ pub const ROOT_MARK: &str = "holdfast-root";
 const MARK_TEXT: &[u8] =
     b"Holdfast keeps backups in this folder. Without this file it takes the disk for not mounted.\n";
 
-/// Makes the folder of a storage that was never used, and marks it; one that was must still be there.
-///
-/// Errors: `storage-unavailable`, and those of storage.
-pub async fn prepare_root(store: &Store, config: &StorageConfig) -> Result<()> {
-    let StoragePlace::Local { path, .. } = &config.place;
-    if store.known_root(&key(path)).await?.is_some() {
-        return open_known(store, config).await.map(|_| ());
-    }
+/// Whether the store has seen the folder of a local storage.
+pub(super) async fn is_known(store: &Store, path: &Path) -> Result<bool> {
+    Ok(store.known_root(&key(path)).await?.is_some())
+}
+
+/// Makes the folder of a storage that was never used, and marks it.
+pub(super) async fn make(store: &Store, path: &Path) -> Result<()> {
     let storage = LocalStorage::create(path).await?;
     let marked = match storage.head(ROOT_MARK).await? {
         Some(_) => Ok(()),
@@ -45,13 +42,16 @@ pub async fn prepare_root(store: &Store, config: &StorageConfig) -> Result<()> {
     store.know_root(&key(path), known).await
 }
 
-/// The storage that a configuration names; one that was used before must be the same.
+/// The storage as it was `opened`; one that was used before must be the same.
 ///
-/// Errors: `storage-unavailable` where its mark is gone, and those of [`open_storage`].
-pub async fn open_known(store: &Store, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-    let StoragePlace::Local { path, .. } = &config.place;
+/// Errors: `storage-unavailable` where its mark is gone, and those of opening.
+pub(super) async fn check(
+    store: &Store,
+    path: &Path,
+    opened: Result<Arc<dyn Storage>>,
+) -> Result<Arc<dyn Storage>> {
     let known = store.known_root(&key(path)).await?;
-    let storage = match open_storage(config).await {
+    let storage = match opened {
         Err(error) if known.is_some() && error.code() == "storage-not-found" => {
             return Err(unmounted(path, "is gone").source(error));
         }
@@ -78,10 +78,12 @@ fn key(path: &Path) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use super::{ROOT_MARK, open_known, prepare_root};
+    use super::ROOT_MARK;
+    use crate::app::Places;
     use crate::clock::{ManualClock, SharedClock};
     use crate::config::{StorageConfig, StoragePlace};
     use crate::model::UnixMillis;
+    use crate::secrets::Keeper;
     use crate::store::Store;
 
     #[tokio::test]
@@ -89,27 +91,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let clock: SharedClock = Arc::new(ManualClock::at(UnixMillis(1_700_000_000_000)));
         let store = Store::open(&dir.path().join("state"), &clock).await.unwrap();
+        let places = Places::new(store, Keeper::default());
         let path = dir.path().join("disk/backups");
         let place = StoragePlace::Local { path: path.clone(), part_bytes: 0 };
         let config = StorageConfig { name: Some("disk".to_owned()), place };
 
-        assert_eq!(open_known(&store, &config).await.unwrap_err().code(), "storage-not-found");
-        prepare_root(&store, &config).await.unwrap();
-        open_known(&store, &config).await.unwrap();
+        assert_eq!(places.open(&config).await.unwrap_err().code(), "storage-not-found");
+        places.prepare(&config).await.unwrap();
+        places.open(&config).await.unwrap();
 
         // The disk is not mounted, and its place was made by somebody.
         std::fs::rename(&path, dir.path().join("unmounted")).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(open_known(&store, &config).await.unwrap_err().code(), "storage-unavailable");
-        assert_eq!(prepare_root(&store, &config).await.unwrap_err().code(), "storage-unavailable");
+        assert_eq!(places.open(&config).await.unwrap_err().code(), "storage-unavailable");
+        assert_eq!(places.prepare(&config).await.unwrap_err().code(), "storage-unavailable");
 
         // Not even its place is there: it is not made anew.
         std::fs::remove_dir(&path).unwrap();
-        assert_eq!(prepare_root(&store, &config).await.unwrap_err().code(), "storage-unavailable");
+        assert_eq!(places.prepare(&config).await.unwrap_err().code(), "storage-unavailable");
         assert!(!path.exists());
 
         std::fs::rename(dir.path().join("unmounted"), &path).unwrap();
-        prepare_root(&store, &config).await.unwrap();
+        places.prepare(&config).await.unwrap();
         assert!(path.join(ROOT_MARK).exists());
     }
 }

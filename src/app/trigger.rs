@@ -67,6 +67,9 @@ impl App {
         if let Some(cluster) = &mut ends.destination {
             cluster.keep_secrets(&self.keeper);
         }
+        if let Some(storage) = &mut ends.source {
+            storage.keep_secrets(&self.keeper);
+        }
     }
 
     /// Admits a restore; the row says whether it was refused.

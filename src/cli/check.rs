@@ -2,17 +2,23 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::SecondsFormat;
 
-use crate::clock::{Clock, SystemClock};
-use crate::config::{Compression, Config, EncryptionMode, Policy, Routine, ServiceConfig, unbuilt};
+use crate::app::places::LOOK;
+use crate::app::roots::ROOT_MARK;
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::config::{
+    Compression, Config, EncryptionMode, Policy, Routine, ServiceConfig, StorageConfig, StoragePlace, unbuilt,
+};
 use crate::engine::keys;
 use crate::error::{Error, Result};
 use crate::memory::plan::RECORD_BYTES;
 use crate::memory::{Budget, Class, VerifyMemory, mib};
 use crate::model::UnixMillis;
 use crate::model::schedule::Schedule;
+use crate::storage::{S3Storage, Storage as _};
 
 /// How many fire times are shown of each schedule.
 const FIRE_TIMES: usize = 5;
@@ -61,6 +67,7 @@ async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
             );
         }
     }
+    describe_stores(&mut text, config).await;
     for (name, routine) in &config.backup_routines {
         text.push('\n');
         describe_routine(&mut text, config, name, routine, &service.backup.schedule_timezone, now).await;
@@ -186,6 +193,43 @@ async fn describe_routine(
                 routine.storage, local.path
             ),
         );
+    }
+}
+
+/// Whether the object stores answer here and now, and what of their options has a price later.
+async fn describe_stores(text: &mut String, config: &Config) {
+    for name in config.storage.keys() {
+        let Ok(StorageConfig { place: StoragePlace::S3(s3), .. }) = config.storage(name) else { continue };
+        line(text, format_args!("storage {name}: {}", s3.place()));
+        let clock: SharedClock = Arc::new(SystemClock);
+        let looked = async { S3Storage::open(&s3, &config.keeper(), &clock).await?.head(ROOT_MARK).await };
+        match tokio::time::timeout(LOOK, looked).await {
+            Ok(Ok(_)) => line(text, format_args!("  it answers")),
+            Ok(Err(error)) => line(text, format_args!("  WRONG, as seen from here: {}", error.report())),
+            Err(_) => line(
+                text,
+                format_args!("  it does not answer within {} s, as seen from here", LOOK.as_secs()),
+            ),
+        }
+        if let Some(class) = s3.class.data.filter(|class| class.is_archive()) {
+            line(
+                text,
+                format_args!(
+                    "  data files go to {}: they must be thawed before a restore or a verification",
+                    class.word()
+                ),
+            );
+        }
+        if let Some(lock) = s3.lock {
+            line(
+                text,
+                format_args!(
+                    "  objects are locked for {} days: what retention deletes takes room until then, and until a \
+                     lifecycle rule removes it",
+                    lock.days
+                ),
+            );
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::rest::Rest;
-use crate::app::roots::open_known;
+use crate::app::Places;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::retention::view;
@@ -66,7 +66,7 @@ async fn alone(config: &Path, routine: &str) -> Result<Value> {
         _ => error,
     })?;
     let seen = async {
-        let storage = open_known(&store, &job.storage).await?;
+        let storage = Places::new(store.clone(), options.config.keeper()).open(&job.storage).await?;
         view(&store, storage.as_ref(), &job, clock.now()).await
     };
     let seen = seen.await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use crate::app::roots::prepare_root;
+use crate::app::Places;
 use crate::catalog::History;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::RoutineConfig;
@@ -15,8 +15,8 @@ use crate::model::{BackupType, UnixMillis};
 use crate::service::ServiceOptions;
 use crate::storage::Storage;
 use crate::store::check::{StoreReport, inspect};
+use crate::store::corrupt;
 use crate::store::rebuild::{Rebuilt, rebuild};
-use crate::store::{Store, corrupt};
 use crate::tasks::blocking;
 
 /// What is done with the store.
@@ -107,10 +107,11 @@ async fn run_rebuild(options: &ServiceOptions, clock: &SharedClock, force: bool)
     let (store, rebuilt) = rebuild(&options.state_dir(), clock, force).await?;
     say(&rebuilt);
     println!("new store: {}", store.path().display());
+    let places = Places::new(store.clone(), options.config.keeper());
     let mut unread = Vec::new();
     for routine in options.config.routines(clock.now())? {
         let name = routine.job.routine.clone();
-        if let Err(error) = list(&store, &routine, clock.now()).await {
+        if let Err(error) = list(&places, &routine, clock.now()).await {
             println!("routine {name}: its storage cannot be read: {}", error.report());
             unread.push(name);
         }
@@ -134,11 +135,11 @@ fn say(rebuilt: &Rebuilt) {
 }
 
 /// What storage has of a routine. Nothing of it goes into the store: every list and every chain is read from storage.
-async fn list(store: &Store, routine: &RoutineConfig, now: UnixMillis) -> Result<()> {
+async fn list(places: &Places, routine: &RoutineConfig, now: UnixMillis) -> Result<()> {
     let name = &routine.job.routine;
     // Not opened before it is known to be the right one: a new store knows no folder.
-    let storage = crate::app::open_storage(&routine.job.storage).await?;
-    prepare_root(store, &routine.job.storage).await?;
+    let storage = places.open_unchecked(&routine.job.storage).await?;
+    places.prepare(&routine.job.storage).await?;
     // What a deletion had begun on is not known any more: it shows as what it is in storage.
     let mut history = History::read(storage.as_ref(), name, &BTreeSet::new()).await?;
     let namespaces = history.namespaces();

@@ -16,6 +16,11 @@ impl Config {
             let agent = cluster.credentials.as_ref().and_then(|given| given.secret_agent_name.as_deref());
             problems_of_reference(problems, path, "secret agent", agent, names(&self.secret_agents));
         }
+        for (name, storage) in &self.storage {
+            let path = Path::from(["storage", name, storage.kind(), "secret-agent-name"]);
+            let agent = storage.secret_agent_name();
+            problems_of_reference(problems, path, "secret agent", agent, names(&self.secret_agents));
+        }
         self.check_racks(problems);
         self.check_key_agents(problems);
         self.check_memory(problems);

@@ -63,6 +63,9 @@ impl ConfigDiff {
                 })
                 || routine.secret_agent.as_deref().is_some_and(|agent| by_name(&diff.secret_agents, agent))
                 || by_name(&diff.storage, &routine.storage)
+                || new.storage.get(&routine.storage).is_some_and(|storage| {
+                    storage.secret_agent_name().is_some_and(|agent| by_name(&diff.secret_agents, agent))
+                })
                 || routine.backup_policy.as_deref().is_some_and(|policy| by_name(&diff.policies, policy))
             {
                 diff.affected.insert(name.clone());

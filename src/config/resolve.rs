@@ -21,7 +21,7 @@ use super::storage::{StorageConfig, StoragePlace};
 use crate::error::{Error, Result};
 use crate::memory::{BackupMemory, RestoreMemory};
 use crate::model::UnixMillis;
-use crate::secrets::AgentOptions;
+use crate::secrets::{AgentOptions, Keeper};
 
 /// A routine with everything it names.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,15 +133,21 @@ impl Config {
     /// The secrets that stand in the document itself, for the [`Keeper`](crate::secrets::Keeper): by the names by which
     /// jobs know them.
     pub fn literal_secrets(&self) -> BTreeMap<String, SecretString> {
-        self.aerospike_clusters.iter().flat_map(|(name, cluster)| cluster.literals(name)).collect()
+        let clusters = self.aerospike_clusters.iter().flat_map(|(name, cluster)| cluster.literals(name));
+        clusters.chain(self.storage.iter().flat_map(|(name, storage)| storage.literals(name))).collect()
+    }
+
+    /// A keeper that has them, for what runs without a service.
+    pub fn keeper(&self) -> Keeper {
+        let keeper = Keeper::default();
+        keeper.set_configured(self.literal_secrets());
+        keeper
     }
 
     /// A storage with its defaults; `storage-unknown`.
     pub fn storage(&self, name: &str) -> Result<StorageConfig> {
-        self.storage
-            .get(name)
-            .and_then(|storage| storage.resolve(Some(name)))
-            .ok_or_else(|| unknown("storage", name))
+        let storage = self.storage.get(name).ok_or_else(|| unknown("storage", name))?;
+        storage.resolve(Some(name), &self.secret_agents)?.ok_or_else(|| unknown("storage", name))
     }
 
     /// What a routine backs up by: its policy with the defaults, and its secret agent in it; a routine without one has all
@@ -272,9 +278,16 @@ impl Config {
             }
             return found;
         }
-        let storage = ends.source.as_ref()?.resolve(None)?;
-        let StoragePlace::Local { path, .. } = &storage.place;
-        if !self.is_under_local_root(path) {
+        let storage = match ends.source.as_ref()?.resolve(None, &self.secret_agents) {
+            Ok(storage) => storage?,
+            Err(error) => {
+                problems.push(Problem::new(ProblemKind::Value, Path::from(["source"]), error.report()));
+                return None;
+            }
+        };
+        if let StoragePlace::Local { path, .. } = &storage.place
+            && !self.is_under_local_root(path)
+        {
             problems.push(Problem::new(
                 ProblemKind::Value,
                 Path::from(["source", "local-storage", "path"]),

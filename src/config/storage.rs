@@ -1,10 +1,23 @@
 //! `storage.<name>` (abs.md 2.5).
 
+mod access;
+mod s3;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::SecretAgent;
 use super::reader::{Idle, Kind, Read, Section};
+use crate::error::Result;
+use crate::secrets::{Keeper, Secret};
+
+pub use s3::{
+    S3Checksum, S3Class, S3Config, S3Encryption, S3EncryptionMode, S3LockMode, S3LogLevel, S3ObjectLock,
+    S3Role, S3Storage, S3StorageClass,
+};
 
 /// The kinds of storage, of which one is given.
 const TYPES: [&str; 4] = ["local-storage", "s3-storage", "azure-storage", "gcp-storage"];
@@ -16,6 +29,9 @@ pub struct Storage {
     /// A directory of this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_storage: Option<LocalStorage>,
+    /// A bucket of S3, or of a server that speaks its language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_storage: Option<S3Storage>,
 }
 
 /// `local-storage`, as written.
@@ -55,6 +71,8 @@ pub enum StoragePlace {
         /// The size of one part; default [`PART_BYTES`].
         part_bytes: u64,
     },
+    /// A bucket of S3.
+    S3(Box<S3Config>),
 }
 
 /// The size of one part of a file when `min-part-size` does not say (rules.md 8.1).
@@ -64,9 +82,13 @@ impl StorageConfig {
     /// The place as an opened storage describes it, as far as that is known without asking it: a symbolic link on the way
     /// is not followed.
     pub fn place(&self) -> String {
-        let StoragePlace::Local { path, .. } = &self.place;
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        format!("local storage {}", path.display())
+        match &self.place {
+            StoragePlace::Local { path, .. } => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                format!("local storage {}", path.display())
+            }
+            StoragePlace::S3(s3) => s3.place(),
+        }
     }
 }
 
@@ -76,6 +98,7 @@ impl StorageConfig {
         match &self.place {
             // Its `part_bytes` has no effect.
             StoragePlace::Local { .. } => None,
+            StoragePlace::S3(s3) => Some(s3.part_bytes),
         }
     }
 }
@@ -83,19 +106,68 @@ impl StorageConfig {
 impl Storage {
     /// A directory of this machine.
     pub fn local(path: impl Into<String>) -> Self {
-        Self { local_storage: Some(LocalStorage { path: path.into(), ..LocalStorage::default() }) }
+        let local = LocalStorage { path: path.into(), ..LocalStorage::default() };
+        Self { local_storage: Some(local), ..Self::default() }
     }
 
-    /// With the defaults, under its configured name; none if no kind of storage is given.
-    pub fn resolve(&self, name: Option<&str>) -> Option<StorageConfig> {
-        let local = self.local_storage.as_ref()?;
-        Some(StorageConfig {
-            name: name.map(str::to_owned),
-            place: StoragePlace::Local {
+    /// With the defaults, under its configured name; none if no kind of storage is given. `agents` are those of the
+    /// configuration. Secrets become references (rules.md 7.4): those of a request must have been
+    /// [kept](Storage::keep_secrets) before.
+    ///
+    /// Errors: `secret-missing`.
+    pub fn resolve(
+        &self,
+        name: Option<&str>,
+        agents: &BTreeMap<String, SecretAgent>,
+    ) -> Result<Option<StorageConfig>> {
+        let place = if let Some(local) = &self.local_storage {
+            StoragePlace::Local {
                 path: PathBuf::from(&local.path),
                 part_bytes: local.min_part_size.unwrap_or(PART_BYTES),
-            },
-        })
+            }
+        } else if let Some(s3) = &self.s3_storage {
+            StoragePlace::S3(Box::new(s3.resolve(name, agents)?))
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(StorageConfig { name: name.map(str::to_owned), place }))
+    }
+
+    /// The name of the agent that is asked for its secrets.
+    pub fn secret_agent_name(&self) -> Option<&str> {
+        self.s3_storage.as_ref()?.secret_agent_name.as_deref()
+    }
+
+    /// The key of the kind of storage that is given.
+    pub fn kind(&self) -> &'static str {
+        if self.s3_storage.is_some() { s3::KEY } else { "local-storage" }
+    }
+
+    /// Leaves references to `keeper` in the place of literal secrets: for a storage that stands in a request.
+    pub fn keep_secrets(&mut self, keeper: &Keeper) {
+        self.s3_storage.iter_mut().flat_map(S3Storage::secrets_mut).for_each(|secret| keeper.take(secret));
+    }
+
+    /// Its literal secrets, under the names by which the jobs of the storage `name` know them.
+    pub(super) fn literals(&self, name: &str) -> impl Iterator<Item = (String, SecretString)> + use<'_> {
+        let kind = self.kind();
+        let place = access::place(name, kind, "");
+        self.secrets()
+            .filter_map(move |(key, secret)| Some((format!("{place}{key}"), secret.expose()?.into())))
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
+        let given = self.s3_storage.iter().flat_map(S3Storage::secrets);
+        given.filter_map(|(key, secret)| Some((key, secret?)))
+    }
+}
+
+/// Refuses a folder that is not a plain relative path (abs.md 2.5 [3.7]).
+fn check_path(section: &Section<'_>, path: &str) {
+    let path = path.trim_matches('/');
+    let is_clean = |part: &str| !["", ".", ".."].contains(&part) && !part.contains(['\\', '\0']);
+    if !path.is_empty() && !path.split('/').all(is_clean) {
+        section.reject("path", "\"path\" must be clean: no \"..\", no empty part");
     }
 }
 
@@ -113,7 +185,7 @@ impl Read for Storage {
         }
         // No value of a kind that is not built asks for nothing, so there is nothing to write back.
         section.idle();
-        Self { local_storage: section.child("local-storage") }
+        Self { local_storage: section.child("local-storage"), s3_storage: section.child("s3-storage") }
     }
 }
 

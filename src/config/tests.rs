@@ -4,6 +4,7 @@ mod access;
 mod documents;
 mod key_secret;
 mod requests;
+mod s3;
 
 use serde_json::json;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::app::roots::open_known;
+use crate::app::Places;
 use crate::backup::BackupWork;
 use crate::catalog::Ownership;
 use crate::config::{JobConfig, RestoreConfig, StorageConfig};
@@ -30,6 +30,8 @@ pub(super) struct Factory {
     pub state_dir: PathBuf,
     /// Who may write to storage.
     pub ownership: Ownership,
+    /// What opens storages.
+    pub places: Places,
 }
 
 impl WorkFactory for Factory {
@@ -48,32 +50,40 @@ impl WorkFactory for Factory {
         let document = job.config.as_ref().ok_or_else(|| {
             Error::permanent("document-unreadable", format!("job {} has no configuration", job.id))
         })?;
-        let connect = Arc::clone(&self.connect);
+        let (connect, places) = (Arc::clone(&self.connect), self.places.clone());
         Ok(match job.kind {
             JobKind::Backup => Box::new(Backup {
                 config: document.parse()?,
                 asked: job.backup_type.unwrap_or(BackupType::Full),
                 connect,
                 ownership: self.ownership.clone(),
+                places,
             }),
-            JobKind::Restore => {
-                Box::new(Restore { config: document.parse()?, connect, state_dir: self.state_dir.clone() })
-            }
+            JobKind::Restore => Box::new(Restore {
+                config: document.parse()?,
+                connect,
+                state_dir: self.state_dir.clone(),
+                places,
+            }),
             JobKind::Retention => {
-                Box::new(Retention { config: document.parse()?, ownership: self.ownership.clone() })
+                Box::new(Retention { config: document.parse()?, ownership: self.ownership.clone(), places })
             }
             JobKind::Verify => {
                 let request = job.request.as_ref().map(Document::parse).transpose()?.unwrap_or_default();
-                Box::new(Verify { config: document.parse()?, request })
+                Box::new(Verify { config: document.parse()?, request, places })
             }
         })
     }
 }
 
 /// The storage of a job; each call of it that comes back counts as progress (rules.md 2.9).
-async fn storage_of(context: &JobContext, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
+async fn storage_of(
+    places: &Places,
+    context: &JobContext,
+    config: &StorageConfig,
+) -> Result<Arc<dyn Storage>> {
     context.progress.doing("", "opening the storage");
-    let storage = open_known(&context.store, config).await?;
+    let storage = places.open(config).await?;
     let progress = context.progress.clone();
     Ok(Arc::new(Watched::new(storage, Arc::new(move || progress.moved()))))
 }
@@ -84,6 +94,7 @@ struct Backup {
     asked: BackupType,
     connect: Arc<dyn Connect>,
     ownership: Ownership,
+    places: Places,
 }
 
 #[async_trait]
@@ -93,7 +104,7 @@ impl Work for Backup {
     }
 
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match storage_of(&context, &self.config.storage).await {
+        match storage_of(&self.places, &context, &self.config.storage).await {
             Ok(storage) => {
                 let work = BackupWork::new(self.config, self.asked, self.connect, storage, self.ownership);
                 Box::new(work).run(context).await
@@ -107,12 +118,13 @@ impl Work for Backup {
 struct Retention {
     config: JobConfig,
     ownership: Ownership,
+    places: Places,
 }
 
 #[async_trait]
 impl Work for Retention {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match storage_of(&context, &self.config.storage).await {
+        match storage_of(&self.places, &context, &self.config.storage).await {
             Ok(storage) => {
                 Box::new(RetentionWork::new(self.config, storage, self.ownership)).run(context).await
             }
@@ -126,6 +138,7 @@ struct Restore {
     config: RestoreConfig,
     connect: Arc<dyn Connect>,
     state_dir: PathBuf,
+    places: Places,
 }
 
 #[async_trait]
@@ -138,7 +151,7 @@ impl Work for Restore {
     }
 
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match storage_of(&context, &self.config.source).await {
+        match storage_of(&self.places, &context, &self.config.source).await {
             Ok(storage) => {
                 let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
                 Box::new(work).run(context).await
@@ -152,12 +165,13 @@ impl Work for Restore {
 struct Verify {
     config: JobConfig,
     request: VerifyRequest,
+    places: Places,
 }
 
 #[async_trait]
 impl Work for Verify {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match storage_of(&context, &self.config.storage).await {
+        match storage_of(&self.places, &context, &self.config.storage).await {
             Ok(storage) => Box::new(VerifyWork::new(self.config, self.request, storage)).run(context).await,
             Err(error) => Ended::Failed(error),
         }

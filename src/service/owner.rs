@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::ServiceOptions;
-use crate::app::roots::open_known;
-use crate::app::{self, App, RoutineOwner};
+use crate::app::{self, App, Places, RoutineOwner};
 use crate::catalog::Ownership;
 use crate::error::{Error, Result};
 use crate::model::InstanceId;
@@ -56,7 +55,7 @@ pub async fn adopt(options: ServiceOptions, routine: &str) -> Result<RoutineOwne
     })?;
     let adopted = async {
         let ownership = ownership(&options, &store).await?;
-        let storage = open_known(&store, &place).await?;
+        let storage = Places::new(store.clone(), options.config.keeper()).open(&place).await?;
         app::adopt(&ownership, storage.as_ref(), routine).await
     };
     let adopted = adopted.await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::app::roots::open_known;
+use crate::app::Places;
 use crate::backup::{end_of_committed, is_same_backup};
 use crate::catalog::commit::Commit;
 use crate::catalog::{Ownership, committed, remove_attempt};
@@ -30,7 +30,9 @@ pub(super) async fn give_up_kept(jobs: &Jobs, config: &Config) -> Result<usize> 
 /// Asks the storage that the job was configured with.
 #[derive(Debug, Clone)]
 pub(super) struct AskStorage {
-    /// Knows which storages were there before.
+    /// What opens storages.
+    pub places: Places,
+    /// Knows what an attempt has noted of its finished files.
     pub store: Store,
     /// Only an owner prunes (rules.md 5.5).
     pub ownership: Ownership,
@@ -62,7 +64,7 @@ impl AskStorage {
         let without =
             || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
         let config: JobConfig = job.config.as_ref().ok_or_else(without)?.parse()?;
-        let storage = open_known(&self.store, &config.storage).await?;
+        let storage = self.places.open(&config.storage).await?;
         let folder = &attempt.start.folder;
         match committed(storage.as_ref(), folder).await {
             Commit::Committed(found) => Ok(Settled::Committed(Box::new(end_of_committed(&found)))),
@@ -88,11 +90,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::AskStorage;
+    use crate::app::Places;
     use crate::catalog::{OwnerTimes, Ownership};
     use crate::clock::{SharedClock, SystemClock};
     use crate::config::{Config, JobConfig};
     use crate::jobs::{Jobs, RoutineJob, Settle, Settled};
     use crate::model::{BackupType, InstanceId, UnixMillis};
+    use crate::secrets::Keeper;
     use crate::storage::{LocalStorage, Storage};
     use crate::store::{AttemptRow, AttemptStart, Document, JobRow, Store, Trigger};
 
@@ -151,7 +155,11 @@ mod tests {
         let (ours, rival) = (instance("ours"), instance("rival"));
         ours.ensure(&storage, "r").await.unwrap();
         rival.adopt(&storage, "r").await.unwrap();
-        let settle = AskStorage { store, ownership: ours.clone() };
+        let settle = AskStorage {
+            places: Places::new(store.clone(), Keeper::default()),
+            store,
+            ownership: ours.clone(),
+        };
         assert_eq!(settle.settle(&job, &attempt).await, Settled::Unknown);
         assert!(storage.head(&file).await.unwrap().is_some());
         ours.adopt(&storage, "r").await.unwrap();

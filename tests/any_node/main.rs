@@ -44,6 +44,10 @@ mod racks;
 mod restore_options;
 mod resume;
 mod round_trip;
+mod s3;
+#[path = "../support/s3_server.rs"]
+#[allow(dead_code)] // Others use the rest.
+mod s3_server;
 mod scope;
 mod service;
 mod unsupported;

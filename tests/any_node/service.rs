@@ -138,6 +138,12 @@ impl Bench {
         serde_json::from_str(&body).unwrap()
     }
 
+    /// Status and text of what may be refused.
+    pub async fn answer(&self, path: &str) -> (u16, String) {
+        let answer = self.client.get(self.url(path)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
     /// Posts and gives status and text.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, String) {
         let answer = self.client.post(self.url(path)).json(body).send().await.unwrap();

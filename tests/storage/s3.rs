@@ -1,0 +1,115 @@
+//! S3 on SeaweedFS.
+
+use bytes::Bytes;
+use holdfast::sample::mixed;
+use holdfast::storage::Storage;
+use serde_json::json;
+
+use crate::conformance;
+use crate::node::{SOURCE, TARGET};
+use crate::seaweed::Seaweed;
+use crate::service::{Bench, ROUTINE, point};
+
+/// A bucket has no folders; this server keeps them for a while. In a folder and in the whole bucket, with each checksum that it may be asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn does_what_every_storage_does() {
+    let seaweed = Seaweed::start().await;
+    for more in [
+        json!({"path": "a/b"}),
+        json!({"checksum-algorithm": "SHA256"}),
+        json!({"checksum-algorithm": "NONE"}),
+    ] {
+        conformance::run_where_folders_stay(&seaweed.storage(&more).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_objects_come_in_pages_and_go_in_batches() {
+    let seaweed = Seaweed::start().await;
+    let storage = seaweed.storage(&json!({"path": "pages"})).await;
+    let mut keys: Vec<String> = (0..1_203).map(|at| format!("all/{}/{at}", at % 7)).collect();
+    for batch in keys.chunks(50) {
+        let puts = batch.iter().map(|key| storage.put(key, Bytes::from_static(b"x")));
+        futures_util::future::try_join_all(puts).await.unwrap();
+    }
+    keys.sort();
+    let listed: Vec<String> =
+        storage.list("all").await.unwrap().into_iter().map(|object| object.key).collect();
+    assert!(listed == keys, "{} of {}", listed.len(), keys.len());
+    assert_eq!(storage.list_dirs("all").await.unwrap(), ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(storage.delete_prefix("all").await.unwrap(), 1_203);
+    assert!(storage.list("").await.unwrap().is_empty());
+}
+
+/// rules.md 6.1: what a crash left of an upload is given up with its folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_uploads_go_with_their_folder_and_not_with_another() {
+    let seaweed = Seaweed::start().await;
+    let storage = seaweed.storage(&json!({"min-part-size": 5_242_880})).await;
+    let part = || Bytes::from(vec![7; 6 << 20]);
+    let mut ours = storage.create("r/ns/a.asb").await.unwrap();
+    let mut other = storage.create("r/ns.2/a.asb").await.unwrap();
+    ours.write(part()).await.unwrap();
+    other.write(part()).await.unwrap();
+    assert_eq!(storage.delete_prefix("r/ns").await.unwrap(), 0);
+    assert!(ours.finish().await.is_err(), "its upload is gone");
+    assert_eq!(other.finish().await.unwrap(), 6 << 20);
+    let listed: Vec<String> = storage.list("r").await.unwrap().into_iter().map(|object| object.key).collect();
+    assert_eq!(listed, ["r/ns.2/a.asb"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_or_refused_is_no_empty_storage() {
+    let seaweed = Seaweed::start().await;
+    for (more, code) in [
+        (json!({"bucket": "no-such-bucket"}), "storage-bucket-missing"),
+        (json!({"secret-access-key": "wrong"}), "storage-denied"),
+        (json!({"access-key-id": "nobody"}), "storage-denied"),
+    ] {
+        let storage = seaweed.storage(&more).await;
+        for (at, error) in [
+            storage.head("a/b").await.err(),
+            storage.get("a/b", 1).await.err(),
+            storage.open("a/b").await.err(),
+            storage.list("a").await.err(),
+            storage.list_dirs("").await.err(),
+            storage.delete_prefix("a").await.err(),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let error = error.unwrap_or_else(|| panic!("{more}: call {at} succeeded"));
+            assert_eq!(error.code(), code, "{more}: call {at}: {}", error.report());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_incremental_restore_by_time_and_retention() {
+    let seaweed = Seaweed::start().await;
+    let bench = Bench::with(|config| {
+        config["storage"]["disk"] = seaweed.section(&json!({"path": "of/tests"}));
+        config["backup-policies"]["quick"]["retention"] = json!({"full": 1});
+        config["backup-policies"]["quick"]["verify-after"] = json!(true);
+    })
+    .await;
+    bench.write(&(0..5_000).map(|key| mixed("customers", key, 1)).collect::<Vec<_>>()).await;
+    bench.back_up("full").await;
+    bench.write(&(4_000..6_000).map(|key| mixed("customers", key, 2)).collect::<Vec<_>>()).await;
+    let at = point(&bench.back_up("incremental").await);
+    let then = bench.node.snapshot(SOURCE).await;
+    bench.write(&(0..7_000).map(|key| mixed("customers", key, 3)).collect::<Vec<_>>()).await;
+    bench.restore_to(at, json!({})).await.ok();
+    assert!(bench.node.snapshot(TARGET).await.0 == then.0, "the restored records are those of the instant");
+
+    bench.back_up("full").await;
+    for kind in ["verify", "retention"] {
+        let page = bench.get(&format!("/v1/jobs?kind={kind}")).await;
+        for job in page["jobs"].as_array().unwrap() {
+            let ended = bench.wait_job(job["id"].as_i64().unwrap()).await;
+            assert_eq!(ended["status"], "succeeded", "{ended:#}");
+        }
+    }
+    assert_eq!(bench.list("full", ROUTINE).await.len(), 1);
+    assert!(bench.list("incremental", ROUTINE).await.is_empty());
+}

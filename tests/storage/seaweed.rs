@@ -1,0 +1,91 @@
+//! SeaweedFS: a server of S3's language, in a folder of its own.
+
+use std::sync::Arc;
+
+use holdfast::clock::{SharedClock, SystemClock};
+use holdfast::config::{Config, StoragePlace};
+use holdfast::storage::{S3Storage, Storage};
+use serde_json::{Value, json};
+
+use crate::server::{Server, free_port};
+
+const ACCESS_KEY: &str = "AKIDOFTESTS";
+const SECRET_KEY: &str = "secret-of-tests";
+const BUCKET: &str = "backups";
+
+/// The server, which knows one key.
+pub struct Seaweed {
+    pub url: String,
+    server: Server,
+}
+
+impl Seaweed {
+    /// With one empty bucket.
+    pub async fn start() -> Self {
+        // Each port takes the one 10,000 above it too.
+        let [s3, master, volume, filer] = [(); 4].map(|()| free_port(10_000));
+        let server = Server::start("weed", &[("GOMEMLIMIT", "300MiB"), ("GOGC", "50")], |dir| {
+            let identities = json!({"identities": [{
+                "name": "tests",
+                "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+                "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+            }]});
+            let keys = dir.join("s3.json");
+            std::fs::write(&keys, identities.to_string()).unwrap();
+            let fixed = "server -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3 -s3.port.iceberg=0 -s3.port.lance=0 \
+                         -master.volumeSizeLimitMB=128 -volume.max=40";
+            let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
+            let own =
+                [("s3.port", s3), ("master.port", master), ("volume.port", volume), ("filer.port", filer)];
+            arguments.extend(own.map(|(name, port)| format!("-{name}={port}")));
+            arguments.push(format!("-dir={}", dir.display()));
+            arguments.push(format!("-s3.config={}", keys.display()));
+            arguments
+        });
+        let mut seaweed = Self { url: format!("http://127.0.0.1:{s3}"), server };
+        seaweed.make_bucket().await;
+        seaweed
+    }
+
+    /// Until it is there, and so is the bucket.
+    async fn make_bucket(&mut self) {
+        use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+        let client = aws_sdk_s3::Client::from_conf(
+            aws_sdk_s3::Config::builder()
+                .behavior_version(BehaviorVersion::v2026_01_12())
+                .region(Region::new("us-east-1"))
+                .endpoint_url(&self.url)
+                .force_path_style(true)
+                .retry_config(RetryConfig::disabled())
+                .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "tests"))
+                .http_client(aws_smithy_http_client::Builder::new().build_http())
+                .build(),
+        );
+        let made = || async { client.create_bucket().bucket(BUCKET).send().await.is_ok() };
+        self.server.until(made).await;
+    }
+
+    /// As a storage of a configuration; `more` is laid over it.
+    pub fn section(&self, more: &Value) -> Value {
+        let mut section = json!({
+            "bucket": BUCKET, "s3-region": "us-east-1", "s3-endpoint-override": self.url,
+            "access-key-id": ACCESS_KEY, "secret-access-key": SECRET_KEY,
+        });
+        for (key, value) in more.as_object().unwrap() {
+            section[key] = value.clone();
+        }
+        json!({"s3-storage": section})
+    }
+
+    /// The storage of such a section.
+    pub async fn storage(&self, more: &Value) -> S3Storage {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let document = json!({"storage": {"s": self.section(more)}}).to_string();
+        let config =
+            Config::parse(&document, "test", clock.now()).unwrap_or_else(|problems| panic!("{problems}"));
+        let StoragePlace::S3(s3) = config.storage("s").unwrap().place else { panic!("not S3") };
+        let storage = S3Storage::open(&s3, &config.keeper(), &clock).await.unwrap();
+        assert!(storage.describe().contains(&self.url));
+        storage
+    }
+}
