@@ -48,9 +48,8 @@ impl Server {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
-        if waited.await.is_err() {
-            panic!("the server does not answer: {}", self.log());
-        }
+        let is_up = waited.await.is_ok();
+        assert!(is_up, "the server does not answer: {}", self.log());
     }
 
     fn log(&self) -> String {
