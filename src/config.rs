@@ -57,8 +57,10 @@ pub use service::{
     Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
 pub use storage::{
-    LocalStorage, PART_BYTES, S3Checksum, S3Class, S3Config, S3Encryption, S3EncryptionMode, S3LockMode,
-    S3LogLevel, S3ObjectLock, S3Role, S3Storage, S3StorageClass, Storage, StorageConfig, StoragePlace,
+    AzureConfig, AzureIdentity, AzureStorage, AzureStorageTiers, AzureTier, GOOGLE, GcpClass, GcpConfig,
+    GcpIdentity, GcpStorage, GcpStorageClass, LocalStorage, PART_BYTES, S3Checksum, S3Class, S3Config,
+    S3Encryption, S3EncryptionMode, S3LockMode, S3LogLevel, S3ObjectLock, S3Role, S3Storage, S3StorageClass,
+    Storage, StorageConfig, StoragePlace,
 };
 pub use tree::DOCUMENT_BYTES_MAX;
 pub use unbuilt::{Unbuilt, unbuilt};

@@ -7,10 +7,13 @@
 //! `storage-archived`, `storage-bucket-missing`, `storage-refused` (permanent);
 //! `storage-full`, `storage-unavailable`, `storage-io` (temporary).
 
+pub mod azure;
+mod cloud;
 #[cfg(test)]
 pub mod conformance;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod faulty;
+pub mod gcp;
 pub mod key;
 pub mod local;
 pub mod paced;

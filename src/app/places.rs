@@ -1,20 +1,22 @@
 //! The storages that configurations name, opened.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::roots;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{StorageConfig, StoragePlace};
 use crate::error::{Error, Result};
 use crate::secrets::Keeper;
-use crate::storage::{LocalStorage, S3Storage, Storage};
+use crate::storage::{LocalStorage, S3Storage, Storage, azure, gcp};
 use crate::store::Store;
 
 /// How long a start waits for an object store to show that it is there; jobs wait longer.
 pub const LOOK: Duration = Duration::from_secs(10);
 /// Clients that are kept; requests may name any number of storages.
 const KEPT: usize = 32;
+/// For how long a client is used that asked for its secrets when it was opened (abs.md 2.4).
+const FRESH: Duration = Duration::from_mins(10);
 
 /// Opens the storages that configurations name. Clones share their clients, so that connections and credentials are not
 /// asked for again with each job.
@@ -26,7 +28,7 @@ pub struct Places {
 }
 
 /// Clients of object stores, the oldest first, each by what it was made of.
-type Opened = Vec<(StoragePlace, Arc<dyn Storage>)>;
+type Opened = Vec<(StoragePlace, Instant, Arc<dyn Storage>)>;
 
 impl Places {
     /// With the store that knows which folders were there before, and the keeper of what configuration and requests hold
@@ -44,7 +46,7 @@ impl Places {
             StoragePlace::Local { path, .. } => {
                 roots::check(&self.store, path, self.open_unchecked(config).await).await
             }
-            StoragePlace::S3(_) => self.open_unchecked(config).await,
+            _ => self.open_unchecked(config).await,
         }
     }
 
@@ -52,7 +54,7 @@ impl Places {
     pub async fn open_unchecked(&self, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
         let storage: Arc<dyn Storage> = match &config.place {
             StoragePlace::Local { path, .. } => Arc::new(LocalStorage::open(path).await?),
-            StoragePlace::S3(_) => self.client(&config.place).await?,
+            _ => Box::pin(self.client(&config.place)).await?,
         };
         #[cfg(feature = "fault-injection")]
         let storage: Arc<dyn Storage> = Arc::new(crate::storage::faulty::Faulty::by_environment(storage));
@@ -66,21 +68,17 @@ impl Places {
     ///
     /// Errors: `storage-unavailable`, and those of storage.
     pub async fn prepare(&self, config: &StorageConfig) -> Result<()> {
-        match &config.place {
-            StoragePlace::Local { path, .. } => {
-                if roots::is_known(&self.store, path).await? {
-                    return self.open(config).await.map(drop);
-                }
-                roots::make(&self.store, path).await
+        if let StoragePlace::Local { path, .. } = &config.place {
+            if roots::is_known(&self.store, path).await? {
+                return self.open(config).await.map(drop);
             }
-            StoragePlace::S3(_) => {
-                let looked = async { self.open(config).await?.head(roots::ROOT_MARK).await.map(drop) };
-                tokio::time::timeout(LOOK, looked).await.unwrap_or_else(|_| {
-                    let text = format!("{} has not answered within {} s", config.place(), LOOK.as_secs());
-                    Err(Error::temporary("storage-unavailable", text))
-                })
-            }
+            return roots::make(&self.store, path).await;
         }
+        let looked = async { self.open(config).await?.head(roots::ROOT_MARK).await.map(drop) };
+        tokio::time::timeout(LOOK, looked).await.unwrap_or_else(|_| {
+            let text = format!("{} has not answered within {} s", config.place(), LOOK.as_secs());
+            Err(Error::temporary("storage-unavailable", text))
+        })
     }
 
     /// Forgets the clients: keys of a configuration that is not in force any more are used no longer.
@@ -91,8 +89,8 @@ impl Places {
     /// The client of an object store, the same for the same place.
     async fn client(&self, place: &StoragePlace) -> Result<Arc<dyn Storage>> {
         let known = |opened: &Opened| {
-            let found = opened.iter().find(|(known, _)| known == place);
-            found.map(|(_, storage)| Arc::clone(storage))
+            let found = opened.iter().find(|(known, since, _)| known == place && is_fresh(known, *since));
+            found.map(|(_, _, storage)| Arc::clone(storage))
         };
         if let Some(storage) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(storage);
@@ -100,16 +98,24 @@ impl Places {
         let clock: SharedClock = Arc::new(SystemClock);
         let storage: Arc<dyn Storage> = match place {
             StoragePlace::S3(s3) => Arc::new(Box::pin(S3Storage::open(s3, &self.keeper, &clock)).await?),
+            StoragePlace::Azure(azure) => Arc::new(azure::open(azure, &self.keeper).await?),
+            StoragePlace::Gcp(gcp) => Arc::new(gcp::open(gcp, &self.keeper).await?),
             StoragePlace::Local { path, .. } => Arc::new(LocalStorage::open(path).await?),
         };
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(storage) = known(&opened) {
             return Ok(storage);
         }
+        opened.retain(|(known, since, _)| is_fresh(known, *since));
         if opened.len() >= KEPT {
             opened.remove(0);
         }
-        opened.push((place.clone(), Arc::clone(&storage)));
+        opened.push((place.clone(), Instant::now(), Arc::clone(&storage)));
         Ok(storage)
     }
+}
+
+/// Whether a client opened `since` may have secrets that were replaced; that of S3 asks again by itself.
+fn is_fresh(place: &StoragePlace, since: Instant) -> bool {
+    matches!(place, StoragePlace::S3(_)) || since.elapsed() < FRESH
 }

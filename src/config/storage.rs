@@ -1,6 +1,8 @@
 //! `storage.<name>` (abs.md 2.5).
 
 mod access;
+mod azure;
+mod gcp;
 mod s3;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,8 @@ use super::reader::{Idle, Kind, Read, Section};
 use crate::error::Result;
 use crate::secrets::{Keeper, Secret};
 
+pub use azure::{AzureConfig, AzureIdentity, AzureStorage, AzureStorageTiers, AzureTier};
+pub use gcp::{GOOGLE, GcpClass, GcpConfig, GcpIdentity, GcpStorage, GcpStorageClass};
 pub use s3::{
     S3Checksum, S3Class, S3Config, S3Encryption, S3EncryptionMode, S3LockMode, S3LogLevel, S3ObjectLock,
     S3Role, S3Storage, S3StorageClass,
@@ -32,6 +36,12 @@ pub struct Storage {
     /// A bucket of S3, or of a server that speaks its language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub s3_storage: Option<S3Storage>,
+    /// A container of Azure's blob service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub azure_storage: Option<AzureStorage>,
+    /// A bucket of Google Cloud.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gcp_storage: Option<GcpStorage>,
 }
 
 /// `local-storage`, as written.
@@ -73,6 +83,10 @@ pub enum StoragePlace {
     },
     /// A bucket of S3.
     S3(Box<S3Config>),
+    /// A container of Azure's blob service.
+    Azure(Box<AzureConfig>),
+    /// A bucket of Google Cloud.
+    Gcp(Box<GcpConfig>),
 }
 
 /// The size of one part of a file when `min-part-size` does not say (rules.md 8.1).
@@ -88,6 +102,8 @@ impl StorageConfig {
                 format!("local storage {}", path.display())
             }
             StoragePlace::S3(s3) => s3.place(),
+            StoragePlace::Azure(azure) => azure.place(),
+            StoragePlace::Gcp(gcp) => gcp.place(),
         }
     }
 }
@@ -99,6 +115,8 @@ impl StorageConfig {
             // Its `part_bytes` has no effect.
             StoragePlace::Local { .. } => None,
             StoragePlace::S3(s3) => Some(s3.part_bytes),
+            StoragePlace::Azure(azure) => Some(azure.part_bytes),
+            StoragePlace::Gcp(gcp) => Some(gcp.part_bytes),
         }
     }
 }
@@ -127,6 +145,10 @@ impl Storage {
             }
         } else if let Some(s3) = &self.s3_storage {
             StoragePlace::S3(Box::new(s3.resolve(name, agents)?))
+        } else if let Some(azure) = &self.azure_storage {
+            StoragePlace::Azure(Box::new(azure.resolve(name, agents)?))
+        } else if let Some(gcp) = &self.gcp_storage {
+            StoragePlace::Gcp(Box::new(gcp.resolve(name, agents)?))
         } else {
             return Ok(None);
         };
@@ -135,17 +157,28 @@ impl Storage {
 
     /// The name of the agent that is asked for its secrets.
     pub fn secret_agent_name(&self) -> Option<&str> {
-        self.s3_storage.as_ref()?.secret_agent_name.as_deref()
+        let s3 = self.s3_storage.as_ref().map(|s3| &s3.secret_agent_name);
+        let azure = self.azure_storage.as_ref().map(|azure| &azure.secret_agent_name);
+        let gcp = self.gcp_storage.as_ref().map(|gcp| &gcp.secret_agent_name);
+        s3.or(azure).or(gcp)?.as_deref()
     }
 
     /// The key of the kind of storage that is given.
     pub fn kind(&self) -> &'static str {
-        if self.s3_storage.is_some() { s3::KEY } else { "local-storage" }
+        let given = [
+            (self.s3_storage.is_some(), s3::KEY),
+            (self.azure_storage.is_some(), azure::KEY),
+            (self.gcp_storage.is_some(), gcp::KEY),
+        ];
+        given.into_iter().find(|(given, _)| *given).map_or("local-storage", |(_, key)| key)
     }
 
     /// Leaves references to `keeper` in the place of literal secrets: for a storage that stands in a request.
     pub fn keep_secrets(&mut self, keeper: &Keeper) {
-        self.s3_storage.iter_mut().flat_map(S3Storage::secrets_mut).for_each(|secret| keeper.take(secret));
+        let s3 = self.s3_storage.iter_mut().flat_map(S3Storage::secrets_mut);
+        let azure = self.azure_storage.iter_mut().flat_map(AzureStorage::secrets_mut);
+        let gcp = self.gcp_storage.iter_mut().flat_map(GcpStorage::secrets_mut);
+        s3.chain(azure).chain(gcp).for_each(|secret| keeper.take(secret));
     }
 
     /// Its literal secrets, under the names by which the jobs of the storage `name` know them.
@@ -157,7 +190,9 @@ impl Storage {
     }
 
     fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
-        let given = self.s3_storage.iter().flat_map(S3Storage::secrets);
+        let s3 = self.s3_storage.iter().flat_map(S3Storage::secrets);
+        let azure = self.azure_storage.iter().flat_map(AzureStorage::secrets);
+        let given = s3.chain(azure).chain(self.gcp_storage.iter().flat_map(GcpStorage::secrets));
         given.filter_map(|(key, secret)| Some((key, secret?)))
     }
 }
@@ -185,7 +220,12 @@ impl Read for Storage {
         }
         // No value of a kind that is not built asks for nothing, so there is nothing to write back.
         section.idle();
-        Self { local_storage: section.child("local-storage"), s3_storage: section.child("s3-storage") }
+        Self {
+            local_storage: section.child("local-storage"),
+            s3_storage: section.child("s3-storage"),
+            azure_storage: section.child("azure-storage"),
+            gcp_storage: section.child("gcp-storage"),
+        }
     }
 }
 

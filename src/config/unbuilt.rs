@@ -64,8 +64,6 @@ const UNBUILT: &[Unbuilt] = &[
     row(Kind::Http, "read-timeout", Neutral::Number(30_000), "the time to read a request"),
     row(Kind::Http, "write-timeout", Neutral::Number(60_000), "the time to write an answer"),
     row(Kind::Logger, "file-writer", Neutral::Nothing, "logging to a rotated file"),
-    row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
-    row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),
 ];
 
 /// Keys that ABS took back, with what to use instead (abs.md 2.1).

@@ -5,11 +5,20 @@
 
 use holdfast::storage::{READ_BLOCK_BYTES, Storage};
 
+mod azure;
+mod azurite;
 #[path = "../../src/storage/conformance.rs"]
 mod conformance;
+mod fake;
+mod faults;
+mod gcp;
+mod google;
+mod identity;
+mod main_job;
 #[path = "../any_node/node.rs"]
 #[allow(dead_code)] // Others use the rest.
 mod node;
+mod proxy;
 mod s3;
 mod seaweed;
 mod server;
