@@ -2,8 +2,10 @@
 //! translate to these calls and hold no logic of their own.
 
 mod backups;
+pub mod catalog;
 mod estimate;
 mod jobs;
+mod lists;
 mod metrics;
 mod owner;
 mod progress;
@@ -18,10 +20,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use backups::{RoutineState, TimeBounds, open_storage};
 pub use jobs::JobView;
+pub use lists::{Cached, RefreshedRoutine};
 pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
 pub use progress::Progress;
 pub use reload::{ReloadRefusal, routine_job, schedules};
@@ -53,6 +56,8 @@ pub struct App {
     ready: AtomicBool,
     /// One reload at a time.
     reloading: Mutex<()>,
+    /// Routines that are read into the cache of the catalog at once.
+    readings: Semaphore,
 }
 
 /// What an [`App`] is made of.
@@ -97,6 +102,7 @@ impl App {
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),
+            readings: Semaphore::new(lists::READINGS_AT_ONCE),
         }
     }
 

@@ -5,6 +5,7 @@
 //! transaction on the one writer connection; nothing of it exists before [`Tx::commit`].
 
 pub mod attempts;
+pub mod catalog;
 pub mod check;
 pub mod claims;
 pub mod deletions;
@@ -34,6 +35,9 @@ use std::sync::Arc;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+pub use catalog::{
+    CatalogBackup, CatalogFailure, CatalogListing, CatalogReading, CatalogRow, CatalogState, UnreadFolder,
+};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
 pub use deletions::DeletionRow;
 pub use digests::DigestTable;

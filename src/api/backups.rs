@@ -1,7 +1,5 @@
 //! Backups: the triggers, cancel, what runs now, and the lists (abs.md 1.2).
 
-use std::collections::BTreeMap;
-
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 
@@ -10,7 +8,6 @@ use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
 use super::{abs, respond};
 use crate::app::{App, BackupTrigger};
-use crate::catalog::details::BackupDetails;
 use crate::model::BackupType;
 
 /// A longer delay is a mistake of unit: ten years, in milliseconds.
@@ -99,13 +96,12 @@ async fn all_incrementals(app: web::Data<App>, request: HttpRequest) -> Answer {
 }
 
 async fn list_all(app: &App, request: &HttpRequest, backup_type: BackupType) -> Answer {
-    let bounds = Query::of(request)?.time_bounds()?;
+    let query = Query::of(request)?;
+    let (bounds, refresh) = (query.time_bounds()?, query.flag("refresh")?);
     let config = app.config();
-    let mut all: BTreeMap<&str, Vec<BackupDetails>> = BTreeMap::new();
-    for name in config.backup_routines.keys() {
-        all.insert(name, app.backups(name, backup_type, bounds).await?);
-    }
-    respond::json(&all)
+    let names: Vec<&str> = config.backup_routines.keys().map(String::as_str).collect();
+    let cached = app.backups(&names, backup_type, bounds, refresh).await?;
+    respond::body(&mut respond::cached(&cached), &cached.routines)
 }
 
 async fn fulls(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
@@ -117,9 +113,12 @@ async fn incrementals(app: web::Data<App>, request: HttpRequest, name: web::Path
 }
 
 async fn list(app: &App, request: &HttpRequest, name: &str, backup_type: BackupType) -> Answer {
-    let bounds = Query::of(request)?.time_bounds()?;
+    let query = Query::of(request)?;
+    let (bounds, refresh) = (query.time_bounds()?, query.flag("refresh")?);
     known_routine(app, name)?;
-    respond::json(&app.backups(name, backup_type, bounds).await?)
+    let cached = app.backups(&[name], backup_type, bounds, refresh).await?;
+    let backups = cached.routines.get(name).map(Vec::as_slice).unwrap_or_default();
+    respond::body(&mut respond::cached(&cached), &backups)
 }
 
 /// ABS gives a zip of the cluster's configuration files; storing them is not built.
