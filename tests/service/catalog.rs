@@ -123,3 +123,39 @@ async fn a_wrong_request_is_refused() {
         assert_eq!(service.send(method, path, &[], "").await.status.as_u16(), status, "{path}");
     }
 }
+
+/// Prints how long the lists of 10,000 backups of 100 routines take; asserts no time.
+#[tokio::test]
+#[ignore = "a measurement: run with --run-ignored=only --no-capture, and --release for the figure"]
+async fn ten_thousand_backups_of_a_hundred_routines() {
+    let routines: String = (0..100)
+        .map(|n| {
+            format!(
+                "  r{n}: {{source-cluster: nowhere, storage: disk, namespaces: [test], interval-cron: \"@yearly\"}}\n"
+            )
+        })
+        .collect();
+    let service = Running::start(|dir| format!("{}{routines}", one_routine(dir))).await;
+    for n in 0..100 {
+        for created in 0..100 {
+            let folder = abs_full(&service, T + created, "test");
+            let run = service.dir.path().join(format!("backups/r{n}/backup/{}", T + created));
+            std::fs::create_dir_all(run.parent().unwrap()).unwrap();
+            std::fs::rename(folder.parent().unwrap().parent().unwrap(), run).unwrap();
+        }
+    }
+    let began = std::time::Instant::now();
+    service.post("/v1/catalog/refresh", "").await.json();
+    println!("read from local disk: {:?}", began.elapsed());
+    for path in ["/v1/backups/full", "/v1/backups/full/r7"] {
+        let mut times: Vec<std::time::Duration> = Vec::new();
+        for _ in 0..15 {
+            let began = std::time::Instant::now();
+            let answer = service.get(path).await;
+            times.push(began.elapsed());
+            assert!(answer.body.matches("\"timestamp\"").count() >= 100);
+        }
+        times.sort();
+        println!("GET {path}: median {:?}, fastest {:?}, slowest {:?}", times[7], times[0], times[14]);
+    }
+}
