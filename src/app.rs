@@ -3,11 +3,13 @@
 
 mod backups;
 pub mod catalog;
+mod deletion;
 mod estimate;
 mod jobs;
 mod lists;
 mod metrics;
 mod owner;
+mod points;
 mod progress;
 mod reload;
 mod retention;
@@ -26,6 +28,7 @@ pub use backups::{RoutineState, TimeBounds, open_storage};
 pub use jobs::JobView;
 pub use lists::{Cached, RefreshedRoutine};
 pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
+pub use points::{BackupRef, BackupView, RestorePoints, Window};
 pub use progress::Progress;
 pub use reload::{ReloadRefusal, routine_job, schedules};
 pub use trigger::BackupTrigger;

@@ -291,7 +291,8 @@ impl App {
     }
 }
 
-fn verification(row: VerificationRow) -> Verification {
+/// As lists show it.
+pub(super) fn verification(row: VerificationRow) -> Verification {
     Verification {
         outcome: row.outcome.as_str(),
         reason: row.reason,

@@ -62,6 +62,18 @@ pub enum ProblemKind {
     Foreign,
 }
 
+impl ProblemKind {
+    /// The word shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Broken => "corrupt",
+            Self::Unreadable => "unreadable",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
 impl Listing {
     /// Every committed attempt, sorted by `created`, then key.
     pub fn all(&self) -> &[BackupEntry] {

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{HELD_BACK, RetentionWork, View, resume, view};
+use super::{DeletionRequest, HELD_BACK, RetentionWork, View, plan_deletion, resume, view};
 use crate::catalog::testkit::Backup;
 use crate::catalog::{History, OwnerTimes, Ownership};
 use crate::clock::{ManualClock, SharedClock, SystemClock};
-use crate::config::{Config, JobConfig, RetentionConfig};
+use crate::config::{Config, JobConfig, KeepTiers, RetentionConfig};
 use crate::error::Result;
 use crate::jobs::{Jobs, NewJob, Runner, RunnerOptions, Settle, Settled, Work, WorkFactory};
 use crate::model::{BackupType, InstanceId, JobKind, JobStatus, UnixMillis};
@@ -69,7 +69,7 @@ fn instance(name: &str) -> Ownership {
 }
 
 fn keeps(full: u32, incremental: Option<u32>) -> RetentionConfig {
-    RetentionConfig { full: Some(full), incremental }
+    RetentionConfig::counts(Some(full), incremental)
 }
 
 impl Bench {
@@ -98,6 +98,17 @@ impl Bench {
             routine: Some("r".to_owned()),
             storage: Some("s".to_owned()),
             namespaces: namespaces.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            config: Some(Document::of(&self.config).unwrap()),
+            ..NewJob::of(JobKind::Retention, Trigger::Api)
+        };
+        self.jobs.admit(job).await.unwrap().id
+    }
+
+    async fn admit_deletion(&self, request: &DeletionRequest) -> JobId {
+        let job = NewJob {
+            routine: Some("r".to_owned()),
+            storage: Some("s".to_owned()),
+            request: Some(Document::of(request).unwrap()),
             config: Some(Document::of(&self.config).unwrap()),
             ..NewJob::of(JobKind::Retention, Trigger::Api)
         };
@@ -485,4 +496,37 @@ async fn a_cancel_is_seen_between_deletions() {
     // Whenever it was seen, no backup is half gone.
     let deleted = job.counters.unwrap()["deleted-backups"].as_u64().unwrap() as usize;
     assert_eq!(bench.keys().await.len(), 6 - deleted);
+}
+
+/// rules.md 5.3, 5.4: also when the process ends in between, and never what a job reads.
+#[tokio::test]
+async fn a_backup_is_deleted_on_demand_with_what_needs_it_unless_a_job_reads_any_of_it() {
+    let mut bench = Bench::new(keeps(9, None)).await;
+    let all = three(&bench.storage).await;
+    let request =
+        |cascade| DeletionRequest { backup_type: BackupType::Full, timestamp: all[2].run.created, cascade };
+    let delete = async |bench: &Bench, cascade: bool| {
+        let id = bench.admit_deletion(&request(cascade)).await;
+        bench.settle().await;
+        bench.store().job(id).await.unwrap().unwrap()
+    };
+    let job = delete(&bench, false).await;
+    assert_eq!(job.error_code.unwrap(), "backup-has-dependents");
+    let reader = bench.pin(&[bench.at(&all[3].folder())]).await;
+    let job = delete(&bench, true).await;
+    assert_eq!(job.error_code.unwrap(), "backup-in-use");
+    assert_eq!(bench.keys().await.len(), 6);
+    bench.jobs.cancel(reader).await.unwrap();
+
+    // The second deletion fails: what is marked is out of every chain, and goes at the next start.
+    bench.storage.fail(Fault::nth(Op::DeletePrefix, 2));
+    let job = delete(&bench, true).await;
+    assert_eq!(job.status, JobStatus::Failed);
+    bench = bench.restarted().await;
+    resume(&bench.jobs).await.unwrap();
+    bench.settle().await;
+    assert_eq!(bench.keys().await, keys_of(&[&all[0], &all[1], &all[4], &all[5]]));
+    assert!(bench.store().deletions().await.unwrap().is_empty());
+    let job = delete(&bench, true).await;
+    assert_eq!(job.error_code.unwrap(), "backup-not-found");
 }

@@ -3,14 +3,21 @@
 use crate::helpers::{Running, one_routine};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// A full of ABS, without any of our own files.
-fn abs_full(service: &Running, created: i64, namespace: &str) -> std::path::PathBuf {
-    let folder = service.dir.path().join(format!("backups/daily/backup/{created}/data/{namespace}"));
+fn abs_full(service: &Running, created: i64, namespace: &str) -> PathBuf {
+    abs(service, "backup", created, None, namespace)
+}
+
+/// A backup of ABS in the folder of its type, on what it builds.
+fn abs(service: &Running, folder: &str, created: i64, from: Option<i64>, namespace: &str) -> PathBuf {
+    let folder = service.dir.path().join(format!("backups/daily/{folder}/{created}/data/{namespace}"));
     std::fs::create_dir_all(&folder).unwrap();
-    let at = chrono::DateTime::from_timestamp_millis(created).unwrap().to_rfc3339();
+    let text = |ms| chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339();
+    let (at, from) = (text(created), from.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), text));
     let metadata = format!(
-        "created: {at}\nfinished: {at}\nfrom: 0001-01-01T00:00:00Z\nnamespace: {namespace}\nrecord-count: 0\n\
+        "created: {at}\nfinished: {at}\nfrom: {from}\nnamespace: {namespace}\nrecord-count: 0\n\
          byte-count: 0\nfile-count: 0\nsecondary-index-count: 0\nudf-count: 0\ncompression: NONE\nencryption: NONE\n"
     );
     std::fs::write(folder.join("metadata.yaml"), metadata).unwrap();
@@ -109,6 +116,117 @@ async fn damage_and_an_unreachable_storage_hide_nothing() {
     std::fs::rename(&away, &there).unwrap();
     let again = service.get("/v1/backups/full/daily?refresh=true").await;
     assert_eq!((&again.body, again.header("holdfast-stale")), (&before.body, ""));
+}
+
+/// A full with two incrementals, and a full after them.
+async fn with_a_chain() -> Running {
+    let service = started().await;
+    abs_full(&service, T, "test");
+    abs(&service, "incremental", T + 1000, Some(T), "test");
+    abs(&service, "incremental", T + 2000, Some(T + 1000), "test");
+    abs_full(&service, T + 3000, "test");
+    service.get("/v1/backups/full?refresh=true").await;
+    service
+}
+
+#[tokio::test]
+async fn one_backup_shows_its_files_its_chain_and_what_needs_it() {
+    let service = with_a_chain().await;
+    let folder = service.dir.path().join(format!("backups/daily/incremental/{}/data/test", T + 1000));
+    std::fs::write(folder.join("0_test_1.asb"), "Version 3.1\n").unwrap();
+    let one = service.get(&format!("/v1/backups/incremental/daily/{}", T + 1000)).await.json();
+    let namespace = &one["namespaces"][0];
+    assert_eq!((&one["timestamp"], &namespace["state"]), (&json!(T + 1000), &json!("whole")), "{one}");
+    assert_eq!(
+        namespace["files"],
+        json!([{"name": "0_test_1.asb", "size-bytes": 12, "records": null, "blake3": null}])
+    );
+    let timestamps = |list: &Value| -> Vec<i64> {
+        list.as_array().unwrap().iter().map(|one| one["timestamp"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(timestamps(&namespace["chain"]), [T, T + 1000]);
+    assert_eq!(timestamps(&namespace["dependents"]), [T + 2000]);
+    assert_eq!(namespace["from"], json!(T));
+
+    let points = service.get("/v1/backups/restore-points/daily?limit=3").await.json();
+    let namespace = &points["namespaces"][0];
+    let windows = namespace["windows"].as_array().unwrap();
+    let found: Vec<(i64, usize)> = windows
+        .iter()
+        .map(|one| (one["from"].as_i64().unwrap(), one["chain"].as_array().unwrap().len()))
+        .collect();
+    assert_eq!((found, &namespace["more"]), (vec![(T + 3000, 1), (T + 2000, 3), (T + 1000, 2)], &json!(1)));
+    assert_eq!(windows[1]["to"], json!(T + 2999));
+    for (path, status) in [
+        (format!("full/daily/{}", T + 1000), 404),
+        (format!("full/nobody/{T}"), 404),
+        ("full/daily/yesterday".to_owned(), 400),
+        ("restore-points/nobody".to_owned(), 404),
+        ("restore-points/daily?limit=0".to_owned(), 400),
+    ] {
+        assert_eq!(service.get(&format!("/v1/backups/{path}")).await.status.as_u16(), status, "{path}");
+    }
+}
+
+/// rules.md 5.3
+#[tokio::test]
+async fn a_backup_that_others_need_goes_only_with_them() {
+    let service = with_a_chain().await;
+    let full = format!("/v1/backups/full/daily/{T}");
+    let delete = async |path: &str| service.send(Method::DELETE, path, &[], "").await;
+    let refused = delete(&full).await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+    for dependent in [T + 1000, T + 2000] {
+        assert!(
+            refused.body.contains(&format!("daily/incremental/{dependent}/data/test")),
+            "{}",
+            refused.body
+        );
+    }
+    let plan = delete(&format!("{full}?cascade=true&dry-run=true")).await.json();
+    let goes: Vec<(&Value, &Value)> =
+        plan["backups"].as_array().unwrap().iter().map(|one| (&one["timestamp"], &one["why"])).collect();
+    assert_eq!(
+        goes,
+        [
+            (&json!(T + 2000), &json!("dependent")),
+            (&json!(T + 1000), &json!("dependent")),
+            (&json!(T), &json!("asked"))
+        ]
+    );
+    assert_eq!((&plan["without-full"], &plan["in-use"]), (&json!([]), &json!([])));
+    assert_eq!(
+        delete(&format!("{full}?dry-run=true")).await.json()["dependents"].as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(service.get("/v1/jobs").await.json()["jobs"], json!([]), "nothing was done");
+
+    let accepted = delete(&format!("{full}?cascade=true")).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.body);
+    let id = accepted.json()["id"].as_i64().unwrap();
+    assert_eq!(accepted.header("location"), format!("/v1/jobs/{id}"));
+    let job = service.job_in(id, &["succeeded", "failed"]).await;
+    assert_eq!(
+        (&job["status"], &job["kind"], &job["counters"]["deleted-backups"]),
+        (&json!("succeeded"), &json!("retention"), &json!(3)),
+        "{job}"
+    );
+    // Also without storage being asked again.
+    assert_eq!(times(&service.get("/v1/backups/full/daily").await.json()), [T + 3000]);
+    assert_eq!(service.get("/v1/backups/incremental/daily").await.json(), json!([]));
+    assert_eq!(service.get(&full).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(delete(&full).await.status, StatusCode::NOT_FOUND);
+
+    let last = delete(&format!("/v1/backups/full/daily/{}", T + 3000)).await.json();
+    let job = service.job_in(last["id"].as_i64().unwrap(), &["succeeded", "failed"]).await;
+    assert_eq!(
+        (&job["status"], &job["warnings"][0]["code"]),
+        (&json!("succeeded"), &json!("no-full-left")),
+        "{job}"
+    );
+    for (path, status) in [("?cascade=maybe", 400), ("?dryrun=true", 400)] {
+        assert_eq!(delete(&format!("{full}{path}")).await.status.as_u16(), status, "{path}");
+    }
 }
 
 #[tokio::test]
