@@ -1,11 +1,13 @@
 //! Which backups of one namespace stay (rules.md 5.1).
 
+mod needs;
 #[cfg(test)]
 mod tests;
 mod tiers;
 
 use std::cmp::Reverse;
 
+pub use self::needs::{chain_of, dependents};
 use self::tiers::Rules;
 pub use self::tiers::{Tier, Tiers};
 
@@ -144,39 +146,6 @@ pub fn plan_retention(
     }
     view.keep_what_is_needed(&mut verdicts);
     finish(members, verdicts)
-}
-
-/// What cannot be restored, or not as it is now, without one of `of`: incrementals that have one of them in a chain of
-/// theirs, and those whose chain is cut and that come after a full among them. In the order of deletion (rules.md 5.3).
-pub fn dependents(members: &[Member], of: &[usize]) -> Vec<usize> {
-    let view = View::of(members);
-    let needs = |one: Placed<'_>| {
-        let chains = || view.bases(one).flat_map(|full| view.chains_to(full, one)).flatten();
-        (one.member.is_usable() && chains().any(|place| of.contains(&place)))
-            || view.home(one).is_some_and(|home| of.contains(&home.place))
-    };
-    let all = members.iter().enumerate().map(|(place, member)| Placed { place, member });
-    let mut found: Vec<Placed<'_>> = all
-        .filter(|one| one.member.backup_type == BackupType::Incremental && !of.contains(&one.place))
-        .filter(|one| !one.member.marked && needs(*one))
-        .collect();
-    found.sort_by_key(|one| Reverse(one.member.created));
-    found.into_iter().map(|one| one.place).collect()
-}
-
-/// The backups that the one at `place` is restored from, itself last; none if it is no whole point.
-pub fn chain_of(members: &[Member], place: usize) -> Option<Vec<usize>> {
-    let one = Placed { place, member: members.get(place)? };
-    if !one.member.is_usable() {
-        return None;
-    }
-    if one.member.backup_type == BackupType::Full {
-        return Some(vec![place]);
-    }
-    let view = View::of(members);
-    let mut chain = view.bases(one).find_map(|full| view.chains_to(full, one).next())?;
-    chain.reverse();
-    Some(chain)
 }
 
 /// The usable backups, sorted once.
