@@ -135,8 +135,11 @@ impl App {
         let known = self.listings_of(wanted).await?;
         let mut reads = Vec::new();
         for (name, storage) in wanted {
-            if refresh || !known.iter().any(|one| one.routine == *name && one.as_of.is_some()) {
-                reads.push(self.read_in(name.clone(), storage.clone(), Depth::Whole, refresh));
+            let one = known.iter().find(|one| one.routine == *name && one.as_of.is_some());
+            // An empty list is asked of storage: one that is away must not look like backups that do not exist.
+            let again = refresh || one.is_some_and(|one| !one.has_backups);
+            if again || one.is_none() {
+                reads.push(self.read_in(name.clone(), storage.clone(), Depth::Whole, again));
             }
         }
         let read_again = !reads.is_empty();
@@ -152,9 +155,8 @@ impl App {
         let known = self.listings_of(wanted).await?;
         for (name, error) in failed {
             // Storage may have answered but for some folders: that is no reason to show nothing.
-            let answered = known
-                .iter()
-                .any(|one| one.routine == name && one.as_of.is_some_and(|at| !refresh || at >= since));
+            let answered =
+                known.iter().any(|one| one.routine == name && one.as_of.is_some_and(|at| at >= since));
             if !answered {
                 return Err(error);
             }

@@ -187,14 +187,11 @@ impl Decided {
         refusal(&self.request, self.dependents.iter().map(|one| one.key.as_str()).collect(), &self.in_use)
     }
 
-    /// What the operator should know, by code.
-    pub fn warnings(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.without_full.iter().map(|namespace| {
-            (
-                "no-full-left",
-                format!("namespace {namespace:?} has no full backup any more: nothing restores it"),
-            )
-        })
+    /// That a namespace has no full any more.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let text =
+            |name: &String| format!("namespace {name:?} has no full backup any more: nothing restores it");
+        self.without_full.iter().map(text)
     }
 
     /// How many backups of each namespace go.

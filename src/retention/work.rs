@@ -145,8 +145,8 @@ impl RetentionWork {
         let rows: Vec<DeletionRow> = decided.backups().map(|entry| mark.of(entry)).collect();
         tx.insert_deletions(&rows).await?;
         tx.commit().await?;
-        for (code, text) in decided.warnings() {
-            context.warn(code, text);
+        for text in decided.warnings() {
+            context.warn("no-full-left", text);
         }
         done.namespaces.extend(decided.counts());
         self.in_order(context, rows).await

@@ -78,6 +78,8 @@ pub struct CatalogListing {
     pub as_of: Option<UnixMillis>,
     /// The same of the last one that read every document again.
     pub whole: Option<UnixMillis>,
+    /// Whether any backup is known.
+    pub has_backups: bool,
     /// That the newest reading failed, and why.
     pub failed: Option<CatalogFailure>,
 }
@@ -107,6 +109,7 @@ impl FromRow<'_, SqliteRow> for CatalogListing {
             true_place: row.try_get("true_place")?,
             as_of: at_or_none(row, "as_of_ms")?,
             whole: at_or_none(row, "whole_ms")?,
+            has_backups: row.try_get("has_backups")?,
             failed,
         })
     }
@@ -236,9 +239,13 @@ pub struct CatalogReading<'a> {
 impl Store {
     /// What is known of each routine at each place.
     pub async fn catalog_listings(&self) -> Result<Vec<CatalogListing>> {
-        Ok(sqlx::query_as("SELECT * FROM catalog_listings ORDER BY place, routine")
-            .fetch_all(self.reader())
-            .await?)
+        Ok(sqlx::query_as(
+            "SELECT l.*, EXISTS (SELECT 1 FROM catalog_backups c WHERE c.place = l.place AND c.routine = l.routine \
+             AND c.namespace IS NOT NULL AND c.state <> 'gone') AS has_backups \
+             FROM catalog_listings l ORDER BY l.place, l.routine",
+        )
+        .fetch_all(self.reader())
+        .await?)
     }
 
     /// The folders of one type of several (place, routine), with the routine of each; runs from and to these instants. Those

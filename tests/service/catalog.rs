@@ -262,6 +262,12 @@ async fn ten_thousand_backups_of_a_hundred_routines() {
             std::fs::rename(folder.parent().unwrap().parent().unwrap(), run).unwrap();
         }
     }
+    // One in each of the other two: an empty list is asked of storage.
+    abs_full(&service, T, "test");
+    let resting = service.dir.path().join("backups/resting");
+    std::fs::create_dir_all(&resting).unwrap();
+    std::fs::rename(service.dir.path().join("backups/daily/backup"), resting.join("backup")).unwrap();
+    abs_full(&service, T, "test");
     let began = std::time::Instant::now();
     service.post("/v1/catalog/refresh", "").await.json();
     println!("read from local disk: {:?}", began.elapsed());

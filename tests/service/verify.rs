@@ -25,7 +25,7 @@ fn abs_backup(service: &Running, files: usize) -> std::path::PathBuf {
 async fn a_verification_answers_like_a_trigger_and_its_outcome_is_in_the_list() {
     let service = Running::start(one_routine).await;
     let folder = abs_backup(&service, 1);
-    let before = service.get("/v1/backups/full/daily?refresh=true").await.json();
+    let before = service.get("/v1/backups/full/daily").await.json();
     let id = service.trigger("/v1/backups/verify/daily").await;
     let job = service.job_in(id, &["succeeded"]).await;
     assert_eq!((&job["kind"], &job["trigger"]), (&Value::from("verify"), &Value::from("api")));
