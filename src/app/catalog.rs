@@ -264,7 +264,7 @@ fn say(routine: &str, rows: &[CatalogRow]) {
 }
 
 fn rows_of(backup_type: BackupType, listing: &Listing) -> Vec<CatalogRow> {
-    let entries = listing.all().iter().map(|entry| row_of(entry));
+    let entries = listing.all().iter().map(row_of);
     let problems = listing.problems.iter().map(|problem| CatalogRow {
         backup_type,
         folder: problem.key.clone(),

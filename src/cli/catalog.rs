@@ -3,6 +3,7 @@
 
 #![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -113,20 +114,20 @@ async fn alone(config: &Path, routine: Option<&str>) -> Result<Value> {
 /// The answer of `POST /v1/catalog/refresh` for a person.
 fn table(answer: &Value) -> String {
     let mut text = String::new();
+    let mut line = |line: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{line}"); // writing to a String cannot fail
+    };
     for one in answer["routines"].as_array().into_iter().flatten() {
-        let word = |key: &str| one[key].as_str().unwrap_or("-").to_owned();
+        let word = |key: &str| one[key].as_str().unwrap_or("-");
         let (full, incremental) = (&one["full"], &one["incremental"]);
-        text += &format!(
-            "{}: {full} full, {incremental} incremental, as of {}\n",
-            word("routine"),
-            word("as-of")
-        );
+        let (routine, as_of) = (word("routine"), word("as-of"));
+        line(format_args!("{routine}: {full} full, {incremental} incremental, as of {as_of}"));
         if one["refreshed"] != true {
-            text += &format!("  not read: {}\n", one["stale"]["reason"].as_str().unwrap_or("-"));
+            line(format_args!("  not read: {}", one["stale"]["reason"].as_str().unwrap_or("-")));
         }
         for problem in one["problems"].as_array().into_iter().flatten() {
             let word = |key: &str| problem[key].as_str().unwrap_or("-");
-            text += &format!("  {}: {}: {}\n", word("state"), word("key"), word("reason"));
+            line(format_args!("  {}: {}: {}", word("state"), word("key"), word("reason")));
         }
     }
     text

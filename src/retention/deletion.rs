@@ -184,7 +184,8 @@ impl Decided {
     ///
     /// Errors: `backup-has-dependents`, `backup-in-use`.
     pub fn refusal(&self) -> Result<()> {
-        refusal(&self.request, self.dependents.iter().map(|one| one.key.as_str()).collect(), &self.in_use)
+        let dependents: Vec<&str> = self.dependents.iter().map(|one| one.key.as_str()).collect();
+        refusal(&self.request, &dependents, &self.in_use)
     }
 
     /// That a namespace has no full any more.
@@ -239,16 +240,17 @@ impl DeletionPlan {
             timestamp: UnixMillis(self.timestamp),
             cascade: self.cascade,
         };
-        refusal(&request, self.dependents.iter().map(|one| one.key.as_str()).collect(), &self.in_use)
+        let dependents: Vec<&str> = self.dependents.iter().map(|one| one.key.as_str()).collect();
+        refusal(&request, &dependents, &self.in_use)
     }
 }
 
-fn refusal(request: &DeletionRequest, dependents: Vec<&str>, in_use: &[String]) -> Result<()> {
+fn refusal(request: &DeletionRequest, dependents: &[&str], in_use: &[String]) -> Result<()> {
     let what = format!("nothing is deleted: {} backup {}", request.backup_type.as_str(), request.timestamp.0);
     if !dependents.is_empty() {
         return Err(Error::permanent(
             "backup-has-dependents",
-            format!("{what} is needed by {}", named(&dependents)),
+            format!("{what} is needed by {}", named(dependents)),
         )
         .hint("Delete those first, or all together with cascade=true."));
     }

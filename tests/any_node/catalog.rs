@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::node::SOURCE;
-use crate::service::{Bench, ROUTINE, millis};
+use crate::service::{Bench, ROUTINE};
 use holdfast::sample::mixed;
 
 fn timestamps(list: &Value) -> Vec<i64> {
@@ -20,13 +20,17 @@ async fn what_has_ended_is_in_the_next_list_and_shown_with_all_that_belongs_to_i
         bench.back_up(backup_type).await;
         // Nothing but the store knows yet.
         let list = bench.list(backup_type, ROUTINE).await;
-        made.push(millis(list.last().unwrap(), "timestamp"));
+        made.push(list.last().unwrap()["timestamp"].as_i64().unwrap());
     }
     assert!(made.is_sorted() && made[0] < made[1] && made[1] < made[2], "{made:?}");
 
     let one = bench.get(&format!("/v1/backups/full/{ROUTINE}/{}", made[0])).await;
     let namespace = &one["namespaces"][0];
-    assert_eq!((&namespace["namespace"], &namespace["record-count"]), (&json!(SOURCE), &json!(50)), "{one:#}");
+    assert_eq!(
+        (&namespace["namespace"], &namespace["record-count"]),
+        (&json!(SOURCE), &json!(50)),
+        "{one:#}"
+    );
     let files = namespace["files"].as_array().unwrap();
     assert!(files.iter().all(|file| file["blake3"].as_str().unwrap().len() == 64), "{one:#}");
     assert_eq!(files.iter().map(|file| file["records"].as_u64().unwrap()).sum::<u64>(), 50);
