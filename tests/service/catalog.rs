@@ -246,13 +246,12 @@ async fn a_wrong_request_is_refused() {
 #[tokio::test]
 #[ignore = "a measurement: run with --run-ignored=only --no-capture, and --release for the figure"]
 async fn ten_thousand_backups_of_a_hundred_routines() {
-    let routines: String = (0..100)
-        .map(|n| {
-            format!(
-                "  r{n}: {{source-cluster: nowhere, storage: disk, namespaces: [test], interval-cron: \"@yearly\"}}\n"
-            )
-        })
-        .collect();
+    let routine = |n: i32| {
+        format!(
+            "  r{n}: {{source-cluster: nowhere, storage: disk, namespaces: [test], interval-cron: \"@yearly\"}}\n"
+        )
+    };
+    let routines = (0..100).map(routine).collect::<Vec<_>>().concat();
     let service = Running::start(|dir| format!("{}{routines}", one_routine(dir))).await;
     for n in 0..100 {
         for created in 0..100 {
