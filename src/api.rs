@@ -4,6 +4,7 @@
 
 mod abs;
 mod backups;
+mod catalog;
 mod config;
 mod endpoint;
 mod error;

@@ -2,11 +2,15 @@
 //! translate to these calls and hold no logic of their own.
 
 mod backups;
+pub mod catalog;
+mod deletion;
 mod estimate;
 mod jobs;
+mod lists;
 mod metrics;
 mod owner;
 pub mod places;
+mod points;
 mod progress;
 mod reload;
 mod retention;
@@ -19,12 +23,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use backups::{RoutineState, TimeBounds};
 pub use jobs::JobView;
+pub use lists::{Cached, RefreshedRoutine};
 pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
 pub use places::Places;
+pub use points::{BackupRef, BackupView, RestorePoints, Window};
 pub use progress::Progress;
 pub use reload::{ReloadRefusal, routine_job, schedules};
 pub use trigger::BackupTrigger;
@@ -56,6 +62,8 @@ pub struct App {
     ready: AtomicBool,
     /// One reload at a time.
     reloading: Mutex<()>,
+    /// Routines that are read into the cache of the catalog at once.
+    readings: Semaphore,
 }
 
 /// What an [`App`] is made of.
@@ -103,6 +111,7 @@ impl App {
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),
+            readings: Semaphore::new(lists::READINGS_AT_ONCE),
         }
     }
 

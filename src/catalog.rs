@@ -1,6 +1,7 @@
 //! Backups as storage shows them: layout, `metadata.yaml`, manifest, listing, chains, commit (rules.md 3, abs.md 3).
 //!
-//! Storage is the source of truth: nothing here remembers anything. Names and documents found in storage are
+//! Storage is the source of truth: nothing here remembers anything (lists are answered from [`crate::store::catalog`], a
+//! cache of what this room saw). Names and documents found in storage are
 //! untrusted: every read is capped, and one broken backup never hides a healthy one.
 
 pub mod chain;
@@ -22,7 +23,7 @@ pub use chain::{History, RestoreChain};
 pub use commit::{Commit, commit, committed, remove_attempt};
 pub use entry::{BackupEntry, Counts, State};
 pub use layout::RunFolder;
-pub use list::{ListQuery, Listing, Problem, ProblemKind, list_backups};
+pub use list::{ListQuery, Listing, Problem, ProblemKind, list_backups, list_but};
 pub use manifest::{Manifest, ManifestSummary, Scope};
 pub use metadata::{Compression, Encryption, Metadata};
 pub use owner::{OwnerTimes, Ownership};

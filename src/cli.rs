@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod adopt;
+mod catalog;
 mod check;
 mod demo;
 mod estimate;
@@ -53,6 +54,9 @@ enum Command {
         #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
         config: Option<PathBuf>,
     },
+    /// Makes the cache that lists of backups are answered from anew.
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     /// Shows the main job on an embedded sandbox node: scheduled backups, then a restore to a point in time.
     Demo {
         /// The configuration; without it, and without ./config.yaml, the one built in.
@@ -120,6 +124,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Adopt { routine, url, config } => {
                 adopt::run(&routine, url.as_deref(), config.as_deref()).await
             }
+            Command::Catalog(command) => catalog::run(command).await,
             Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
             Command::Inspect { path, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));

@@ -49,7 +49,7 @@ pub use restore::{
     Remap, RestoreCare, RestoreEnds, RestorePolicy, RestorePolicyConfig, RestoreRequest,
     RestoreTimestampRequest, VerifyFirst,
 };
-pub use retention::{Retention, RetentionConfig};
+pub use retention::{KeepTiers, Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{

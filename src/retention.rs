@@ -2,8 +2,10 @@
 //!
 //! - [`plan`]: what storage shows, what jobs hold, the verdicts of [`crate::model::retention`], as a value to print.
 //! - [`work`]: the job: marks in one transaction, then deletes in order.
+//! - [`deletion`]: one backup on demand, with what needs it; done by the same job.
 //! - [`resume`]: deletions that were cut off get a job of their own.
 
+pub mod deletion;
 pub mod plan;
 pub mod resume;
 pub mod work;
@@ -11,6 +13,7 @@ pub mod work;
 #[cfg(test)]
 mod tests;
 
+pub use deletion::{DeletionPlan, DeletionRequest, plan_deletion};
 pub use plan::{View, view};
 pub use resume::resume;
 pub use work::RetentionWork;

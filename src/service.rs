@@ -1,5 +1,6 @@
 //! The wiring: builds everything from a configuration and runs until it is stopped.
 
+mod catalog;
 mod factory;
 mod follow;
 mod history;
@@ -129,6 +130,7 @@ impl Service {
             .spawn("settle", settle_hourly(jobs.clone(), settle, scheduler, Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("owner", owner::keep_renewing(Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("history", history::keep(jobs.clone(), service.job_history, stop.clone()));
+        tasks.scope.spawn("catalog", catalog::keep(Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("last successes", {
             let app = Arc::clone(&app);
             async move {

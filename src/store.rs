@@ -5,6 +5,7 @@
 //! transaction on the one writer connection; nothing of it exists before [`Tx::commit`].
 
 pub mod attempts;
+pub mod catalog;
 pub mod check;
 pub mod checkpoints;
 pub mod claims;
@@ -35,6 +36,9 @@ use std::sync::Arc;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+pub use catalog::{
+    CatalogBackup, CatalogFailure, CatalogListing, CatalogReading, CatalogRow, CatalogState, UnreadFolder,
+};
 pub use checkpoints::{CheckpointFile, CheckpointRow};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
 pub use deletions::DeletionRow;

@@ -1,17 +1,15 @@
 //! Backups: the triggers, cancel, what runs now, and the lists (abs.md 1.2).
 
-use std::collections::BTreeMap;
-
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, web};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
-use super::{abs, respond};
+use super::{abs, job, respond};
 use crate::app::{App, BackupTrigger};
-use crate::catalog::details::BackupDetails;
-use crate::model::BackupType;
+use crate::model::{BackupType, UnixMillis};
+use crate::retention::DeletionRequest;
 
 /// A longer delay is a mistake of unit: ten years, in milliseconds.
 const DELAY_MS_MAX: i64 = 10 * 365 * 86_400_000;
@@ -22,6 +20,14 @@ pub(super) fn routes(scope: &mut web::ServiceConfig) {
         .service(at("/v1/backups/incremental").get(all_incrementals).resource())
         .service(at("/v1/backups/full/{name}").get(fulls).post(trigger_full).resource())
         .service(at("/v1/backups/incremental/{name}").get(incrementals).post(trigger_incremental).resource())
+        .service(at("/v1/backups/full/{name}/{timestamp}").get(one_full).delete(delete_full).resource())
+        .service(
+            at("/v1/backups/incremental/{name}/{timestamp}")
+                .get(one_incremental)
+                .delete(delete_incremental)
+                .resource(),
+        )
+        .service(at("/v1/backups/restore-points/{name}").get(restore_points).resource())
         // The old name of the full trigger.
         .service(at("/v1/backups/schedule/{name}").post(trigger_full).resource())
         .service(at("/v1/backups/estimate/{name}").get(estimate).resource())
@@ -99,13 +105,12 @@ async fn all_incrementals(app: web::Data<App>, request: HttpRequest) -> Answer {
 }
 
 async fn list_all(app: &App, request: &HttpRequest, backup_type: BackupType) -> Answer {
-    let bounds = Query::of(request)?.time_bounds()?;
+    let query = Query::of(request)?;
+    let (bounds, refresh) = (query.time_bounds()?, query.flag("refresh")?);
     let config = app.config();
-    let mut all: BTreeMap<&str, Vec<BackupDetails>> = BTreeMap::new();
-    for name in config.backup_routines.keys() {
-        all.insert(name, app.backups(name, backup_type, bounds).await?);
-    }
-    respond::json(&all)
+    let names: Vec<&str> = config.backup_routines.keys().map(String::as_str).collect();
+    let cached = app.backups(&names, backup_type, bounds, refresh).await?;
+    respond::body(&mut respond::cached(&cached), &cached.routines)
 }
 
 async fn fulls(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
@@ -117,9 +122,76 @@ async fn incrementals(app: web::Data<App>, request: HttpRequest, name: web::Path
 }
 
 async fn list(app: &App, request: &HttpRequest, name: &str, backup_type: BackupType) -> Answer {
-    let bounds = Query::of(request)?.time_bounds()?;
+    let query = Query::of(request)?;
+    let (bounds, refresh) = (query.time_bounds()?, query.flag("refresh")?);
     known_routine(app, name)?;
-    respond::json(&app.backups(name, backup_type, bounds).await?)
+    let cached = app.backups(&[name], backup_type, bounds, refresh).await?;
+    let backups = cached.routines.get(name).map(Vec::as_slice).unwrap_or_default();
+    respond::body(&mut respond::cached(&cached), &backups)
+}
+
+async fn one_full(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
+    one(&app, path, BackupType::Full).await
+}
+
+async fn one_incremental(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
+    one(&app, path, BackupType::Incremental).await
+}
+
+/// Ours: one backup with its files, its chain, and what needs it.
+async fn one(app: &App, path: web::Path<(String, String)>, backup_type: BackupType) -> Answer {
+    let (name, timestamp) = run_of(app, path)?;
+    respond::json(&app.backup_view(&name, backup_type, timestamp).await?)
+}
+
+async fn delete_full(app: web::Data<App>, request: HttpRequest, path: web::Path<(String, String)>) -> Answer {
+    delete(&app, &request, path, BackupType::Full).await
+}
+
+async fn delete_incremental(
+    app: web::Data<App>,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+) -> Answer {
+    delete(&app, &request, path, BackupType::Incremental).await
+}
+
+/// Ours: 202 with the job and its `Location`; 409 where something else needs the backup.
+async fn delete(
+    app: &App,
+    request: &HttpRequest,
+    path: web::Path<(String, String)>,
+    backup_type: BackupType,
+) -> Answer {
+    let query = Query::of(request)?.only(&["cascade", "dry-run"])?;
+    let (cascade, dry_run) = (query.flag("cascade")?, query.flag("dry-run")?);
+    let (name, timestamp) = run_of(app, path)?;
+    let asked = DeletionRequest { backup_type, timestamp, cascade };
+    if dry_run {
+        return respond::json(&app.deletion(&name, &asked).await?);
+    }
+    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let row = app.trigger_deletion(&name, &asked, requested_by).await?;
+    let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
+    answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
+    respond::body(&mut answer, &job::Summary::of(&row))
+}
+
+/// Ours: the moments that one can restore to.
+async fn restore_points(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
+    let query = Query::of(&request)?.only(&["from", "to", "limit"])?;
+    let (bounds, limit) = (query.time_bounds()?, query.limit(100, 1000)?);
+    known_routine(&app, &name)?;
+    respond::json(&app.restore_points(&name, bounds, limit as usize).await?)
+}
+
+/// The routine and the instant of a run's path.
+fn run_of(app: &App, path: web::Path<(String, String)>) -> Result<(String, UnixMillis), ApiError> {
+    let (name, timestamp) = path.into_inner();
+    let timestamp = whole_number(&timestamp)
+        .ok_or_else(|| ApiError::parameter("timestamp", "should be a positive integer"))?;
+    known_routine(app, &name)?;
+    Ok((name, UnixMillis(timestamp)))
 }
 
 /// ABS gives a zip of the cluster's configuration files; storing them is not built.

@@ -163,13 +163,15 @@ impl ResponseError for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
-            "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
+            "routine-unknown" | "routine-disabled" | "backup-not-found" => StatusCode::NOT_FOUND,
             "routine-owned"
             | "retention-not-configured"
             | "job-not-ended"
             | "job-succeeded"
             | "job-retried"
             | "attempt-unsettled"
+            | "backup-has-dependents"
+            | "backup-in-use"
             | "nothing-to-retry" => StatusCode::CONFLICT,
             "stopping" | "memory-budget" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

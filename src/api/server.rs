@@ -11,7 +11,7 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{App, HttpServer, http::header, web};
 
 use super::error::{ApiError, wants_problem};
-use super::{backups, config, endpoint, jobs, owners, restores, retention, system};
+use super::{backups, catalog, config, endpoint, jobs, owners, restores, retention, system};
 use crate::app::App as Holdfast;
 use crate::error::{Error, Result};
 
@@ -62,6 +62,7 @@ fn routes(scope: &mut web::ServiceConfig) {
     system::routes(scope);
     config::routes(scope);
     backups::routes(scope);
+    catalog::routes(scope);
     restores::routes(scope);
     jobs::routes(scope);
     owners::routes(scope);

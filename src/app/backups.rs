@@ -1,14 +1,9 @@
 //! What storage holds of a routine, and what runs of it.
 
-use std::collections::HashMap;
-
 use super::{App, JobView};
-use crate::catalog::details::{BackupDetails, Verification};
-use crate::catalog::{ListQuery, Listing, ProblemKind, State, list_backups};
-use crate::config::StorageConfig;
+use crate::catalog::State;
 use crate::error::Result;
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
-use crate::store::VerificationRow;
 
 /// A stretch of time, both ends inclusive; a missing end is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,35 +50,6 @@ impl App {
         }
     }
 
-    /// The backups of a routine in storage, oldest first; what is broken is logged and left out.
-    ///
-    /// Errors: `routine-unknown`, and those of storage.
-    pub async fn backups(
-        &self,
-        routine: &str,
-        backup_type: BackupType,
-        bounds: TimeBounds,
-    ) -> Result<Vec<BackupDetails>> {
-        let config = self.config();
-        let named = config.routine(routine, self.now())?.job.storage;
-        let shown = named.name.as_ref().and_then(|name| config.storage.get(name));
-        let shown = serde_json::to_value(shown).unwrap_or_default();
-        let level = config.service().compatibility;
-        let listing = self.list(&named, routine, backup_type, bounds).await?;
-        let verified = match &named.name {
-            Some(storage) => self.jobs.store().verifications(storage, routine).await?,
-            None => Vec::new(),
-        };
-        let mut verified: HashMap<String, VerificationRow> =
-            verified.into_iter().map(|row| (row.folder.clone(), row)).collect();
-        let shown_entries = listing.counted().filter(|entry| entry.state != State::Marked);
-        let details = shown_entries.map(|entry| BackupDetails {
-            verification: verified.remove(&entry.key).map(verification),
-            ..BackupDetails::new(entry, shown.clone(), level)
-        });
-        Ok(details.collect())
-    }
-
     /// What runs of a routine, what ran last, what comes next.
     pub async fn routine_state(&self, routine: &str) -> Result<RoutineState> {
         let mut state = RoutineState {
@@ -107,50 +73,14 @@ impl App {
     }
 
     /// `created` of the newest successful backup in the store; where it knows none (a new store, ABS's backups), of
-    /// the newest one in storage.
+    /// the newest one that lists show.
     pub(super) async fn last(&self, routine: &str, backup_type: BackupType) -> Result<Option<UnixMillis>> {
         let job = self.jobs.store().last_job(routine, backup_type, JobStatus::Succeeded).await?;
         if let Some(created) = job.and_then(|job| job.created) {
             return Ok(Some(created));
         }
-        let storage = self.config().routine(routine, self.now())?.job.storage;
-        let listing = self.list(&storage, routine, backup_type, TimeBounds::default()).await?;
-        Ok(listing.counted().filter(|entry| entry.state != State::Marked).map(|entry| entry.created).max())
-    }
-
-    /// What storage has; what is being deleted is marked.
-    async fn list(
-        &self,
-        storage: &StorageConfig,
-        routine: &str,
-        backup_type: BackupType,
-        bounds: TimeBounds,
-    ) -> Result<Listing> {
-        let storage = self.places.open(storage).await?;
-        let marked = self.jobs.store().marked(&storage.describe()).await?;
-        let query = ListQuery { routine, backup_type, from: bounds.from, to: bounds.to, manifests: false };
-        let mut listing = list_backups(storage.as_ref(), &query).await?;
-        listing.mark(&marked);
-        for problem in &listing.problems {
-            // A run under way looks like what a crash left: only the rest is worth a line.
-            if problem.kind != ProblemKind::Incomplete {
-                tracing::warn!(
-                    routine,
-                    folder = problem.key,
-                    reason = problem.reason,
-                    "not a readable backup"
-                );
-            }
-        }
-        Ok(listing)
-    }
-}
-
-fn verification(row: VerificationRow) -> Verification {
-    Verification {
-        outcome: row.outcome.as_str(),
-        reason: row.reason,
-        at: row.at.to_rfc3339(),
-        job: row.job_id.0,
+        let known = self.cached(&[routine], backup_type, TimeBounds::default(), false).await?;
+        let all = known.routines.into_values().flatten();
+        Ok(all.filter(|entry| entry.state != State::Marked).map(|entry| entry.created).max())
     }
 }

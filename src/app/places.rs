@@ -37,6 +37,11 @@ impl Places {
         Self { store, keeper, opened: Arc::default() }
     }
 
+    /// The store that knows which folders were there before.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The storage that a configuration names, which must be there: a disk that is not mounted must not look like
     /// backups that do not exist (rules.md 6.1). Of an object store, which cannot be taken for another, nothing is asked.
     ///

@@ -62,6 +62,18 @@ pub enum ProblemKind {
     Foreign,
 }
 
+impl ProblemKind {
+    /// The word shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Broken => "corrupt",
+            Self::Unreadable => "unreadable",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
 impl Listing {
     /// Every committed attempt, sorted by `created`, then key.
     pub fn all(&self) -> &[BackupEntry] {
@@ -121,13 +133,25 @@ impl Listing {
 /// the listing. Only what has a `metadata.yaml` is a backup (abs.md 3). Whether its files are all there is not
 /// looked at here: see [`super::wholeness`].
 pub async fn list_backups(storage: &dyn Storage, query: &ListQuery<'_>) -> Result<Listing> {
+    Ok(list_but(storage, query, &BTreeSet::new()).await?.0)
+}
+
+/// The same without looking into the runs in `known`; gives those of them that are still there too.
+pub async fn list_but(
+    storage: &dyn Storage,
+    query: &ListQuery<'_>,
+    known: &BTreeSet<UnixMillis>,
+) -> Result<(Listing, BTreeSet<UnixMillis>)> {
     let root = type_root(query.routine, query.backup_type)?;
     let mut listing = Listing::default();
-    let mut runs = Vec::new();
+    let (mut runs, mut passed_over) = (Vec::new(), BTreeSet::new());
     for name in storage.list_dirs(&root).await? {
         let key = join(&root, &name);
         match parse_timestamp_folder(&name) {
             None => listing.problem(key, ProblemKind::Foreign, "its name is not a time in milliseconds"),
+            Some(created) if known.contains(&created) => {
+                passed_over.insert(created);
+            }
             Some(created) => {
                 if query.from.is_none_or(|from| from <= created) && query.to.is_none_or(|to| created <= to) {
                     runs.push((key, created));
@@ -145,10 +169,16 @@ pub async fn list_backups(storage: &dyn Storage, query: &ListQuery<'_>) -> Resul
     drop(reads);
     listing.entries.sort_unstable_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
     listing.problems.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    Ok(listing)
+    Ok((listing, passed_over))
 }
 
 impl Listing {
+    /// A listing of entries that were read before.
+    pub fn of(mut entries: Vec<BackupEntry>) -> Self {
+        entries.sort_unstable_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
+        Self { entries, problems: Vec::new() }
+    }
+
     fn problem(&mut self, key: String, kind: ProblemKind, reason: impl Into<String>) {
         self.problems.push(Problem { key, kind, reason: reason.into() });
     }

@@ -34,7 +34,8 @@ impl Compression {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    /// The mode of ABS's word, in any case; none for an unknown one.
+    pub fn parse(word: &str) -> Option<Self> {
         [Self::None, Self::Zstd].into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(word))
     }
 }
@@ -65,6 +66,11 @@ impl Encryption {
             Self::Aes128 => "AES128",
             Self::Aes256 | Self::Aes256Gcm => "AES256",
         }
+    }
+
+    /// The mode of [`Encryption::word`]; none for an unknown one.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::None, Self::Aes128, Self::Aes256, Self::Aes256Gcm].into_iter().find(|mode| mode.word() == word)
     }
 
     /// The mode's own word.

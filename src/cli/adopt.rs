@@ -60,7 +60,7 @@ fn describe(adopted: &Value) -> String {
 }
 
 /// A name as one segment of a path.
-fn segment(name: &str) -> String {
+pub(super) fn segment(name: &str) -> String {
     name.bytes().fold(String::new(), |mut path, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             path.push(char::from(byte));

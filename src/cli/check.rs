@@ -177,7 +177,8 @@ async fn describe_routine(
             ),
         );
     }
-    let retention = policy.and_then(|policy| policy.retention).and_then(crate::config::Retention::resolve);
+    let retention =
+        policy.and_then(|policy| policy.retention.as_ref()).and_then(crate::config::Retention::resolve);
     match retention {
         Some(retention) => {
             line(text, format_args!("  retention: {retention}; what is needed to restore them stays"));

@@ -153,10 +153,16 @@ fn word(value: &Value) -> &str {
 fn in_words(why: &str) -> &str {
     match why {
         "policy" => "the policy keeps it",
+        "max-age" => "it is young enough",
+        "keep-daily" => "the last full of its day",
+        "keep-weekly" => "the last full of its week",
+        "keep-monthly" => "the last full of its month",
+        "keep-yearly" => "the last full of its year",
+        "min-fulls" => "so many fulls always stay",
         "last-with-records" => "the newest full with records in it",
         "pinned" => "a job reads it or builds on it",
         "needed" => "a backup that stays needs it",
-        "old-full" => "enough newer fulls stay",
+        "old-full" => "no rule keeps it",
         "with-its-full" => "its full goes",
         "old-incremental" => "incrementals of so old a full are not kept",
         "being-deleted" => "its deletion has begun",
@@ -192,9 +198,9 @@ mod tests {
             "totals": {"stays": 0, "stays-bytes": 0, "goes": 1, "goes-bytes": 2048},
             "problems": [{"code": "kept-full-damaged", "backup": "x", "reason": "y"}],
         }));
-        assert!(text.contains(
-            "goes   full         then     2.0 KiB  enough newer fulls stay  daily/backup/1/data/ns\n"
-        ));
+        assert!(
+            text.contains("goes   full         then     2.0 KiB  no rule keeps it  daily/backup/1/data/ns\n")
+        );
         assert!(
             text.contains("1 would go (2.0 KiB)\nnothing would be deleted: kept-full-damaged: x: y\n"),
             "{text}"

@@ -318,7 +318,7 @@ impl Policy {
             clock_skew_margin_ms: self.clock_skew_margin.unwrap_or(1_000),
             when_no_chain: self.when_no_chain.unwrap_or_default(),
             unsupported_records: self.unsupported_records.unwrap_or_default(),
-            retention: self.retention.and_then(super::retention::Retention::resolve),
+            retention: self.retention.as_ref().and_then(super::retention::Retention::resolve),
             verify_after: self.verify_after.unwrap_or(false),
             bandwidth_bytes: self.bandwidth.map(|mib| mib.saturating_mul(MIB)),
             records_per_second: self.records_per_second,

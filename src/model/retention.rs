@@ -1,28 +1,53 @@
 //! Which backups of one namespace stay (rules.md 5.1).
 
+mod needs;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::cmp::Reverse;
+
+pub use self::needs::{chain_of, dependents};
+use self::tiers::Rules;
+pub use self::tiers::{Tier, Tiers};
 
 use super::chain::{Member, Placed, usable_by_created, walk};
 use super::status::BackupType;
 use super::time::UnixMillis;
 
-/// How much is kept.
+/// How much is kept. A full that counts stays if any of these keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// `full`: how many fulls; 0 counts as 1.
+    /// `full`: the newest so many; with nothing else 0 counts as 1.
     pub full: usize,
     /// `incremental`: of how many fulls the incrementals are kept; absent: of all that stay.
     pub incremental: Option<usize>,
+    /// `max-age`: those that were created no longer ago, in ms.
+    pub max_age_ms: Option<i64>,
+    /// `keep`: the newest of each of so many periods.
+    pub keep: Tiers,
+    /// `min-fulls`: the newest so many, whatever else is said; 0 counts as 1.
+    pub min_fulls: usize,
+}
+
+impl Policy {
+    /// By numbers alone.
+    pub const fn counts(full: usize, incremental: Option<usize>) -> Self {
+        Self { full, incremental, max_age_ms: None, keep: Tiers::NONE, min_fulls: 1 }
+    }
 }
 
 /// Why a backup stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// Within what the policy keeps.
+    /// Within the number that the policy keeps, or with a full that stays.
     Policy,
+    /// Young enough.
+    Age,
+    /// The newest full of a period.
+    Tier(Tier),
+    /// One of the fulls that always stay.
+    Floor,
     /// It is the newest full with records in it.
     LastWithRecords,
     /// A running job reads it or builds on it.
@@ -71,16 +96,20 @@ pub struct RetentionPlan {
     pub fulls_to_check: Vec<usize>,
 }
 
-/// Decides for every backup of a namespace. `pinned` says, by place, what a running job reads or builds on.
-pub fn plan_retention(members: &[Member], pinned: impl Fn(usize) -> bool, policy: Policy) -> RetentionPlan {
+/// Decides for every backup of a namespace, at `now`. `pinned` says, by place, what a running job reads or builds on.
+pub fn plan_retention(
+    members: &[Member],
+    pinned: impl Fn(usize) -> bool,
+    policy: Policy,
+    now: UnixMillis,
+) -> RetentionPlan {
     let view = View::of(members);
-    // The last full stays whatever the policy says.
-    let kept_fulls = policy.full.max(1);
+    let rules = Rules::of(&view.counted, policy, now);
     let full_verdict = |full: Placed<'_>| {
         if full.member.marked {
             Verdict::Remove(Remove::Marked)
-        } else if view.newer_counted(full.member.created) < kept_fulls {
-            Verdict::Keep(Keep::Policy)
+        } else if let Some(keep) = rules.keeps(full.member.created) {
+            Verdict::Keep(keep)
         } else if view.last_with_records == Some(full.place) {
             Verdict::Keep(Keep::LastWithRecords)
         } else {
@@ -92,10 +121,10 @@ pub fn plan_retention(members: &[Member], pinned: impl Fn(usize) -> bool, policy
             return Verdict::Remove(Remove::Marked);
         }
         let home = view.home(one);
-        let rank = view.newer_counted(home.map_or(one.member.created, |home| home.member.created));
-        if !home.map_or(rank < kept_fulls, |home| full_verdict(home).stays()) {
+        let hangs_on = home.map_or(one.member.created, |home| home.member.created);
+        if !home.map_or(rules.keeps(hangs_on).is_some(), |home| full_verdict(home).stays()) {
             Verdict::Remove(Remove::WithItsFull)
-        } else if policy.incremental.is_some_and(|kept| rank >= kept) {
+        } else if policy.incremental.is_some_and(|kept| view.newer_counted(hangs_on) >= kept) {
             Verdict::Remove(Remove::OldIncremental)
         } else {
             Verdict::Keep(Keep::Policy)

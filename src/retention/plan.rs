@@ -8,7 +8,7 @@ use crate::catalog::wholeness::{Wholeness, wholeness};
 use crate::catalog::{BackupEntry, History, ProblemKind, State};
 use crate::config::{JobConfig, RetentionConfig};
 use crate::error::{Error, Result};
-use crate::model::retention::{Keep, Policy, Remove, RetentionPlan, Verdict, plan_retention};
+use crate::model::retention::{Keep, Policy, Remove, RetentionPlan, Tier, Verdict, plan_retention};
 use crate::model::{BackupType, UnixMillis};
 use crate::storage::{Storage, address};
 use crate::store::{BuildingOn, DeletionRow, JobId, PinRow, Store, Tx, holds};
@@ -17,9 +17,11 @@ use crate::store::{BuildingOn, DeletionRow, JobId, PinRow, Store, Tx, holds};
 #[derive(Debug)]
 pub(super) struct Seen {
     pub history: History,
-    place: String,
+    pub place: String,
     routine: String,
     since: JobId,
+    /// When storage was asked: ages count from here.
+    now: UnixMillis,
 }
 
 impl Seen {
@@ -30,11 +32,28 @@ impl Seen {
         let marked = store.marked(&place).await?;
         let mut history = History::read(storage, routine, &marked).await?;
         history.void_future(now);
-        Ok(Self { history, place, routine: routine.to_owned(), since })
+        Ok(Self { history, place, routine: routine.to_owned(), since, now })
+    }
+
+    /// Its routine.
+    pub fn routine(&self) -> &str {
+        &self.routine
     }
 
     fn entries(&self) -> impl Iterator<Item = &BackupEntry> {
         self.history.full.all().iter().chain(self.history.incremental.all())
+    }
+
+    /// Other attempts at the same: they would take its place were it gone (rules.md 6.1).
+    pub fn superseded_by<'a>(
+        &'a self,
+        entry: &BackupEntry,
+    ) -> impl Iterator<Item = &'a BackupEntry> + use<'a> {
+        let (backup_type, created, namespace) = (entry.backup_type, entry.created, entry.namespace.clone());
+        let others = self.history.full.superseded().chain(self.history.incremental.superseded());
+        others.filter(move |one| {
+            one.backup_type == backup_type && one.created == created && one.namespace == namespace
+        })
     }
 
     /// Folders of which storage did not say what they hold: nothing may be concluded about what they need.
@@ -63,7 +82,8 @@ impl Needed {
         Ok(Self { pins, building })
     }
 
-    fn holds(&self, place: &str, entry: &BackupEntry) -> bool {
+    /// Whether a job reads a backup or builds on it.
+    pub fn holds(&self, place: &str, entry: &BackupEntry) -> bool {
         let at = address(place, &entry.key);
         self.pins.iter().any(|pin| holds(&pin.address, &at))
             || self.building.iter().any(|on| on.namespace == entry.namespace && on.from == entry.created)
@@ -89,7 +109,7 @@ pub(super) fn decide(
     retention: Option<RetentionConfig>,
     namespaces: Option<&[String]>,
 ) -> Vec<Decision> {
-    let everything = Policy { full: usize::MAX, incremental: None };
+    let everything = Policy::counts(usize::MAX, None);
     let policy = retention.map_or(everything, RetentionConfig::policy);
     let all = seen.history.namespaces().into_iter();
     let wanted = all.filter(|name| namespaces.is_none_or(|named| named.contains(name)));
@@ -98,26 +118,16 @@ pub(super) fn decide(
 
 fn decide_one(seen: &Seen, needed: &Needed, policy: Policy, namespace: String) -> Decision {
     let (entries, members) = seen.history.members(&namespace);
-    let others: Vec<&BackupEntry> = seen
-        .history
-        .full
-        .superseded()
-        .chain(seen.history.incremental.superseded())
-        .filter(|other| other.namespace == namespace)
-        .collect();
-    let attempts_at = |entry: &BackupEntry| {
-        let (backup_type, created) = (entry.backup_type, entry.created);
-        others.iter().copied().filter(move |one| one.backup_type == backup_type && one.created == created)
-    };
+    let attempts_at = |entry: &BackupEntry| seen.superseded_by(entry);
     let pinned = |place: usize| {
         entries.get(place).is_some_and(|entry| {
             needed.holds(&seen.place, entry)
                 || attempts_at(entry).any(|other| needed.holds(&seen.place, other))
         })
     };
-    let plan = plan_retention(&members, pinned, policy);
+    let plan = plan_retention(&members, pinned, policy, seen.now);
     let going = plan.removals.iter().filter_map(|place| entries.get(*place));
-    let superseded = going.flat_map(|entry| attempts_at(entry).cloned()).collect();
+    let superseded = going.flat_map(|entry| attempts_at(entry).cloned().collect::<Vec<_>>()).collect();
     let entries = entries.into_iter().cloned().collect();
     Decision { namespace, entries, plan, superseded }
 }
@@ -165,7 +175,7 @@ pub(super) struct Mark<'a> {
 }
 
 impl Mark<'_> {
-    fn of(&self, entry: &BackupEntry) -> DeletionRow {
+    pub fn of(&self, entry: &BackupEntry) -> DeletionRow {
         DeletionRow {
             address: address(self.place, &entry.key),
             place: self.place.to_owned(),
@@ -308,6 +318,12 @@ pub struct Totals {
 pub const fn why(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Keep(Keep::Policy) => "policy",
+        Verdict::Keep(Keep::Age) => "max-age",
+        Verdict::Keep(Keep::Tier(Tier::Daily)) => "keep-daily",
+        Verdict::Keep(Keep::Tier(Tier::Weekly)) => "keep-weekly",
+        Verdict::Keep(Keep::Tier(Tier::Monthly)) => "keep-monthly",
+        Verdict::Keep(Keep::Tier(Tier::Yearly)) => "keep-yearly",
+        Verdict::Keep(Keep::Floor) => "min-fulls",
         Verdict::Keep(Keep::LastWithRecords) => "last-with-records",
         Verdict::Keep(Keep::Pinned) => "pinned",
         Verdict::Keep(Keep::Needed) => "needed",

@@ -1,5 +1,6 @@
 //! The job on real storage and a real store, with faults, pins and interruptions.
 
+mod deletion;
 mod sequences;
 
 use std::collections::BTreeSet;
@@ -10,11 +11,11 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{HELD_BACK, RetentionWork, View, resume, view};
+use super::{DeletionRequest, HELD_BACK, RetentionWork, View, plan_deletion, resume, view};
 use crate::catalog::testkit::Backup;
 use crate::catalog::{History, OwnerTimes, Ownership};
 use crate::clock::{ManualClock, SharedClock, SystemClock};
-use crate::config::{Config, JobConfig, RetentionConfig};
+use crate::config::{Config, JobConfig, KeepTiers, RetentionConfig};
 use crate::error::Result;
 use crate::jobs::{Jobs, NewJob, Runner, RunnerOptions, Settle, Settled, Work, WorkFactory};
 use crate::model::{BackupType, InstanceId, JobKind, JobStatus, UnixMillis};
@@ -69,7 +70,7 @@ fn instance(name: &str) -> Ownership {
 }
 
 fn keeps(full: u32, incremental: Option<u32>) -> RetentionConfig {
-    RetentionConfig { full: Some(full), incremental }
+    RetentionConfig::counts(Some(full), incremental)
 }
 
 impl Bench {
@@ -102,6 +103,17 @@ impl Bench {
             routine: Some("r".to_owned()),
             storage: Some("s".to_owned()),
             namespaces: namespaces.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            config: Some(Document::of(&self.config).unwrap()),
+            ..NewJob::of(JobKind::Retention, Trigger::Api)
+        };
+        self.jobs.admit(job).await.unwrap().id
+    }
+
+    async fn admit_deletion(&self, request: &DeletionRequest) -> JobId {
+        let job = NewJob {
+            routine: Some("r".to_owned()),
+            storage: Some("s".to_owned()),
+            request: Some(Document::of(request).unwrap()),
             config: Some(Document::of(&self.config).unwrap()),
             ..NewJob::of(JobKind::Retention, Trigger::Api)
         };

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::HELD_BACK;
+use super::deletion::{self, DeletionRequest};
 use super::plan::{Decision, Mark, Needed, Seen, decide, look_at};
 use crate::catalog::layout::{CONFIGURATION, DATA};
 use crate::catalog::{Ownership, RunFolder, remove_attempt};
@@ -55,6 +56,12 @@ impl RetentionWork {
         }
         if context.job.namespaces.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Ended::Succeeded);
+        }
+        if let Some(request) = &context.job.request {
+            let request: DeletionRequest = request.parse()?;
+            let marked = unless_canceled(&context.cancel, self.mark_asked(context, done, &request)).await?;
+            let deleted = self.delete(context, &marked, done).await?;
+            return Ok(if deleted { Ended::Succeeded } else { Ended::Canceled });
         }
         if self.config.policy.retention.is_none() {
             let reason = "The policy keeps everything: it has no retention.".to_owned();
@@ -116,6 +123,33 @@ impl RetentionWork {
                 looked_at.insert(entry.key.clone());
             }
         }
+    }
+
+    /// Marks what was asked for, if nothing else needs it.
+    ///
+    /// Errors: those of [`deletion::decide`], `backup-unreadable`, those of storage; then nothing is marked.
+    async fn mark_asked(
+        &self,
+        context: &JobContext,
+        done: &mut Done,
+        request: &DeletionRequest,
+    ) -> Result<Vec<DeletionRow>> {
+        let storage = self.storage.as_ref();
+        let seen = Seen::read(&context.store, storage, &self.config.routine, context.clock.now()).await?;
+        let mut tx = context.hold().await?;
+        let decided = deletion::decide(&mut tx, &seen, request).await?;
+        decided.refusal()?;
+        let place = storage.describe();
+        let mark =
+            Mark { place: &place, config: &self.config, job_id: context.job.id, marked: context.clock.now() };
+        let rows: Vec<DeletionRow> = decided.backups().map(|entry| mark.of(entry)).collect();
+        tx.insert_deletions(&rows).await?;
+        tx.commit().await?;
+        for text in decided.warnings() {
+            context.warn("no-full-left", text);
+        }
+        done.namespaces.extend(decided.counts());
+        self.in_order(context, rows).await
     }
 
     /// The marks just made, in the order of deletion.
@@ -223,7 +257,11 @@ impl Work for RetentionWork {
 /// What is marked and not gone yet is said: it is out of every chain, and will go.
 fn failed(error: Error) -> Error {
     match error.code() {
-        "kept-full-damaged" | "backup-unreadable" => error,
+        "kept-full-damaged"
+        | "backup-unreadable"
+        | "backup-not-found"
+        | "backup-has-dependents"
+        | "backup-in-use" => error,
         _ => error.hint("What is marked stays out of every chain; the next retention or start deletes it."),
     }
 }

@@ -49,7 +49,8 @@ fn retention(job: &JobRow, attempts: &[AttemptRow], config: &JobConfig) -> Resul
 
 /// The same once more, later, where pins kept something that should go.
 fn come_back(job: &JobRow) -> Option<NewJob> {
-    if job.status != JobStatus::Succeeded {
+    // A deletion on demand is not done twice: what its job found pinned was marked by another one, which comes back.
+    if job.status != JobStatus::Succeeded || job.request.is_some() {
         return None;
     }
     let held_back = job.result.as_ref()?.get(HELD_BACK).and_then(Value::as_u64)?;

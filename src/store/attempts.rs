@@ -319,6 +319,9 @@ impl Tx {
         .execute(&mut *self.0)
         .await?;
         if done.rows_affected() == 1 {
+            if end.status == AttemptStatus::Committed {
+                self.note_committed(row.job_id, &row.start.storage, &row.start.folder).await?;
+            }
             return Ok(());
         }
         Err(Error::permanent(

@@ -128,6 +128,7 @@ impl Tx {
 
     /// The backup at an address is gone.
     pub async fn end_deletion(&mut self, address: &str) -> Result<()> {
+        self.note_deleted(address).await?;
         sqlx::query("DELETE FROM deletions WHERE address = ?").bind(address).execute(&mut *self.0).await?;
         Ok(())
     }

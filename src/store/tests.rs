@@ -1,3 +1,4 @@
+mod catalog;
 mod keeping;
 
 use std::path::Path;

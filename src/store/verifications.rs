@@ -99,6 +99,17 @@ impl Store {
             .await?)
     }
 
+    /// The same of several (storage, routine).
+    pub async fn verifications_of(&self, of: &[(&str, &str)]) -> Result<Vec<VerificationRow>> {
+        Ok(sqlx::query_as(
+            "SELECT v.* FROM json_each(?) k CROSS JOIN verifications v \
+             ON v.storage = k.value ->> 0 AND v.routine = k.value ->> 1",
+        )
+        .bind(serde_json::json!(of).to_string())
+        .fetch_all(self.reader())
+        .await?)
+    }
+
     /// How many backups of a routine are damaged, or cannot be restored because of another one.
     pub async fn damaged_backups(&self, storage: &str, routine: &str) -> Result<u64> {
         let found: i64 = sqlx::query_scalar(
@@ -147,7 +158,7 @@ impl Tx {
         .bind(stored(row.bytes))
         .execute(&mut *self.0)
         .await?;
-        Ok(())
+        self.note_seen(&row.storage, &row.routine, &row.folder).await
     }
 
     /// Forgets the outcomes of backups that are gone: those of a routine whose folder is not among `there`.

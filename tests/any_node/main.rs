@@ -21,6 +21,7 @@ use holdfast::{secrets, tasks};
 mod agent;
 mod by_path;
 mod cancel;
+mod catalog;
 mod chain;
 mod counters;
 mod damage;

@@ -5,6 +5,7 @@
 mod helpers;
 
 mod access;
+mod catalog;
 mod errors;
 mod jobs;
 mod owners;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use crate::model::chain::{Chain, ChainError, Member, Mode, chain_at, lower_bound};
-use crate::model::retention::{Keep, Policy, Verdict, plan_retention};
+use crate::model::retention::{Keep, Policy, Tiers, Verdict, dependents, plan_retention};
 use crate::model::{BackupType, UnixMillis};
 use crate::oracle::history::{Event as Change, History, Version};
 use crate::oracle::judge::{Scan, project};
@@ -36,7 +36,9 @@ pub(super) enum Event {
     /// A restore or verification of what one backup needs, for so long.
     Read(usize, i64),
     /// With a policy; the deletion is cut off after so many, if at all.
-    Retain(usize, Option<usize>, Option<usize>),
+    Retain(Policy, Option<usize>),
+    /// One backup is deleted on demand, with all that need it; cut off as above.
+    Drop(usize, Option<usize>),
 }
 
 /// What is written.
@@ -176,7 +178,8 @@ impl World {
                 self.truncated = Some(UnixMillis(self.time + self.nodes[0]));
             }
             Event::Read(which, ms) => self.hold(which, ms),
-            Event::Retain(full, incremental, cut) => self.retain(Policy { full, incremental }, cut),
+            Event::Retain(policy, cut) => self.retain(policy, cut),
+            Event::Drop(which, cut) => self.drop_backup(which, cut),
         }
     }
 
@@ -359,7 +362,7 @@ impl World {
     fn retain(&mut self, policy: Policy, cut: Option<usize>) {
         let pinned = self.pinned();
         let is_pinned = |place: usize| pinned.contains(&self.members[place].created);
-        let plan = plan_retention(&self.members, is_pinned, policy);
+        let plan = plan_retention(&self.members, is_pinned, policy, self.now());
         let stays = |place: usize| plan.verdicts[place].stays();
         for (place, member) in self.members.iter().enumerate() {
             assert!(stays(place) || !is_pinned(place), "a running job needs {}", member.created.0);
@@ -401,7 +404,7 @@ impl World {
         assert_eq!(offered(&self.members), offered(&kept));
         let again = |place: usize| pinned.contains(&self.members[place].created);
         for (member, verdict) in
-            self.members.iter().zip(plan_retention(&self.members, again, policy).verdicts)
+            self.members.iter().zip(plan_retention(&self.members, again, policy, self.now()).verdicts)
         {
             assert_eq!(verdict.stays(), !member.marked, "{} when finished", member.created.0);
         }
@@ -412,6 +415,33 @@ impl World {
             let after = chain_at(&self.members, FOREVER, false).expect("still whole");
             assert_eq!(newest.complete_before, after.complete_before);
         }
+    }
+
+    /// A backup is deleted on demand, unless a job needs it or what goes with it; no other loses what it is restored from.
+    fn drop_backup(&mut self, which: usize, cut: Option<usize>) {
+        let Some(place) = which.checked_rem(self.members.len()) else { return };
+        let mut goes = dependents(&self.members, &[place]);
+        goes.push(place);
+        let pinned = self.pinned();
+        if goes.iter().any(|place| pinned.contains(&self.members[*place].created)) {
+            return;
+        }
+        assert!(
+            goes.iter()
+                .all(|one| dependents(&self.members, &[*one]).iter().all(|other| goes.contains(other))),
+            "what needs a dependent is a dependent"
+        );
+        let stays = |place: &usize| !goes.contains(place);
+        let kept: Vec<Member> =
+            (0..self.members.len()).filter(stays).map(|one| self.members[one].clone()).collect();
+        for member in &kept {
+            assert!(
+                chain_of(&self.members, member).is_none() || chain_of(&kept, member).is_some(),
+                "{} lost what it is restored from",
+                member.created.0
+            );
+        }
+        self.delete_backups(&goes, cut);
     }
 
     /// Marks all, then deletes in order (rules.md 5.3); each step leaves only whole chains behind.
@@ -521,8 +551,22 @@ fn events(damage: u32, retention: u32, most: usize) -> impl Strategy<Value = Vec
         2 => (any::<usize>(), 1..30_000_i64).prop_map(|(which, ms)| Event::Read(which, ms)),
     ];
     let cut = prop_oneof![1 => Just(None), 1 => any::<usize>().prop_map(Some)];
-    let retain = ((0..4_usize), incremental, cut)
-        .prop_map(|(full, incremental, cut)| Event::Retain(full, incremental, cut));
+    let age = prop_oneof![1 => Just(None), 1 => (1..400_000_i64).prop_map(Some)];
+    let tiers = prop_oneof![2 => Just(0), 1 => 1..3_u32];
+    let keep = (tiers.clone(), tiers.clone(), tiers.clone(), tiers);
+    let keep = keep.prop_map(|(daily, weekly, monthly, yearly)| Tiers { daily, weekly, monthly, yearly });
+    let policy = (0..4_usize, incremental, age, keep, 0..3_usize).prop_map(
+        |(full, incremental, max_age_ms, keep, min_fulls)| Policy {
+            full,
+            incremental,
+            max_age_ms,
+            keep,
+            min_fulls,
+        },
+    );
+    let retain = (policy, cut.clone()).prop_map(|(policy, cut)| Event::Retain(policy, cut));
+    let dropped = (any::<usize>(), cut).prop_map(|(which, cut)| Event::Drop(which, cut));
+    let retain = prop_oneof![3 => retain, 1 => dropped];
     let damaged = any::<usize>().prop_map(Event::Break);
     prop::collection::vec(prop_oneof![60 => event, damage => damaged, retention => retain], 1..most)
 }

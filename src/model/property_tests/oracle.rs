@@ -11,6 +11,7 @@ use super::backups::{BINS, Event, Put, RECORDS, Run, World, runs};
 use crate::model::chain::{Chain, ChainError, chain_at};
 use crate::model::restore_order::reference::{self, Bins, Destination, Fate};
 use crate::model::restore_order::{Request, plan_order};
+use crate::model::retention::Policy;
 use crate::model::{BackupType, UnixMillis};
 use crate::oracle::history::Version;
 use crate::oracle::judge::{Case, Limit, project, row};
@@ -73,7 +74,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (-900..900_i64).prop_map(Event::Step),
         4 => any_runs().prop_map(Event::Full),
         14 => (any_runs(), any::<bool>()).prop_map(|(run, cumulative)| Event::Incremental(run, cumulative)),
-        1 => ((0..4_usize), Just(None)).prop_map(|(full, incremental)| Event::Retain(full, incremental, None)),
+        1 => (0..4_usize).prop_map(|full| Event::Retain(Policy::counts(full, None), None)),
         1 => any::<usize>().prop_map(Event::Break),
     ];
     let step = prop_oneof![

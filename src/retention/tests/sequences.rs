@@ -29,6 +29,9 @@ struct Counts {
     cut_off: usize,
     left_marked: usize,
     held_back: u64,
+    deletions: usize,
+    refused: usize,
+    with_others: usize,
 }
 
 #[tokio::test]
@@ -39,6 +42,7 @@ async fn twenty_sequences_keep_what_is_needed_and_do_what_the_dry_run_said() {
     }
     println!("{counts:?}");
     assert!(counts.deleted > 100 && counts.cut_off > 10 && counts.left_marked > 0 && counts.held_back > 0);
+    assert!(counts.deletions > 20 && counts.refused > 5 && counts.with_others > 5);
 }
 
 async fn sequence(seed: u64, counts: &mut Counts) {
@@ -55,13 +59,71 @@ async fn sequence(seed: u64, counts: &mut Counts) {
         {
             bench.jobs.cancel(reader).await.unwrap();
         }
+        if random.one_in(4) {
+            bench = delete(bench, &mut random, counts, &format!("seed {seed}, step {step}")).await;
+        }
         if random.one_in(3) {
             let full = 1 + random.below(3) as u32;
             let incremental = random.one_in(2).then(|| random.below(u64::from(full) + 1) as u32);
-            bench.config.policy.retention = Some(keeps(full, incremental));
+            bench.config.policy.retention = Some(rules(keeps(full, incremental), &mut random));
             bench = retain(bench, &mut random, counts, &format!("seed {seed}, step {step}")).await;
         }
     }
+}
+
+/// With age and periods, some of the time. The fulls of a sequence are seconds apart, a month before the clock's time.
+fn rules(counts: RetentionConfig, random: &mut Random) -> RetentionConfig {
+    let keep = KeepTiers { daily: Some(1 + random.below(2) as u32), ..KeepTiers::default() };
+    match random.below(4) {
+        0 => RetentionConfig { max_age_hours: Some(1 + random.below(5) as u32), ..counts },
+        1 => {
+            RetentionConfig { full: None, keep: Some(keep), min_fulls: 1 + random.below(3) as u32, ..counts }
+        }
+        _ => counts,
+    }
+}
+
+/// Somebody deletes a backup, perhaps with what needs it; what goes is what was said, and nothing else loses anything.
+async fn delete(mut bench: Bench, random: &mut Random, counts: &mut Counts, what: &str) -> Bench {
+    let before = bench.history().await;
+    let (entries, _) = before.members(NAMESPACES[random.below(2) as usize]);
+    let Some(entry) = entries.get(random.below(entries.len().max(1) as u64) as usize) else { return bench };
+    let request = DeletionRequest {
+        backup_type: entry.backup_type,
+        timestamp: entry.created,
+        cascade: random.one_in(2),
+    };
+    let now = bench.clock.now_ms();
+    let plan = plan_deletion(bench.store(), &bench.storage, "r", &request, now).await.unwrap();
+    let said: BTreeSet<String> = plan.backups.iter().map(|one| one.key.clone()).collect();
+    let all = bench.keys().await;
+    let job = bench.admit_deletion(&request).await;
+    bench.settle().await;
+    let job = bench.store().job(job).await.unwrap().unwrap();
+    let left = bench.keys().await;
+    if let Err(refusal) = plan.refusal() {
+        let code = job.error_code.as_deref();
+        assert_eq!((code, &left), (Some(refusal.code()), &all), "{what}: {request:?}");
+        counts.refused += 1;
+        return bench;
+    }
+    assert_eq!(job.status, JobStatus::Succeeded, "{what}: {request:?}: {:?}", job.error);
+    let gone: BTreeSet<String> = all.difference(&left).cloned().collect();
+    assert_eq!(gone, said, "{what}: {request:?}");
+    counts.deletions += 1;
+    counts.with_others += usize::from(plan.backups.iter().any(|one| one.why == "dependent"));
+    let after = bench.history().await;
+    for namespace in before.namespaces() {
+        let ((_, members), (_, kept)) = (before.members(&namespace), after.members(&namespace));
+        for member in &kept {
+            let lost = is_whole_at(&members, member) && !is_whole_at(&kept, member);
+            assert!(!lost, "{what}: {} lost what it needs", member.created);
+        }
+    }
+    if random.one_in(4) {
+        bench = bench.restarted().await;
+    }
+    bench
 }
 
 /// A run of both namespaces, of which one may fail; each incremental builds on what the chain says.

@@ -86,7 +86,8 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-const ONE: Retention = Retention { full: Some(1), incremental: None };
+const ONE: Retention =
+    Retention { full: Some(1), incremental: None, max_age: None, keep: None, min_fulls: None };
 
 /// rules.md 5.2
 #[tokio::test]
