@@ -42,6 +42,30 @@ impl Endpoint {
         self
     }
 
+    /// Answers PUT.
+    #[must_use]
+    pub fn put<F, Args>(mut self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.resource = self.resource.route(web::put().to(handler));
+        self.allow.push("PUT");
+        self
+    }
+
+    /// Answers DELETE.
+    #[must_use]
+    pub fn delete<F, Args>(mut self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.resource = self.resource.route(web::delete().to(handler));
+        self.allow.push("DELETE");
+        self
+    }
+
     /// The resource, with 405 for all other methods.
     pub fn resource(self) -> Resource {
         let allow = self.allow.join(", ");
