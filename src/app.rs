@@ -11,6 +11,7 @@ mod owner;
 mod progress;
 mod reload;
 mod retention;
+mod retrieve;
 mod retry;
 pub mod roots;
 mod trigger;

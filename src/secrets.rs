@@ -163,7 +163,9 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Literal(secret) if reveal::is_revealed() => serializer.serialize_str(secret.expose_secret()),
+            Self::Literal(secret) if reveal::is_revealed() => {
+                serializer.serialize_str(secret.expose_secret())
+            }
             Self::Literal(_) => serializer.serialize_str(REDACTED),
             Self::Reference(reference) => serializer.collect_str(reference),
         }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, web};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
-use super::{abs, respond};
+use super::{abs, respond, zip};
 use crate::app::{App, BackupTrigger};
 use crate::catalog::details::BackupDetails;
-use crate::model::BackupType;
+use crate::model::{BackupType, UnixMillis};
 
 /// A longer delay is a mistake of unit: ten years, in milliseconds.
 const DELAY_MS_MAX: i64 = 10 * 365 * 86_400_000;
@@ -122,17 +122,18 @@ async fn list(app: &App, request: &HttpRequest, name: &str, backup_type: BackupT
     respond::json(&app.backups(name, backup_type, bounds).await?)
 }
 
-/// ABS gives a zip of the cluster's configuration files; storing them is not built.
+/// A zip of what the nodes had said of their configuration beside the newest full by then (abs.md 1.2).
 async fn configuration(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
     let (name, timestamp) = path.into_inner();
-    whole_number(&timestamp)
+    let timestamp = whole_number(&timestamp)
         .ok_or_else(|| ApiError::parameter("timestamp", "should be a positive integer"))?;
     known_routine(&app, &name)?;
-    Err(ApiError::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "not-built",
-        "retrieving the cluster's configuration is not built yet",
-    ))
+    let files = app.cluster_configuration(&name, UnixMillis(timestamp)).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/zip"))
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"archive.zip\""))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(zip::archive(&files)))
 }
 
 pub(super) fn known_routine(app: &App, name: &str) -> Result<(), ApiError> {

@@ -163,7 +163,7 @@ impl ResponseError for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
-            "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
+            "routine-unknown" | "routine-disabled" | "configuration-not-stored" => StatusCode::NOT_FOUND,
             "routine-owned"
             | "retention-not-configured"
             | "job-not-ended"

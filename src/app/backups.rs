@@ -132,7 +132,7 @@ impl App {
     }
 
     /// What storage has; what is being deleted is marked.
-    async fn list(
+    pub(super) async fn list(
         &self,
         storage: &StorageConfig,
         routine: &str,

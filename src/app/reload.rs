@@ -161,8 +161,9 @@ impl App {
         let mut seen = self.seen();
         seen.hash = Some(hash);
         seen.status.last_read = now;
-        seen.status.refused =
-            refusal.map(|refusal| refusal.to_string().lines().map(str::to_owned).collect()).unwrap_or_default();
+        seen.status.refused = refusal
+            .map(|refusal| refusal.to_string().lines().map(str::to_owned).collect())
+            .unwrap_or_default();
         if refusal.is_none() {
             (seen.status.in_force_since, seen.status.in_force_by) = (now, source);
         }

@@ -40,8 +40,7 @@ pub enum ConfigPart {
 
 impl EntityKind {
     /// Every kind, in the order of the document.
-    pub const ALL: [Self; 5] =
-        [Self::Cluster, Self::SecretAgent, Self::Storage, Self::Policy, Self::Routine];
+    pub const ALL: [Self; 5] = [Self::Cluster, Self::SecretAgent, Self::Storage, Self::Policy, Self::Routine];
 
     /// The key of its section.
     pub const fn section(self) -> &'static str {

@@ -5,8 +5,11 @@
 mod helpers;
 
 mod access;
+mod config_changes;
+mod conformance;
 mod errors;
 mod jobs;
+mod operator;
 mod owners;
 mod parameters;
 mod process;

@@ -58,7 +58,9 @@ pub fn answer(refusal: ChangeRefusal, level: AbsLevel) -> ApiError {
             "config-changed",
             "the configuration has changed since it was read: If-Match names another state of it",
         ),
-        ChangeRefusal::FileEdited(ReloadRefusal::Failed(error)) | ChangeRefusal::Failed(error) => error.into(),
+        ChangeRefusal::FileEdited(ReloadRefusal::Failed(error)) | ChangeRefusal::Failed(error) => {
+            error.into()
+        }
         ChangeRefusal::FileEdited(refusal) => ApiError::new(
             StatusCode::CONFLICT,
             "config-file-edited",
@@ -68,7 +70,11 @@ pub fn answer(refusal: ChangeRefusal, level: AbsLevel) -> ApiError {
             ),
         ),
         ChangeRefusal::NotPersisted(error) => {
-            tracing::error!(code = error.code(), reason = error.report(), "the configuration was not written");
+            tracing::error!(
+                code = error.code(),
+                reason = error.report(),
+                "the configuration was not written"
+            );
             NOT_PERSISTED.answer(level, format!("failed to write configuration: {}", error.report()))
         }
     }

@@ -50,10 +50,7 @@ fn a_changed_block_is_replaced_and_all_else_stays_as_it_was() {
         put(config, EntityKind::Policy, "p2", &json!({"parallel": 3, "sealed": true}));
     });
     assert!(!rewritten);
-    assert_eq!(
-        text,
-        FILE.replace("        parallel: 1_000\n", "      parallel: 3\n      sealed: true\n")
-    );
+    assert_eq!(text, FILE.replace("        parallel: 1_000\n", "      parallel: 3\n      sealed: true\n"));
 }
 
 #[test]
@@ -66,7 +63,10 @@ fn a_comment_beside_the_key_stays_and_the_secret_with_it() {
         put(config, EntityKind::Cluster, "prod", &body);
     });
     assert!(!rewritten, "{text}");
-    assert!(text.starts_with("# our backups\naerospike-clusters:\n  # the big one\n  prod: # in the cellar\n"), "{text}");
+    assert!(
+        text.starts_with("# our backups\naerospike-clusters:\n  # the big one\n  prod: # in the cellar\n"),
+        "{text}"
+    );
     assert!(text.contains("hunter2") && text.contains("\n  # the small one\n  'test one': {"), "{text}");
 }
 
@@ -75,7 +75,10 @@ fn things_are_added_and_removed_wherever_their_section_is() {
     let storage = json!({"local-storage": {"path": "/backups"}});
     let (text, rewritten) = after(FILE, |config| put(config, EntityKind::Storage, "yes", &storage));
     assert!(!rewritten);
-    assert!(text.contains("\nstorage:\n  \"yes\":\n    local-storage:\n      path: /backups\nbackup-policies:\n"), "{text}");
+    assert!(
+        text.contains("\nstorage:\n  \"yes\":\n    local-storage:\n      path: /backups\nbackup-policies:\n"),
+        "{text}"
+    );
 
     let (text, rewritten) = after(FILE, |config| put(config, EntityKind::Policy, "p3", &json!({})));
     assert!(!rewritten);
@@ -92,7 +95,11 @@ fn things_are_added_and_removed_wherever_their_section_is() {
         config.take(EntityKind::Policy, "p2");
     });
     assert!(!rewritten);
-    assert!(text.ends_with("storage: {}\nbackup-policies:\n# the end\n") && text.contains("hunter2 # do not tell"), "{text}");
+    assert!(
+        text.ends_with("storage: {}\nbackup-policies:\n# the end\n")
+            && text.contains("hunter2 # do not tell"),
+        "{text}"
+    );
 
     let (text, rewritten) = after("", |config| put(config, EntityKind::Policy, "p", &json!({"parallel": 2})));
     assert!(!rewritten);
@@ -115,8 +122,21 @@ fn what_is_not_plain_block_yaml_is_written_anew() {
 
 #[test]
 fn odd_names_and_values_come_back_as_they_are() {
-    for name in ["null", "1e3", "a: b", "#x", "- y", "ü", "\"q\"", "a'b", "true", "~x".trim_start_matches('~')] {
-        for label in ["null", "3000", "yes", "a: b # c", " blank ", "two\nlines\n", "tab\there", "0x1f", "1_000", "[secret"] {
+    for name in
+        ["null", "1e3", "a: b", "#x", "- y", "ü", "\"q\"", "a'b", "true", "~x".trim_start_matches('~')]
+    {
+        for label in [
+            "null",
+            "3000",
+            "yes",
+            "a: b # c",
+            " blank ",
+            "two\nlines\n",
+            "tab\there",
+            "0x1f",
+            "1_000",
+            "[secret",
+        ] {
             let body = json!({"label": label, "seed-nodes": [{"host-name": "h", "port": 1}]});
             let (_, rewritten) = after(FILE, |config| put(config, EntityKind::Cluster, name, &body));
             assert!(!rewritten, "{name:?} {label:?}");
@@ -136,8 +156,7 @@ fn a_secret_is_kept_for_what_is_stored_and_refused_for_what_is_new() {
     let stored = config.aerospike_clusters["prod"].credentials.as_ref().unwrap();
     assert_eq!(stored.password.as_ref().unwrap().expose(), Some("hunter2"));
     assert_eq!(config.aerospike_clusters["prod"].label.as_deref(), Some("[secret]"));
-    let problems =
-        config.put_json(EntityKind::Cluster, "new", body.to_string().as_bytes(), NOW).unwrap_err();
+    let problems = config.put_json(EntityKind::Cluster, "new", body.to_string().as_bytes(), NOW).unwrap_err();
     assert!(problems.to_string().contains("stands for a stored secret"), "{problems}");
 
     let whole = |config: &Config| serde_json::to_vec(config).unwrap();
