@@ -165,6 +165,7 @@ impl From<Error> for ApiError {
         let status = match error.code() {
             "routine-unknown" | "routine-disabled" | "configuration-not-stored" => StatusCode::NOT_FOUND,
             "routine-owned"
+            | "config-file-edited"
             | "retention-not-configured"
             | "job-not-ended"
             | "job-succeeded"

@@ -1,6 +1,9 @@
 //! A change of the configuration through the API (abs.md 4.5): the whole is validated, then written, then in force;
 //! what runs goes on with what it started with.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::config_file::{self, TextHash};
@@ -8,6 +11,7 @@ use super::reload::{ReloadRefusal, schedules};
 use super::{App, ReloadSource};
 use crate::config::{Changes, Config, ConfigDiff, ConfigPart, EntityKind, FieldChange, NewText, Problems};
 use crate::error::{Error, Result};
+use crate::model::UnixMillis;
 use crate::secrets::revealed;
 use crate::tasks::blocking;
 
@@ -121,7 +125,7 @@ impl ConfigChange {
     }
 
     /// The configuration with the change in it.
-    fn apply(&self, old: &Config, now: crate::model::UnixMillis) -> Result<Config, ChangeRefusal> {
+    fn apply(&self, old: &Config, now: UnixMillis) -> Result<Config, ChangeRefusal> {
         let mut new = old.clone();
         match self {
             Self::Replace(body) => {
@@ -219,8 +223,11 @@ impl App {
         let Some((path, text)) = text else {
             return if options.dry_run { Ok(changed) } else { Err(ChangeRefusal::NotPersisted(no_file())) };
         };
-        let NewText { text: new_text, rewritten } =
-            new.text_over(&text, &old, self.now()).map_err(ChangeRefusal::NotPersisted)?;
+        let (now, base, before) = (self.now(), Arc::clone(&old), text.clone());
+        // It reads the document again and again.
+        let written = blocking(move || new.text_over(&before, &base, now).map(|written| (new, written)));
+        let (new, NewText { text: new_text, rewritten }) =
+            written.await.map_err(ChangeRefusal::NotPersisted)?;
         changed.old_file = rewritten.then(|| config_file::backup_path(&path).display().to_string());
         if options.dry_run {
             return Ok(changed);
@@ -244,13 +251,17 @@ impl App {
     }
 
     /// The file, once it is what is in force: a file that was edited is taken first. None: there is no file.
-    async fn file_in_force(&self) -> Result<Option<(std::path::PathBuf, String)>, ChangeRefusal> {
-        let Some(path) = self.config_path.clone() else { return Ok(None) };
-        let place = path.clone();
-        let read = blocking(move || config_file::read(&place)).await;
-        let text = match read {
-            Ok(Ok(text)) => text,
-            Ok(Err(problems)) => return Err(ChangeRefusal::FileEdited(ReloadRefusal::Invalid(problems))),
+    async fn file_in_force(&self) -> Result<Option<(PathBuf, String)>, ChangeRefusal> {
+        let Some(place) = self.config_path.clone() else { return Ok(None) };
+        let read = blocking(move || {
+            let text = config_file::read(&place)?;
+            Ok((std::fs::canonicalize(&place).unwrap_or(place), text))
+        });
+        let (path, text) = match read.await {
+            Ok((path, Ok(text))) => (path, text),
+            Ok((_, Err(problems))) => {
+                return Err(ChangeRefusal::FileEdited(ReloadRefusal::Invalid(problems)));
+            }
             Err(error) => return Err(ChangeRefusal::NotPersisted(error)),
         };
         let hash: TextHash = config_file::hash(&text);

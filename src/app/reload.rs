@@ -121,6 +121,9 @@ impl App {
                     self.examined(hash, source, None);
                 } else {
                     self.examined_same(hash);
+                    if source == ReloadSource::Order {
+                        tracing::info!("configuration read again: nothing has changed");
+                    }
                 }
                 Ok(())
             }
@@ -147,7 +150,6 @@ impl App {
             return Err(ReloadRefusal::Static(change));
         }
         if diff.is_empty() {
-            tracing::info!("configuration read again: nothing has changed");
             return Ok(false);
         }
         self.put_in_force(new, &diff).await.map_err(ReloadRefusal::Failed)?;

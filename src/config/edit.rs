@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::secrets::revealed;
 
-/// Each edit reads the text again, so a change of more things than this is a new document.
-const EDITS_MAX: usize = 64;
+/// Each edit reads the text again, so a change that would read more than this is a new document.
+const EDITED_BYTES_MAX: usize = 32 << 20;
 
 /// The new text of a configuration's file.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Config {
         ];
         let count: usize =
             sections.iter().map(|(_, c)| c.added.len() + c.changed.len() + c.removed.len()).sum();
-        if count > EDITS_MAX {
+        if count.saturating_mul(text.len()) > EDITED_BYTES_MAX {
             return None;
         }
         let mut text = text.to_owned();

@@ -15,6 +15,7 @@ mod parameters;
 mod process;
 mod reload;
 mod restores;
+mod retrieve;
 mod triggers;
 mod unconfigured;
 mod verify;
