@@ -421,6 +421,14 @@ async fn ask(service: &Running, level: &str, row: &Row) {
     };
     let (method, path) = request.split_once(' ').unwrap();
     let method = Method::from_bytes(method.as_bytes()).unwrap();
+    // It is static, so a whole document must say it again, in ABS as here.
+    let spoken = format!("\"service\":{{\"compatibility\":\"{level}\"");
+    let body = match *body {
+        _ if *request != "PUT /v1/config" => (*body).to_owned(),
+        "{}" => format!("{{{spoken}}}}}"),
+        DOCUMENT => DOCUMENT.replacen('{', &format!("{{{spoken}}},"), 1),
+        other => other.replacen("\"service\":{", &format!("{spoken},"), 1),
+    };
     let answer = service.send(method, path, &[], body.replace("DIR", &dir)).await;
     // The whole document also has the release that is spoken.
     let service_section = format!("\"service\":{{\"compatibility\":\"{level}\"}}");
