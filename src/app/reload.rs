@@ -150,6 +150,8 @@ impl App {
             return Err(ReloadRefusal::Static(change));
         }
         if diff.is_empty() {
+            // It may say the same in other words: what is in force must be what the file holds.
+            self.config.store(Arc::new(new));
             return Ok(false);
         }
         self.put_in_force(new, &diff).await.map_err(ReloadRefusal::Failed)?;

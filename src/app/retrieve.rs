@@ -36,9 +36,7 @@ impl App {
         let folder = format!("{}/{CONFIGURATION}/", run.key());
         let mut files = Vec::new();
         for found in storage.list(&folder).await?.into_iter().take(FILES_MAX) {
-            let Some(name) = found.key.strip_prefix(&folder).filter(|name| name.ends_with(".conf")) else {
-                continue;
-            };
+            let Some(name) = found.key.strip_prefix(&folder) else { continue };
             if let Some(content) = storage.get(&found.key, FILE_BYTES_MAX).await? {
                 files.push((name.to_owned(), content));
             }
