@@ -107,6 +107,28 @@ fn things_are_added_and_removed_wherever_their_section_is() {
 }
 
 #[test]
+fn a_block_ends_where_the_next_thing_begins_whatever_comments_stand_in_it() {
+    let text =
+        "backup-policies:\n  p:\n    parallel: 1\n# in between\n    sealed: true\n\n  # of q\n  q: {}\n";
+    let (text, rewritten) =
+        after(text, |config| put(config, EntityKind::Policy, "p", &json!({"parallel": 2})));
+    assert!(!rewritten);
+    assert_eq!(text, "backup-policies:\n  p:\n    parallel: 2\n\n  # of q\n  q: {}\n");
+}
+
+#[test]
+fn a_secret_that_is_given_anew_replaces_the_stored_one() {
+    let mut config = read(FILE);
+    let body = json!({
+        "seed-nodes": [{"host-name": "a", "port": 3000}],
+        "credentials": {"user": "bob", "password": "other"},
+    });
+    put(&mut config, EntityKind::Cluster, "prod", &body);
+    let stored = config.aerospike_clusters["prod"].credentials.as_ref().unwrap();
+    assert_eq!(stored.password.as_ref().unwrap().expose(), Some("other"));
+}
+
+#[test]
 fn what_is_not_plain_block_yaml_is_written_anew() {
     for text in [
         "{backup-policies: {p1: {}, p2: {}}} # flow\n",
