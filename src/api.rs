@@ -18,6 +18,7 @@ mod retention;
 mod server;
 mod status;
 mod system;
+mod zip;
 
 pub use error::{Answer, ApiError};
 pub use server::{HttpOptions, server};

@@ -3,6 +3,8 @@
 
 mod backups;
 pub mod catalog;
+mod config_file;
+mod configure;
 mod deletion;
 mod estimate;
 mod jobs;
@@ -14,25 +16,28 @@ mod points;
 mod progress;
 mod reload;
 mod retention;
+mod retrieve;
 mod retry;
 pub mod roots;
 mod trigger;
+mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Semaphore};
 
 pub use backups::{RoutineState, TimeBounds};
+pub use configure::{ChangeOptions, ChangeRefusal, Changed, ConfigChange, ThingCause};
 pub use jobs::JobView;
 pub use lists::{Cached, RefreshedRoutine};
 pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
 pub use places::Places;
 pub use points::{BackupRef, BackupView, RestorePoints, Window};
 pub use progress::Progress;
-pub use reload::{ReloadRefusal, routine_job, schedules};
+pub use reload::{ConfigStatus, ReloadRefusal, ReloadSource, routine_job, schedules};
 pub use trigger::BackupTrigger;
 
 use crate::catalog::Ownership;
@@ -60,10 +65,14 @@ pub struct App {
     connect: Arc<dyn Connect>,
     floors: progress::Floors,
     ready: AtomicBool,
-    /// One reload at a time.
+    /// One change of the configuration at a time.
     reloading: Mutex<()>,
     /// Routines that are read into the cache of the catalog at once.
     readings: Semaphore,
+    /// What was last seen in its file, and what became of it.
+    seen: SyncMutex<reload::Seen>,
+    /// Of the tags of its parts; another in each process.
+    etag_key: [u8; 32],
 }
 
 /// What an [`App`] is made of.
@@ -96,7 +105,10 @@ impl App {
     /// Not ready yet: see [`App::set_ready`].
     pub fn new(parts: Parts) -> Self {
         parts.keeper.set_configured(parts.config.literal_secrets());
+        let seen = SyncMutex::new(reload::Seen::new(parts.clock.now()));
         Self {
+            seen,
+            etag_key: rand::random(),
             clock: parts.clock,
             config: ArcSwap::from_pointee(parts.config),
             config_path: parts.config_path,

@@ -7,7 +7,9 @@
 mod check;
 mod cluster;
 mod diff;
+mod edit;
 mod encryption;
+mod entity;
 mod policy;
 mod problem;
 mod reader;
@@ -34,10 +36,12 @@ use serde::Serialize;
 pub use cluster::{
     AuthMode, Cluster, ClusterConfig, ClusterTls, Credentials, CredentialsConfig, Seed, SeedConfig, TlsConfig,
 };
-pub use diff::{Changes, ConfigDiff};
+pub use diff::{Changes, ConfigDiff, FieldChange};
+pub use edit::NewText;
 pub use encryption::{
     DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
 };
+pub use entity::{ConfigPart, EntityKind};
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
     RetryPolicy, UnsupportedRecords, WhenNoChain,
@@ -103,10 +107,15 @@ impl Config {
     /// Reads a file; blocks.
     pub fn load(path: &FilePath, now: UnixMillis) -> Result<Self, Problems> {
         let name = path.display().to_string();
-        let text = read_capped(path).map_err(|reason| {
+        Self::parse(&Self::read_text(path)?, &name, now)
+    }
+
+    /// The text of a file, within the bound of a document; blocks.
+    pub fn read_text(path: &FilePath) -> Result<String, Problems> {
+        read_capped(path).map_err(|reason| {
+            let name = path.display().to_string();
             Problems::from(Problem::new(ProblemKind::Shape, Path::default(), reason)).in_file(&name)
-        })?;
-        Self::parse(&text, &name, now)
+        })
     }
 
     /// Reads a YAML document; an empty one is all defaults.

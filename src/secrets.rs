@@ -6,6 +6,7 @@
 mod agent;
 mod fetch;
 mod keep;
+mod reveal;
 #[cfg(test)]
 #[path = "../tests/support/agent.rs"]
 pub(crate) mod test_agent;
@@ -19,13 +20,15 @@ use serde::{Serialize, Serializer};
 pub use agent::{AGENT_TIMEOUT_MS, AgentOptions, AgentPlace, AgentTls};
 pub use fetch::{SecretSource, StoredSecret, fetch};
 pub use keep::Keeper;
+pub use reveal::revealed;
 
 /// What stands in place of a literal secret wherever one is written (abs.md 2.4 [3.7]).
 pub const REDACTED: &str = "[secret]";
 
 /// A secret as a document gives it: the thing itself, or where it is kept.
 ///
-/// It has no `Display`; `Debug` and `Serialize` show a reference, and [`REDACTED`] for a literal.
+/// It has no `Display`; `Debug` and `Serialize` show a reference, and [`REDACTED`] for a literal, which is written out only
+/// inside [`revealed`]. So what is masked follows from a field's type, whatever section it stands in.
 #[derive(Clone)]
 pub enum Secret {
     /// The secret itself; wiped from memory when dropped.
@@ -160,6 +163,9 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::Literal(secret) if reveal::is_revealed() => {
+                serializer.serialize_str(secret.expose_secret())
+            }
             Self::Literal(_) => serializer.serialize_str(REDACTED),
             Self::Reference(reference) => serializer.collect_str(reference),
         }

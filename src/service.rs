@@ -131,6 +131,10 @@ impl Service {
         tasks.scope.spawn("owner", owner::keep_renewing(Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("history", history::keep(jobs.clone(), service.job_history, stop.clone()));
         tasks.scope.spawn("catalog", catalog::keep(Arc::clone(&app), stop.clone()));
+        tasks.scope.spawn("configuration", {
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { app.watch_config(options.watch_interval, stop).await }
+        });
         tasks.scope.spawn("last successes", {
             let app = Arc::clone(&app);
             async move {

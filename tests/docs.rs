@@ -34,7 +34,7 @@ const REASONS: [&str; 9] = [
 
 /// Files that make an error with a code that stands elsewhere in them, and those codes. A constant in capitals needs no
 /// entry.
-const INDIRECT: [(&str, &[(&str, &str)]); 5] = [
+const INDIRECT: [(&str, &[(&str, &str)]); 6] = [
     (
         "src/store.rs",
         &[
@@ -56,6 +56,8 @@ const INDIRECT: [(&str, &[(&str, &str)]); 5] = [
             ("secret-agent-unknown", "permanent"),
         ],
     ),
+    // Why a key was not there: the code of that error.
+    ("src/verify/report.rs", &[]),
     // The refusal of a claim: a reason, found as one.
     ("src/jobs/context.rs", &[]),
     // An error of ours that went through the SDK.

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
-use super::{abs, job, respond};
+use super::{abs, job, respond, zip};
 use crate::app::{App, BackupTrigger};
 use crate::model::{BackupType, UnixMillis};
 use crate::retention::DeletionRequest;
@@ -194,17 +194,18 @@ fn run_of(app: &App, path: web::Path<(String, String)>) -> Result<(String, UnixM
     Ok((name, UnixMillis(timestamp)))
 }
 
-/// ABS gives a zip of the cluster's configuration files; storing them is not built.
+/// A zip of what the nodes had said of their configuration beside the newest full by then (abs.md 1.2).
 async fn configuration(app: web::Data<App>, path: web::Path<(String, String)>) -> Answer {
     let (name, timestamp) = path.into_inner();
-    whole_number(&timestamp)
+    let timestamp = whole_number(&timestamp)
         .ok_or_else(|| ApiError::parameter("timestamp", "should be a positive integer"))?;
     known_routine(&app, &name)?;
-    Err(ApiError::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "not-built",
-        "retrieving the cluster's configuration is not built yet",
-    ))
+    let files = app.cluster_configuration(&name, UnixMillis(timestamp)).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/zip"))
+        .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"archive.zip\""))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(zip::archive(&files)))
 }
 
 pub(super) fn known_routine(app: &App, name: &str) -> Result<(), ApiError> {

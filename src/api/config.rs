@@ -1,32 +1,80 @@
-//! The configuration, to read; and the order to read its file again.
+//! The configuration: to read, to change, and the order to read its file again (abs.md 1.2, 4.5).
 
-use std::collections::BTreeMap;
+mod refusal;
 
-use actix_web::http::StatusCode;
-use actix_web::web;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::endpoint::at;
+use super::endpoint::{Endpoint, at};
 use super::error::{Answer, ApiError};
-use super::respond;
-use crate::app::App;
+use super::query::Query;
+use super::{respond, restores};
+use crate::app::{App, ChangeOptions, Changed, ConfigChange, ReloadSource};
+use crate::config::{ConfigPart, EntityKind, FieldChange};
+
+/// The file that has the comments which the new one has lost.
+const REWRITTEN: &str = "holdfast-config-rewritten";
 
 pub(super) fn routes(scope: &mut web::ServiceConfig) {
     scope
-        .service(at("/v1/config").get(whole).resource())
+        .service(at("/v1/config").get(whole).put(replace).resource())
         .service(at("/v1/config/apply").post(apply).resource())
-        .service(at("/v1/config/clusters").get(clusters).resource())
-        .service(at("/v1/config/policies").get(policies).resource())
-        .service(at("/v1/config/routines").get(routines).resource())
-        .service(at("/v1/config/storage").get(storages).resource())
-        .service(at("/v1/config/clusters/{name}").get(cluster).resource())
-        .service(at("/v1/config/policies/{name}").get(policy).resource())
-        .service(at("/v1/config/routines/{name}").get(routine).resource())
-        .service(at("/v1/config/storage/{name}").get(storage).resource());
+        .service(at("/v1/config/status").get(status).resource())
+        .service(at("/v1/config/routines/{name}/enable").put(enable).resource())
+        .service(at("/v1/config/routines/{name}/disable").put(disable).resource());
+    for (all, one, kind) in [
+        (at("/v1/config/clusters"), at("/v1/config/clusters/{name}"), EntityKind::Cluster),
+        (at("/v1/config/policies"), at("/v1/config/policies/{name}"), EntityKind::Policy),
+        (at("/v1/config/routines"), at("/v1/config/routines/{name}"), EntityKind::Routine),
+        (at("/v1/config/storage"), at("/v1/config/storage/{name}"), EntityKind::Storage),
+        (at("/v1/config/secret-agents"), at("/v1/config/secret-agents/{name}"), EntityKind::SecretAgent),
+    ] {
+        scope.service(section(all, kind).resource()).service(thing(one, kind).resource());
+    }
+}
+
+fn section(endpoint: Endpoint, kind: EntityKind) -> Endpoint {
+    endpoint.get(move |app: web::Data<App>| async move { shown(&app, &ConfigPart::All(kind)) })
+}
+
+fn thing(endpoint: Endpoint, kind: EntityKind) -> Endpoint {
+    type Name = web::Path<String>;
+    endpoint
+        .get(move |app: web::Data<App>, name: Name| async move {
+            shown(&app, &ConfigPart::One(kind, name.into_inner()))
+        })
+        .post(move |app: web::Data<App>, request: HttpRequest, name: Name, body: web::Payload| async move {
+            let change = ConfigChange::Add(kind, name.into_inner(), restores::body(body).await?);
+            changed(&app, &request, change, StatusCode::CREATED).await
+        })
+        .put(move |app: web::Data<App>, request: HttpRequest, name: Name, body: web::Payload| async move {
+            let change = ConfigChange::Update(kind, name.into_inner(), restores::body(body).await?);
+            changed(&app, &request, change, StatusCode::OK).await
+        })
+        .delete(move |app: web::Data<App>, request: HttpRequest, name: Name| async move {
+            let change = ConfigChange::Delete(kind, name.into_inner());
+            changed(&app, &request, change, StatusCode::NO_CONTENT).await
+        })
 }
 
 async fn whole(app: web::Data<App>) -> Answer {
-    respond::json(app.config().as_ref())
+    shown(&app, &ConfigPart::Whole)
+}
+
+async fn replace(app: web::Data<App>, request: HttpRequest, body: web::Payload) -> Answer {
+    let change = ConfigChange::Replace(restores::body(body).await?);
+    changed(&app, &request, change, StatusCode::OK).await
+}
+
+async fn enable(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
+    let change = ConfigChange::Disable(name.into_inner(), false);
+    changed(&app, &request, change, StatusCode::NO_CONTENT).await
+}
+
+async fn disable(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
+    let change = ConfigChange::Disable(name.into_inner(), true);
+    changed(&app, &request, change, StatusCode::NO_CONTENT).await
 }
 
 /// Reads the configuration's file again (abs.md 4.5).
@@ -35,38 +83,81 @@ async fn apply(app: web::Data<App>) -> Answer {
     Ok(respond::empty(StatusCode::OK))
 }
 
-async fn clusters(app: web::Data<App>) -> Answer {
-    respond::json(&app.config().aerospike_clusters)
+/// Ours: since when the configuration is in force, and what became of the last one that was read.
+async fn status(app: web::Data<App>) -> Answer {
+    let status = app.config_status();
+    respond::json(&Status {
+        file: status.file,
+        etag: app.config_etag(&ConfigPart::Whole),
+        in_force_since: status.in_force_since.to_rfc3339(),
+        in_force_by: status.in_force_by,
+        last_read: status.last_read.to_rfc3339(),
+        last_read_taken: status.refused.is_empty(),
+        problems: status.refused,
+    })
 }
 
-async fn policies(app: web::Data<App>) -> Answer {
-    respond::json(&app.config().backup_policies)
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Status {
+    file: Option<String>,
+    etag: Option<String>,
+    in_force_since: String,
+    in_force_by: ReloadSource,
+    last_read: String,
+    last_read_taken: bool,
+    problems: Vec<String>,
 }
 
-async fn routines(app: web::Data<App>) -> Answer {
-    respond::json(&app.config().backup_routines)
+/// A part as it is, secrets as `[secret]`, with its tag.
+fn shown(app: &App, part: &ConfigPart) -> Answer {
+    let config = app.config();
+    let Some(body) = config.part_json(part) else {
+        return Err(match part {
+            ConfigPart::One(kind, name) => ApiError::unknown(kind.word(), name),
+            _ => ApiError::no_such_path(),
+        });
+    };
+    let mut answer = HttpResponse::Ok();
+    if let Some(tag) = app.config_etag(part) {
+        answer.insert_header((header::ETAG, tag));
+    }
+    Ok(answer.insert_header((header::CONTENT_TYPE, "application/json")).body(body))
 }
 
-async fn storages(app: web::Data<App>) -> Answer {
-    respond::json(&app.config().storage)
+/// The change made, answered with `status` and the new tag; with `dry-run=true` what it would change, as 200.
+async fn changed(app: &App, request: &HttpRequest, change: ConfigChange, status: StatusCode) -> Answer {
+    let dry_run = Query::of(request)?.flag("dry-run")?;
+    let options = ChangeOptions { if_match: if_match(request), dry_run };
+    let level = app.config().service().compatibility;
+    let changed =
+        app.change_config(change, options).await.map_err(|refused| refusal::answer(refused, level))?;
+    if dry_run {
+        let Changed { fields, affected, old_file, .. } = changed;
+        return respond::json(&DryRun { changes: fields, affected, file_rewritten: old_file.is_some() });
+    }
+    let mut answer = HttpResponse::build(status);
+    if let Some(tag) = changed.etag {
+        answer.insert_header((header::ETAG, tag));
+    }
+    if let Some(old) = changed.old_file {
+        answer.insert_header((REWRITTEN, old));
+    }
+    Ok(answer.finish())
 }
 
-async fn cluster(app: web::Data<App>, name: web::Path<String>) -> Answer {
-    one("cluster", &name, &app.config().aerospike_clusters)
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct DryRun {
+    changes: Vec<FieldChange>,
+    affected: Vec<String>,
+    file_rewritten: bool,
 }
 
-async fn policy(app: web::Data<App>, name: web::Path<String>) -> Answer {
-    one("policy", &name, &app.config().backup_policies)
-}
-
-async fn routine(app: web::Data<App>, name: web::Path<String>) -> Answer {
-    one("routine", &name, &app.config().backup_routines)
-}
-
-async fn storage(app: web::Data<App>, name: web::Path<String>) -> Answer {
-    one("storage", &name, &app.config().storage)
-}
-
-fn one<T: Serialize>(kind: &str, name: &str, all: &BTreeMap<String, T>) -> Answer {
-    all.get(name).map_or_else(|| Err(ApiError::unknown(kind, name)), respond::json)
+/// The tags of `If-Match` (RFC 9110 13.1.1); none if the header is not there. A weak one matches nothing.
+fn if_match(request: &HttpRequest) -> Option<Vec<String>> {
+    let mut given = request.headers().get_all(header::IF_MATCH).peekable();
+    given.peek()?;
+    let tags = given.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    Some(tags.map(|tag| tag.trim().to_owned()).collect())
 }

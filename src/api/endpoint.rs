@@ -42,6 +42,18 @@ impl Endpoint {
         self
     }
 
+    /// Answers PUT.
+    #[must_use]
+    pub fn put<F, Args>(mut self, handler: F) -> Self
+    where
+        F: Handler<Args, Output = Answer>,
+        Args: FromRequest + 'static,
+    {
+        self.resource = self.resource.route(web::put().to(handler));
+        self.allow.push("PUT");
+        self
+    }
+
     /// Answers DELETE.
     #[must_use]
     pub fn delete<F, Args>(mut self, handler: F) -> Self

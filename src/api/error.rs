@@ -163,8 +163,11 @@ impl ResponseError for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
-            "routine-unknown" | "routine-disabled" | "backup-not-found" => StatusCode::NOT_FOUND,
+            "routine-unknown" | "routine-disabled" | "backup-not-found" | "configuration-not-stored" => {
+                StatusCode::NOT_FOUND
+            }
             "routine-owned"
+            | "config-file-edited"
             | "retention-not-configured"
             | "job-not-ended"
             | "job-succeeded"

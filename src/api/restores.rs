@@ -103,7 +103,7 @@ async fn cancel(app: web::Data<App>, id: web::Path<String>) -> Answer {
 }
 
 /// The request's body, within ABS's limit (abs.md 1.1).
-async fn body(payload: web::Payload) -> Result<Bytes, ApiError> {
+pub(super) async fn body(payload: web::Payload) -> Result<Bytes, ApiError> {
     match payload.to_bytes_limited(config::DOCUMENT_BYTES_MAX).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(ApiError::payload("the body ended early")),

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::Config;
+use crate::secrets::revealed;
 
 /// What differs between two configurations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,8 +27,21 @@ pub struct ConfigDiff {
     pub affected: BTreeSet<String>,
 }
 
+/// One field, or one whole thing, that differs; secrets are shown as `[secret]`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FieldChange {
+    /// Where it stands, as `backup-routines.daily.interval-cron`.
+    pub path: String,
+    /// What it was; none: it was not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Json>,
+    /// What it is; none: it is there no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Json>,
+}
+
 /// What differs between two maps of named things.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Changes {
     /// Only in the new one.
     pub added: BTreeSet<String>,
@@ -85,6 +100,39 @@ impl ConfigDiff {
             return None;
         }
         Some(format!("static configuration has changed: {}", self.service.join(", ")))
+    }
+}
+
+impl FieldChange {
+    /// Every field in which two configurations differ.
+    pub fn between(old: &Config, new: &Config) -> Vec<Self> {
+        let document = |config: &Config| serde_json::to_value(config).unwrap_or_default();
+        let shown = (document(old), document(new));
+        let secret = revealed(|| (document(old), document(new)));
+        let mut found = Vec::new();
+        changed_fields("", (&secret.0, &secret.1), (&shown.0, &shown.1), &mut found);
+        found
+    }
+}
+
+/// Compares what is meant and shows what may be shown.
+fn changed_fields(path: &str, secret: (&Json, &Json), shown: (&Json, &Json), found: &mut Vec<FieldChange>) {
+    let (Json::Object(old), Json::Object(new)) = secret else { return };
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys {
+        let (before, after) = (old.get(key), new.get(key));
+        if before == after {
+            continue;
+        }
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let (from, to) = (shown.0.get(key), shown.1.get(key));
+        if let (Some(before @ Json::Object(_)), Some(after @ Json::Object(_)), Some(from), Some(to)) =
+            (before, after, from, to)
+        {
+            changed_fields(&path, (before, after), (from, to), found);
+        } else {
+            found.push(FieldChange { path, from: from.cloned(), to: to.cloned() });
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The promises of the documents: strict, all at once, each with its line, field and words.
 
 mod access;
+mod change;
 mod cloud;
 mod documents;
 mod key_secret;

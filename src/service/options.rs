@@ -1,6 +1,7 @@
 //! What a service is started with.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::catalog::OwnerTimes;
 use crate::clock::SharedClock;
@@ -22,7 +23,12 @@ pub struct ServiceOptions {
     pub http_port: Option<u16>,
     /// How long an owner of routine folders lives without showing it.
     pub owner_times: OwnerTimes,
+    /// How often the configuration's file is looked at.
+    pub watch_interval: Duration,
 }
+
+/// How often the configuration's file is looked at; an edited one is taken at the second look.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where the job store lies when nothing says where.
 const STATE_DIR: &str = "holdfast-state";
@@ -31,7 +37,15 @@ impl ServiceOptions {
     /// A service with this configuration, which cannot be read again.
     pub fn new(config: Config, clock: SharedClock) -> Self {
         let owner_times = OwnerTimes::default();
-        Self { config, config_path: None, state_dir: None, clock, http_port: None, owner_times }
+        Self {
+            config,
+            config_path: None,
+            state_dir: None,
+            clock,
+            http_port: None,
+            owner_times,
+            watch_interval: WATCH_INTERVAL,
+        }
     }
 
     /// A service with the configuration in a file; `config-invalid` names every problem. Blocks.

@@ -7,7 +7,7 @@ use reqwest::Method;
 async fn a_wrong_method_is_405_and_names_the_right_ones() {
     let service = Running::unconfigured().await;
     for (method, path, allow) in [
-        (Method::PATCH, "/v1/config/clusters/c", "GET, HEAD"),
+        (Method::PATCH, "/v1/config/clusters/c", "GET, HEAD, POST, PUT, DELETE"),
         (Method::DELETE, "/v1/backups/full/daily", "GET, HEAD, POST"),
         (Method::GET, "/v1/backups/cancel/daily", "POST"),
         (Method::PUT, "/v1/restore/full", "POST"),

@@ -6,13 +6,17 @@ mod helpers;
 
 mod access;
 mod catalog;
+mod config_changes;
+mod conformance;
 mod errors;
 mod jobs;
+mod operator;
 mod owners;
 mod parameters;
 mod process;
 mod reload;
 mod restores;
+mod retrieve;
 mod triggers;
 mod unconfigured;
 mod verify;
