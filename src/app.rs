@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 pub use backups::{RoutineState, TimeBounds, open_storage};
 pub use jobs::JobView;
@@ -53,6 +53,8 @@ pub struct App {
     ready: AtomicBool,
     /// One reload at a time.
     reloading: Mutex<()>,
+    /// Told of each order to read the configuration again.
+    reload_asked: Notify,
 }
 
 /// What an [`App`] is made of.
@@ -97,6 +99,7 @@ impl App {
             floors: progress::Floors::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),
+            reload_asked: Notify::new(),
         }
     }
 
@@ -112,7 +115,12 @@ impl App {
 
     /// The prefix of every path, with a slash at both ends.
     pub fn context_path(&self) -> String {
-        self.config().service().http.context_path
+        self.config().service().context_path().to_owned()
+    }
+
+    /// Waits for the next order to read the configuration again: files beside it are then read again too.
+    pub async fn reload_asked(&self) {
+        self.reload_asked.notified().await;
     }
 
     /// From now on the schedule is loaded (true), or the service is stopping (false).

@@ -4,10 +4,12 @@
 //! kind of thing has two types: as written (`Policy`, written back as it was given) and with its defaults
 //! (`PolicyConfig`, for those who work with it).
 
+mod auth;
 mod check;
 mod cluster;
 mod diff;
 mod encryption;
+mod listener;
 mod policy;
 mod problem;
 mod reader;
@@ -31,12 +33,16 @@ use std::path::Path as FilePath;
 
 use serde::Serialize;
 
+pub use auth::{Auth, AuthCertificate, AuthToken, Role, TOKEN_HASH_PREFIX, is_name};
 pub use cluster::{
     AuthMode, Cluster, ClusterConfig, ClusterTls, Credentials, CredentialsConfig, Seed, SeedConfig, TlsConfig,
 };
 pub use diff::{Changes, ConfigDiff};
 pub use encryption::{
     DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
+};
+pub use listener::{
+    ClientAuth, Http, HttpConfig, Https, HttpsConfig, Rate, RateConfig, TlsVersion, network,
 };
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
@@ -53,7 +59,7 @@ pub use retention::{Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{
-    Http, HttpConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR,
+    JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR,
     Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
 pub use storage::{LocalStorage, PART_BYTES, Storage, StorageConfig, StoragePlace};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 
+use super::access;
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
@@ -48,7 +49,7 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
     }
     let strict = query.flag("strict")?;
     known_routine(app, name)?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let requested_by = access::requested_by(request);
     let row = app
         .trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, requested_by })
         .await?;
@@ -60,7 +61,7 @@ async fn verify(app: web::Data<App>, request: HttpRequest, name: web::Path<Strin
     let query = Query::of(&request)?.only(&["from", "to", "strict"])?;
     let (bounds, strict) = (query.time_bounds()?, query.flag("strict")?);
     known_routine(&app, &name)?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let requested_by = access::requested_by(&request);
     let row = app.trigger_verify(&name, bounds, requested_by).await?;
     respond::admitted(&app, &request, &row, strict)
 }
@@ -102,7 +103,9 @@ async fn list_all(app: &App, request: &HttpRequest, backup_type: BackupType) -> 
     let bounds = Query::of(request)?.time_bounds()?;
     let config = app.config();
     let mut all: BTreeMap<&str, Vec<BackupDetails>> = BTreeMap::new();
-    for name in config.backup_routines.keys() {
+    let reach = access::caller(request);
+    let names = config.backup_routines.keys();
+    for name in names.filter(|name| reach.as_ref().is_none_or(|caller| caller.reaches(name))) {
         all.insert(name, app.backups(name, backup_type, bounds).await?);
     }
     respond::json(&all)

@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 
+use super::access;
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{self, Query};
@@ -37,6 +38,7 @@ async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     };
     let filter = JobFilter {
         kind: query.text("kind").map(kind).transpose()?,
+        routines: access::limited_to(&request),
         routine: query.text("routine").map(str::to_owned),
         status: wanted.statuses,
         exclude: wanted.exclude,
@@ -58,7 +60,7 @@ async fn detail(app: web::Data<App>, id: web::Path<String>) -> Answer {
 async fn retry(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> Answer {
     let id = query::job_id(&id)?;
     let strict = Query::of(&request)?.only(&["strict"])?.flag("strict")?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let requested_by = access::requested_by(&request);
     let row = match app.retry_job(JobId(id), requested_by).await {
         Err(error) if error.code() == "job-not-found" => return Err(ApiError::unknown_job(id)),
         row => row?,

@@ -3,6 +3,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::access;
 use super::backups::known_routine;
 use super::endpoint::at;
 use super::error::Answer;
@@ -21,7 +22,7 @@ async fn look(app: web::Data<App>, routine: web::Path<String>) -> Answer {
 /// 202 with the job and its `Location`.
 async fn trigger(app: web::Data<App>, request: HttpRequest, routine: web::Path<String>) -> Answer {
     known_routine(&app, &routine)?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let requested_by = access::requested_by(&request);
     let row = app.trigger_retention(&routine, requested_by).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));

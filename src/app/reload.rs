@@ -40,6 +40,7 @@ impl App {
         let _one_at_a_time = self.reloading.lock().await;
         let ended = self.try_reload().await;
         self.metrics.config_reload(ended.is_ok());
+        self.reload_asked.notify_one();
         if let Err(refusal) = &ended {
             tracing::error!(reason = %refusal, "configuration not taken: the old one stays in force");
         }

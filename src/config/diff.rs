@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::Config;
+use super::{Auth, Config};
 
 /// What differs between two configurations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigDiff {
     /// The fields of `service` whose effect differs, as `service.http.port`: a change needs a restart.
     pub service: Vec<String>,
+    /// Whether `service.auth` differs, which takes effect at once.
+    pub auth: bool,
     /// The clusters.
     pub clusters: Changes,
     /// The secret agents.
@@ -41,6 +43,7 @@ impl ConfigDiff {
     pub fn between(old: &Config, new: &Config) -> Self {
         let mut diff = Self {
             service: Vec::new(),
+            auth: auth(old) != auth(new),
             clusters: Changes::between(&old.aerospike_clusters, &new.aerospike_clusters),
             secret_agents: Changes::between(&old.secret_agents, &new.secret_agents),
             storage: Changes::between(&old.storage, &new.storage),
@@ -105,6 +108,10 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
+}
+
+fn auth(config: &Config) -> Option<&Auth> {
+    config.service.as_ref().and_then(|service| service.auth.as_ref())
 }
 
 /// The paths of the leaves in which two documents differ.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::reader::{Idle, Kind, Read, Section};
+use super::auth::Auth;
+use super::listener::{Http, HttpConfig, Https, HttpsConfig, PORT};
 use super::{MS_MAX, zone};
 use crate::model::InstanceId;
 use crate::model::status::AbsLevel;
@@ -16,6 +18,12 @@ pub struct Service {
     /// The HTTP listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+    /// The HTTPS listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<Https>,
+    /// Who may do what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// What is logged, and how.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logger: Option<Logger>,
@@ -40,30 +48,6 @@ pub struct Service {
     /// How long ended jobs are remembered (rules.md 2.7).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_history: Option<JobHistory>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    pub idle: Idle,
-}
-
-/// `service.http`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Http {
-    /// Where to listen; none: loopback only (rules.md 7.2).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// The port; 0 lets the system choose, for tests.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The prefix of every path.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub context_path: Option<String>,
-    /// How long a client may take to send a request's head, in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u64>,
-    /// How long an idle connection is kept, in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle_timeout: Option<u64>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -160,6 +144,8 @@ pub enum TimestampFormat {
 pub struct ServiceConfig {
     /// `service.http`.
     pub http: HttpConfig,
+    /// `service.https`; none: there is no such listener.
+    pub https: Option<HttpsConfig>,
     /// `service.logger`.
     pub logger: LoggerConfig,
     /// `service.backup`.
@@ -186,22 +172,6 @@ pub struct JobHistoryConfig {
     pub max_age_ms: i64,
     /// How many ended jobs are remembered; default 100,000.
     pub max_rows: u32,
-}
-
-/// `service.http` with its defaults.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct HttpConfig {
-    /// Where to listen; none: loopback only, and the log says so (rules.md 7.2).
-    pub address: Option<String>,
-    /// The port; default 8080.
-    pub port: u16,
-    /// The prefix of every path, with `/` at both ends; default `/`.
-    pub context_path: String,
-    /// How long a client may take to send a request's head, in ms; default 5,000.
-    pub timeout: u64,
-    /// How long an idle connection is kept, in ms; default 120,000.
-    pub idle_timeout: u64,
 }
 
 /// `service.logger` with its defaults.
@@ -231,23 +201,25 @@ pub struct ServiceBackupConfig {
 /// Where the job store lies when `service.state-dir` does not say.
 pub const STATE_DIR: &str = "/var/lib/holdfast";
 
-/// ABS's own port (abs.md 2.2).
-const PORT: u16 = 8080;
-
 impl Service {
     /// With the defaults.
     pub fn resolve(&self) -> ServiceConfig {
-        let http = self.http.clone().unwrap_or_default();
+        let https = self.https.as_ref().and_then(Https::resolve);
+        let mut http = self.http.clone().unwrap_or_default().resolve(PORT);
+        let https = https.map(|mut https| {
+            let own = self.https.as_ref().is_some_and(|given| given.listener.context_path.is_some());
+            if !own {
+                https.listener.context_path.clone_from(&http.context_path);
+            }
+            https
+        });
+        // Who configures only HTTPS does not mean to be open in clear beside it.
+        http.disabled |= self.http.is_none() && https.is_some();
         let logger = self.logger.clone().unwrap_or_default();
         let backup = self.backup.clone().unwrap_or_default();
         ServiceConfig {
-            http: HttpConfig {
-                address: http.address,
-                port: http.port.unwrap_or(PORT),
-                context_path: between_slashes(http.context_path.as_deref().unwrap_or("/")),
-                timeout: http.timeout.unwrap_or(5_000),
-                idle_timeout: http.idle_timeout.unwrap_or(120_000),
-            },
+            http,
+            https,
             logger: LoggerConfig {
                 level: logger.level.unwrap_or_default(),
                 format: logger.format.unwrap_or_default(),
@@ -265,6 +237,14 @@ impl Service {
             instance_id: self.instance_id.clone(),
             job_history: self.job_history.as_ref().map(JobHistory::resolve).unwrap_or_default(),
         }
+    }
+}
+
+impl ServiceConfig {
+    /// The prefix of every path, with `/` at both ends.
+    pub fn context_path(&self) -> &str {
+        let https = self.https.as_ref().filter(|_| self.http.disabled);
+        https.map_or(&self.http.context_path, |https| &https.listener.context_path)
     }
 }
 
@@ -286,11 +266,6 @@ impl Default for JobHistoryConfig {
     }
 }
 
-fn between_slashes(path: &str) -> String {
-    let path = path.trim_matches('/');
-    if path.is_empty() { "/".into() } else { format!("/{path}/") }
-}
-
 impl Read for Service {
     const KIND: Kind = Kind::Service;
 
@@ -299,8 +274,16 @@ impl Read for Service {
         if let Some(Err(problem)) = instance_id.as_deref().map(InstanceId::parse) {
             section.reject("instance-id", format!("\"instance-id\" {problem}"));
         }
+        let (http, https): (Option<Http>, Option<Https>) = (section.child("http"), section.child("https"));
+        let path = |listener: Option<&Http>| listener.and_then(|one| one.context_path.clone());
+        let own = path(https.as_ref().map(|https| &https.listener));
+        if http.is_some() && own.is_some_and(|own| own != path(http.as_ref()).unwrap_or_else(|| "/".to_owned())) {
+            section.reject("https", "\"context-path\" must be that of \"http\": links name one path");
+        }
         Self {
-            http: section.child("http"),
+            http,
+            https,
+            auth: section.child("auth"),
             logger: section.child("logger"),
             backup: section.child("backup"),
             state_dir: section.optional("state-dir"),
@@ -325,31 +308,6 @@ impl Read for JobHistory {
             // Longer than other times may be: 90 days do not fit into 31 bits.
             max_age: section.int("max-age", 1..=3650 * DAY_MS),
             max_rows: section.int("max-rows", 1..=10_000_000),
-        }
-    }
-}
-
-impl Read for Http {
-    const KIND: Kind = Kind::Http;
-
-    fn read(section: &mut Section<'_>) -> Self {
-        let context_path = section.optional("context-path");
-        if let Some(path) = &context_path {
-            let clean = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~".contains(c));
-            if !path.starts_with('/') || !clean || path.contains("//") {
-                section.reject(
-                    "context-path",
-                    "\"context-path\" must start with / and hold plain path segments",
-                );
-            }
-        }
-        Self {
-            address: section.optional("address"),
-            port: section.int("port", 0..=65_535),
-            context_path,
-            timeout: section.int("timeout", 0..=MS_MAX),
-            idle_timeout: section.int("idle-timeout", 0..=MS_MAX),
-            idle: section.idle(),
         }
     }
 }
