@@ -10,6 +10,7 @@ mod retention;
 mod sandbox;
 mod serve;
 mod store;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,6 +88,8 @@ enum Command {
     /// Looks at the job store, or sets a damaged one aside and makes a new one.
     #[command(subcommand)]
     Store(store::Command),
+    /// Makes a token for a client of the API, and prints the line for service.auth.tokens; the file gets the hash only.
+    Token(token::Options),
     /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
     Sandbox {
         /// The port on 127.0.0.1; 0 takes a free one.
@@ -128,6 +131,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Estimate(options) => estimate::run(&options).await,
             Command::Retention(options) => retention::run(&options).await,
             Command::Store(command) => store::run(command).await,
+            Command::Token(options) => token::run(&options),
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
         }
     });

@@ -41,9 +41,7 @@ pub use diff::{Changes, ConfigDiff};
 pub use encryption::{
     DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
 };
-pub use listener::{
-    ClientAuth, Http, HttpConfig, Https, HttpsConfig, Rate, RateConfig, TlsVersion, network,
-};
+pub use listener::{ClientAuth, Http, HttpConfig, Https, HttpsConfig, Rate, RateConfig, TlsVersion, network};
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
     RetryPolicy, UnsupportedRecords, WhenNoChain,
@@ -59,8 +57,8 @@ pub use retention::{Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{
-    JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR,
-    Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
+    JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR, Service,
+    ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
 pub use storage::{LocalStorage, PART_BYTES, Storage, StorageConfig, StoragePlace};
 pub use tree::DOCUMENT_BYTES_MAX;

@@ -25,8 +25,8 @@ use tokio_rustls::TlsConnector;
 use crate::error::{Error, Result};
 
 pub use choice::{check_cipher_suites, check_protocols};
-pub(crate) use files::{certificates, private_key, provider};
 pub use files::{Stamp, client, stamp};
+pub(crate) use files::{certificates, private_key, provider};
 pub use wire::Wire;
 
 /// What a TLS client needs, by the names of abs.md 2.3; no part of it is a secret.

@@ -15,7 +15,7 @@ pub use subject::subject;
 use crate::config::Role;
 
 /// Whom a route lets in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Everybody, also without credentials.
     Nothing,

@@ -108,9 +108,7 @@ async fn check_reach(
                 None => true, // refused as no number
                 Some(id) => match app.job(JobId(id)).await? {
                     None => true, // not found
-                    Some(view) => {
-                        view.job.routine.is_some_and(|routine| identity.reaches(&routine))
-                    }
+                    Some(view) => view.job.routine.is_some_and(|routine| identity.reaches(&routine)),
                 },
             }
         }
@@ -121,7 +119,9 @@ async fn check_reach(
 /// Reads the body, so that a handler has it whole or is never called.
 async fn take_body(request: &mut ServiceRequest) -> Result<(), ApiError> {
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|digits| digits.parse().ok()).is_some_and(|length: u64| length > DOCUMENT_BYTES_MAX as u64)
+    if length
+        .and_then(|digits| digits.parse().ok())
+        .is_some_and(|length: u64| length > DOCUMENT_BYTES_MAX as u64)
     {
         return Err(ApiError::too_large());
     }

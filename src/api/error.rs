@@ -103,7 +103,8 @@ impl ApiError {
 
     /// 429: more requests than one client may send.
     pub fn too_many() -> Self {
-        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests from this address");
+        let error =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests from this address");
         Self { header: Some((header::RETRY_AFTER, "1".to_owned())), ..error }
     }
 

@@ -53,9 +53,15 @@ async fn by_time(app: web::Data<App>, request: HttpRequest, payload: web::Payloa
 
 /// Who is limited to routines restores one of them from its storage to its own place: any other end may be another's.
 fn check_reach(request: &HttpRequest, wanted: &RestoreTimestampRequest) -> Result<(), ApiError> {
-    let Some(caller) = access::caller(request).filter(|caller| caller.routines.is_some()) else { return Ok(()) };
+    let Some(caller) = access::caller(request).filter(|caller| caller.routines.is_some()) else {
+        return Ok(());
+    };
     let own_ends = wanted.ends == RestoreEnds::default() && wanted.policy.namespace.is_none();
-    if own_ends && caller.reaches(&wanted.routine) { Ok(()) } else { Err(ApiError::out_of_reach(&caller.name)) }
+    if own_ends && caller.reaches(&wanted.routine) {
+        Ok(())
+    } else {
+        Err(ApiError::out_of_reach(&caller.name))
+    }
 }
 
 /// 202 and the id as a bare number, also for a job that was refused: then it is `failed`, with the reason

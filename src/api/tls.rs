@@ -110,7 +110,9 @@ async fn read(config: &HttpsConfig, key_password: Option<SecretString>) -> Resul
     blocking(move || {
         let chain = tls::certificates(&cert_file)?;
         if chain.is_empty() {
-            return Err(unusable(&cert_file.display().to_string()).hint("There is no certificate in the file."));
+            return Err(
+                unusable(&cert_file.display().to_string()).hint("There is no certificate in the file.")
+            );
         }
         let key = tls::private_key(&key_file, key_password.as_ref())?;
         CertifiedKey::from_der(chain, key, &tls::provider(None)?).map_err(|error| {

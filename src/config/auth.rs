@@ -90,7 +90,9 @@ impl Read for Auth {
             certificates: section.list("certificates").unwrap_or_default(),
         };
         if auth.tokens.is_empty() && auth.certificates.is_empty() {
-            section.reject_all("\"auth\" names nobody, so nobody could do anything: give tokens or certificates");
+            section.reject_all(
+                "\"auth\" names nobody, so nobody could do anything: give tokens or certificates",
+            );
         }
         let (mut names, mut hashes) = (BTreeSet::new(), BTreeSet::new());
         for (index, token) in auth.tokens.iter().enumerate() {
@@ -128,7 +130,12 @@ impl Read for AuthToken {
                 "\"hash\" must be sha256: and 64 hexadecimal digits in lower case, as `holdfast token` prints it",
             );
         }
-        Self { name, hash: if is_hash(&hash) { hash } else { String::new() }, role: role(section), routines: routines(section) }
+        Self {
+            name,
+            hash: if is_hash(&hash) { hash } else { String::new() },
+            role: role(section),
+            routines: routines(section),
+        }
     }
 }
 

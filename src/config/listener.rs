@@ -67,8 +67,10 @@ pub struct Https {
     #[serde(flatten)]
     pub listener: Http,
     /// The certificate, with what leads to its authority: a file.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert_file: String,
     /// Its key: a file.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub key_file: String,
     /// The password of an encrypted key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,7 +232,8 @@ fn between_slashes(path: &str) -> String {
 
 /// A network as `10.0.0.0/8`, or one address: its first address and the length of its prefix.
 pub fn network(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let (address, length) =
+        text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let length = match length {
@@ -246,8 +249,7 @@ fn read_listener(section: &mut Section<'_>) -> Http {
     if let Some(path) = &context_path {
         let clean = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~".contains(c));
         if !path.starts_with('/') || !clean || path.contains("//") {
-            section
-                .reject("context-path", "\"context-path\" must start with / and hold plain path segments");
+            section.reject("context-path", "\"context-path\" must start with / and hold plain path segments");
         }
     }
     Http {
@@ -281,11 +283,7 @@ impl Read for Rate {
                 section.reject_item("white-list", index, "must be an address, or a network as 10.0.0.0/8");
             }
         }
-        Self {
-            tps: section.int("tps", 1..=1_000_000),
-            size: section.int("size", 1..=1_000_000),
-            white_list,
-        }
+        Self { tps: section.int("tps", 1..=1_000_000), size: section.int("size", 1..=1_000_000), white_list }
     }
 }
 
@@ -295,7 +293,8 @@ impl Read for Https {
     fn read(section: &mut Section<'_>) -> Self {
         let listener = read_listener(section);
         let off = listener.disabled == Some(true);
-        let mut file = |key| if off { section.optional(key).unwrap_or_default() } else { section.filled(key) };
+        let mut file =
+            |key| if off { section.optional(key).unwrap_or_default() } else { section.filled(key) };
         let (cert_file, key_file) = (file("cert-file"), file("key-file"));
         let client_auth = section.word(
             "client-auth",

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Idle, Kind, Read, Section};
 use super::auth::Auth;
 use super::listener::{Http, HttpConfig, Https, HttpsConfig, PORT};
+use super::reader::{Idle, Kind, Read, Section};
 use super::{MS_MAX, zone};
 use crate::model::InstanceId;
 use crate::model::status::AbsLevel;
@@ -277,7 +277,9 @@ impl Read for Service {
         let (http, https): (Option<Http>, Option<Https>) = (section.child("http"), section.child("https"));
         let path = |listener: Option<&Http>| listener.and_then(|one| one.context_path.clone());
         let own = path(https.as_ref().map(|https| &https.listener));
-        if http.is_some() && own.is_some_and(|own| own != path(http.as_ref()).unwrap_or_else(|| "/".to_owned())) {
+        if http.is_some()
+            && own.is_some_and(|own| own != path(http.as_ref()).unwrap_or_else(|| "/".to_owned()))
+        {
             section.reject("https", "\"context-path\" must be that of \"http\": links name one path");
         }
         Self {

@@ -45,7 +45,8 @@ pub(super) async fn keep_fresh(
 /// The password of the key of HTTPS, asked for now.
 pub(super) async fn key_password(config: &Config) -> Result<Option<SecretString>> {
     let https = config.service.as_ref().and_then(|service| service.https.as_ref());
-    let Some((https, secret)) = https.and_then(|https| Some((https, https.key_file_password.as_ref()?))) else {
+    let Some((https, secret)) = https.and_then(|https| Some((https, https.key_file_password.as_ref()?)))
+    else {
         return Ok(None);
     };
     let reference = match secret {

@@ -5,13 +5,16 @@
 mod helpers;
 
 mod access;
+mod door;
 mod errors;
 mod jobs;
+mod limits;
 mod owners;
 mod parameters;
 mod process;
 mod reload;
 mod restores;
+mod tls;
 mod triggers;
 mod unconfigured;
 mod verify;

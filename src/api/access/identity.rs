@@ -35,7 +35,10 @@ fn by_header(auth: &Auth, text: &str) -> Result<Identity, ApiError> {
     let credentials = credentials.trim();
     let known = if scheme.eq_ignore_ascii_case("bearer") {
         let hash = token_hash(credentials);
-        auth.tokens.iter().find(|token| token.hash == hash).ok_or_else(|| refused("the token is not known"))?
+        auth.tokens
+            .iter()
+            .find(|token| token.hash == hash)
+            .ok_or_else(|| refused("the token is not known"))?
     } else if scheme.eq_ignore_ascii_case("basic") {
         basic(auth, credentials)?
     } else {
