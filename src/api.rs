@@ -4,6 +4,8 @@
 
 mod abs;
 mod access;
+mod asked;
+mod audit;
 mod backups;
 mod config;
 mod door;

@@ -1,6 +1,7 @@
 //! What can be asked of the service: triggers, cancel, lists, state, reload. The API, the signal handlers and the demo
 //! translate to these calls and hold no logic of their own.
 
+mod audit;
 mod backups;
 mod estimate;
 mod jobs;

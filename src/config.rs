@@ -57,7 +57,7 @@ pub use retention::{Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{
-    JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR, Service,
+    Audit, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR, Service,
     ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
 pub use storage::{LocalStorage, PART_BYTES, Storage, StorageConfig, StoragePlace};

@@ -129,7 +129,10 @@ impl Service {
         }
         tasks.scope.spawn("settle", settle_hourly(jobs.clone(), settle, scheduler, stop.clone()));
         tasks.scope.spawn("owner", owner::keep_renewing(Arc::clone(&app), stop.clone()));
-        tasks.scope.spawn("history", history::keep(jobs.clone(), service.job_history, stop.clone()));
+        tasks.scope.spawn(
+            "history",
+            history::keep(jobs.clone(), service.job_history, service.audit_max_age_ms, stop.clone()),
+        );
         tasks.scope.spawn("last successes", {
             let app = Arc::clone(&app);
             async move {

@@ -113,6 +113,7 @@ pub const ROUTES: &[Route] = &[
     post("/v1/retention/{routine}", ACT, Reach::Routine),
     get("/v1/routines/{name}/owner", LOOK, Reach::Routine),
     post("/v1/routines/{name}/adopt", RULE, Reach::Routine),
+    get("/v1/audit", RULE, Reach::Whole),
 ];
 
 /// The row of a route; none: it is in no table, so only an admin gets there.

@@ -12,6 +12,7 @@ use super::query::{Query, whole_number};
 use super::{abs, respond};
 use crate::app::{App, BackupTrigger};
 use crate::catalog::details::BackupDetails;
+use crate::jobs::Asked;
 use crate::model::BackupType;
 
 /// A longer delay is a mistake of unit: ten years, in milliseconds.
@@ -49,20 +50,19 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
     }
     let strict = query.flag("strict")?;
     known_routine(app, name)?;
-    let requested_by = access::requested_by(request);
-    let row = app
-        .trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, requested_by })
-        .await?;
+    let asked = Asked::of(request)?;
+    let row =
+        app.trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, asked }).await?;
     respond::admitted(app, request, &row, strict)
 }
 
 /// Ours: reads backups again; a disabled routine's, too.
 async fn verify(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
-    let query = Query::of(&request)?.only(&["from", "to", "strict"])?;
+    let query = Query::of(&request)?.only(&["from", "to", "strict", "label"])?;
     let (bounds, strict) = (query.time_bounds()?, query.flag("strict")?);
     known_routine(&app, &name)?;
-    let requested_by = access::requested_by(&request);
-    let row = app.trigger_verify(&name, bounds, requested_by).await?;
+    let asked = Asked::of(&request)?;
+    let row = app.trigger_verify(&name, bounds, asked).await?;
     respond::admitted(&app, &request, &row, strict)
 }
 

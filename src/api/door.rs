@@ -15,6 +15,7 @@ use super::access::{self, Identity, Need, Reach};
 use super::error::ApiError;
 use super::query;
 use super::server::Listener;
+use super::{asked, audit};
 use crate::app::App;
 use crate::config::DOCUMENT_BYTES_MAX;
 use crate::store::JobId;
@@ -34,13 +35,38 @@ pub async fn guard(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    if let Err(refused) = enter(path, allow, &mut request).await {
-        return Ok(request.error_response(refused));
+    if *request.method() == Method::GET || *request.method() == Method::HEAD {
+        if let Err(refused) = enter(path, allow, &request).await {
+            return Ok(request.error_response(refused));
+        }
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     }
-    next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+    let written = match enter(path, allow, &request).await {
+        Ok(()) => write_down(&mut request).await,
+        Err(refused) => Err(refused),
+    };
+    let (app, row) = match written {
+        Ok(written) => written,
+        Err(refused) => return Ok(request.error_response(refused)),
+    };
+    // What panics or is cut off leaves its row without an outcome.
+    let answer = next.call(request).await.map(ServiceResponse::map_into_boxed_body)?;
+    app.audit_ends(row, &audit::end(&answer)).await;
+    Ok(answer)
 }
 
-async fn enter(path: &str, allow: &[&'static str], request: &mut ServiceRequest) -> Result<(), ApiError> {
+/// Reads the body, then writes the request down: only then it may act.
+async fn write_down(request: &mut ServiceRequest) -> Result<(web::Data<App>, i64), ApiError> {
+    let Some(app) = request.app_data::<web::Data<App>>().cloned() else {
+        return Err(ApiError::no_such_path());
+    };
+    take_body(request).await?;
+    let identity = access::caller(request.request());
+    let row = app.audit_begins(&audit::entry(request, identity.as_ref())).await?;
+    Ok((app, row))
+}
+
+async fn enter(path: &str, allow: &[&'static str], request: &ServiceRequest) -> Result<(), ApiError> {
     let Some(app) = request.app_data::<web::Data<App>>().cloned() else { return Ok(()) };
     let identity = recognise(&app, path, allow, request)?;
     if let Some(identity) = identity {
@@ -48,9 +74,6 @@ async fn enter(path: &str, allow: &[&'static str], request: &mut ServiceRequest)
             check_reach(&app, &identity, path, request).await?;
         }
         request.extensions_mut().insert(identity);
-    }
-    if *request.method() != Method::GET && *request.method() != Method::HEAD {
-        take_body(request).await?;
     }
     Ok(())
 }
@@ -132,6 +155,8 @@ async fn take_body(request: &mut ServiceRequest) -> Result<(), ApiError> {
     } else {
         tokio::time::timeout(patience, read(payload)).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
     }?;
+    let hash = asked::hash(request, &body);
+    request.extensions_mut().insert(hash);
     request.set_payload(Payload::Stream { payload: Box::pin(stream::once(async move { Ok(body) })) });
     Ok(())
 }

@@ -124,6 +124,11 @@ impl ApiError {
         }
     }
 
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
     fn answer(&self, content_type: Option<&'static str>, body: String) -> HttpResponse {
         let mut answer = HttpResponseBuilder::new(self.status);
         if let Some((name, value)) = &self.header {
@@ -194,6 +199,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
             "routine-unknown" | "routine-disabled" => StatusCode::NOT_FOUND,
+            "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
             "routine-owned"
             | "retention-not-configured"
             | "job-not-ended"

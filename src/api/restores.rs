@@ -13,6 +13,7 @@ use super::query::{self, Query};
 use super::{abs, respond, status};
 use crate::app::App;
 use crate::config::{self, Problems, RestoreConfig, RestoreEnds, RestoreRequest, RestoreTimestampRequest};
+use crate::jobs::Asked;
 use crate::model::JobKind;
 use crate::store::{JobFilter, JobId};
 
@@ -67,8 +68,8 @@ fn check_reach(request: &HttpRequest, wanted: &RestoreTimestampRequest) -> Resul
 /// 202 and the id as a bare number, also for a job that was refused: then it is `failed`, with the reason
 /// (rules.md 2.1).
 async fn start(app: &App, request: &HttpRequest, config: RestoreConfig) -> Answer {
-    let requested_by = access::requested_by(request);
-    let row = app.trigger_restore(config, requested_by).await?;
+    let asked = Asked::of(request)?;
+    let row = app.trigger_restore(config, asked).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
     respond::body(&mut answer, &row.id.0)

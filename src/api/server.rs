@@ -18,7 +18,7 @@ use socket2::SockRef;
 use super::access::{ClientCertificate, subject};
 use super::error::{ApiError, wants_problem};
 use super::rate::Rates;
-use super::{backups, config, endpoint, jobs, owners, restores, retention, system, trace};
+use super::{audit, backups, config, endpoint, jobs, owners, restores, retention, system, trace};
 use crate::app::App as Holdfast;
 use crate::config::HttpConfig;
 use crate::error::{Error, Result};
@@ -108,6 +108,7 @@ fn routes(scope: &mut web::ServiceConfig) {
     jobs::routes(scope);
     owners::routes(scope);
     retention::routes(scope);
+    audit::routes(scope);
 }
 
 /// Bounds how long an answer may stay untaken, and notes whose certificate the connection has.

@@ -48,9 +48,21 @@ pub struct Service {
     /// How long ended jobs are remembered (rules.md 2.7).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_history: Option<JobHistory>,
+    /// How long it is remembered who changed what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
+}
+
+/// `service.audit`, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Audit {
+    /// How long a request is remembered, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<i64>,
 }
 
 /// `service.logger`, as written.
@@ -162,6 +174,8 @@ pub struct ServiceConfig {
     pub instance_id: Option<String>,
     /// How long ended jobs are remembered.
     pub job_history: JobHistoryConfig,
+    /// How long it is remembered who changed what, in ms; default one year.
+    pub audit_max_age_ms: i64,
 }
 
 /// `service.job-history` with its defaults: whichever cuts first (rules.md 2.7).
@@ -236,6 +250,7 @@ impl Service {
             local_roots: self.local_roots.iter().flatten().map(PathBuf::from).collect(),
             instance_id: self.instance_id.clone(),
             job_history: self.job_history.as_ref().map(JobHistory::resolve).unwrap_or_default(),
+            audit_max_age_ms: self.audit.as_ref().and_then(|audit| audit.max_age).unwrap_or(365 * DAY_MS),
         }
     }
 }
@@ -297,8 +312,17 @@ impl Read for Service {
             local_roots: section.texts("local-roots"),
             instance_id,
             job_history: section.child("job-history"),
+            audit: section.child("audit"),
             idle: section.idle(),
         }
+    }
+}
+
+impl Read for Audit {
+    const KIND: Kind = Kind::Audit;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        Self { max_age: section.int("max-age", 1..=3650 * DAY_MS) }
     }
 }
 

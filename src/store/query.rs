@@ -19,6 +19,8 @@ pub struct JobFilter {
     pub routine: Option<String>,
     /// Of one of these.
     pub routines: Option<Vec<String>>,
+    /// Called this by the client.
+    pub label: Option<String>,
     /// In one of these; empty = any.
     pub status: Vec<JobStatus>,
     /// The opposite: in none of `status`.
@@ -84,6 +86,9 @@ impl Store {
         }
         if let Some(routine) = &filter.routine {
             query.push(" AND routine = ").push_bind(routine);
+        }
+        if let Some(label) = &filter.label {
+            query.push(" AND label = ").push_bind(label);
         }
         if let Some(routines) = &filter.routines {
             query.push(" AND routine IN (SELECT value FROM json_each(");
