@@ -3,7 +3,7 @@
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header;
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, ResponseError, web};
 use serde::Serialize;
 
 use super::access::Identity;
@@ -91,6 +91,11 @@ pub(super) fn entry(request: &ServiceRequest, identity: Option<&Identity>) -> Au
         method: request.method().to_string(),
         path: uri.chars().take(PATH_CHARS_MAX).filter(|c| !c.is_control()).collect(),
     }
+}
+
+/// What came of one that was not let through.
+pub(super) fn refused(error: &ApiError) -> AuditEnd {
+    AuditEnd { status: error.status_code().as_u16(), code: Some(error.code()), job: None }
 }
 
 /// What came of it, from the answer.

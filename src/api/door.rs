@@ -43,7 +43,10 @@ pub async fn guard(
     }
     let written = match enter(path, allow, &request).await {
         Ok(()) => write_down(&mut request).await,
-        Err(refused) => Err(refused),
+        Err(refused) => {
+            note_refusal(&request, &refused).await;
+            Err(refused)
+        }
     };
     let (app, row) = match written {
         Ok(written) => written,
@@ -53,6 +56,18 @@ pub async fn guard(
     let answer = next.call(request).await.map(ServiceResponse::map_into_boxed_body)?;
     app.audit_ends(row, &audit::end(&answer)).await;
     Ok(answer)
+}
+
+/// Whoever is known and tried what it may not is in the audit too; strangers are only in the log, as they could fill it.
+async fn note_refusal(request: &ServiceRequest, refused: &ApiError) {
+    let Some(app) = request.app_data::<web::Data<App>>() else { return };
+    let config = app.config();
+    let auth = config.service.as_ref().and_then(|service| service.auth.as_ref());
+    let Some(identity) = auth.and_then(|auth| access::identify(auth, request.request()).ok()) else { return };
+    match app.audit_begins(&audit::entry(request, Some(&identity))).await {
+        Ok(row) => app.audit_ends(row, &audit::refused(refused)).await,
+        Err(error) => tracing::warn!(reason = error.report(), "a refused request is not in the audit"),
+    }
 }
 
 /// Reads the body, then writes the request down: only then it may act.

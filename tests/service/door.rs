@@ -82,7 +82,7 @@ fn no_route_that_changes_something_lets_a_viewer_in() {
     assert_eq!(admin, ADMIN);
 }
 
-const ADMIN: &[&str] = &["/v1/config/apply", "/v1/routines/{name}/adopt"];
+const ADMIN: &[&str] = &["/v1/config/apply", "/v1/routines/{name}/adopt", "/v1/audit"];
 
 /// Every cell: caller × route × routine.
 #[tokio::test]

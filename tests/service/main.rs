@@ -5,6 +5,8 @@
 mod helpers;
 
 mod access;
+mod asked;
+mod audit;
 mod door;
 mod errors;
 mod jobs;
