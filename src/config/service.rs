@@ -290,10 +290,12 @@ impl Read for Service {
             section.reject("instance-id", format!("\"instance-id\" {problem}"));
         }
         let (http, https): (Option<Http>, Option<Https>) = (section.child("http"), section.child("https"));
-        let path = |listener: Option<&Http>| listener.and_then(|one| one.context_path.clone());
-        let own = path(https.as_ref().map(|https| &https.listener));
-        if http.is_some()
-            && own.is_some_and(|own| own != path(http.as_ref()).unwrap_or_else(|| "/".to_owned()))
+        let path = |listener: &Http| {
+            listener.context_path.as_deref().unwrap_or_default().trim_matches('/').to_owned()
+        };
+        let own = https.as_ref().filter(|https| https.listener.context_path.is_some());
+        if let (Some(http), Some(https)) = (&http, own)
+            && path(http) != path(&https.listener)
         {
             section.reject("https", "\"context-path\" must be that of \"http\": links name one path");
         }

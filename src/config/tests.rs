@@ -2,6 +2,7 @@
 
 mod access;
 mod documents;
+mod door;
 mod key_secret;
 mod requests;
 

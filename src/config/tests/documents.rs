@@ -124,11 +124,7 @@ fn each_mistake_names_its_line_field_and_remedy() {
             "storage: s2",
             "16: backup-routines.r1.storage: key \"storage\" is given twice, first in line 13",
         ),
-        (
-            "http",
-            "rate: 5",
-            "19: service.http.rate: \"rate\" is known but not built yet: the rate limit of requests - remove it to start without it",
-        ),
+        ("http", "rate: 5", "19: service.http.rate: must be a mapping; an empty one is {}"),
         (
             "policy",
             "parallel-write: 0",
