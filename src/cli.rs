@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod estimate;
 mod inspect;
+mod log;
 mod rest;
 mod retention;
 mod sandbox;

@@ -57,8 +57,8 @@ pub use retention::{Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{
-    Audit, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR, Service,
-    ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
+    Audit, FileWriter, FileWriterConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger,
+    LoggerConfig, STATE_DIR, Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
 pub use storage::{LocalStorage, PART_BYTES, Storage, StorageConfig, StoragePlace};
 pub use tree::DOCUMENT_BYTES_MAX;

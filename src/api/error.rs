@@ -22,7 +22,7 @@ pub struct ApiError {
     text: Option<String>,
     hint: Option<String>,
     /// A header that belongs to the status.
-    header: Option<(header::HeaderName, String)>,
+    header: Option<(&'static str, String)>,
 }
 
 /// What a handler gives.
@@ -71,7 +71,7 @@ impl ApiError {
     /// 405: the path is known, the method is not among `allow`.
     pub fn method(allow: String) -> Self {
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed");
-        Self { header: Some((header::ALLOW, allow)), ..error }
+        Self { header: Some(("allow", allow)), ..error }
     }
 
     /// 413: the body is over the limit.
@@ -83,7 +83,7 @@ impl ApiError {
     pub fn unauthenticated(reason: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", reason);
         let schemes = r#"Bearer realm="holdfast", Basic realm="holdfast", charset="UTF-8""#;
-        Self { header: Some((header::WWW_AUTHENTICATE, schemes.to_owned())), ..error }
+        Self { header: Some(("www-authenticate", schemes.to_owned())), ..error }
     }
 
     /// 403: somebody who is known and may not do this.
@@ -105,7 +105,7 @@ impl ApiError {
     pub fn too_many() -> Self {
         let error =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests from this address");
-        Self { header: Some((header::RETRY_AFTER, "1".to_owned())), ..error }
+        Self { header: Some(("retry-after", "1".to_owned())), ..error }
     }
 
     /// 409: a trigger with `strict=true` was refused (rules.md 2.3).
@@ -132,7 +132,7 @@ impl ApiError {
     fn answer(&self, content_type: Option<&'static str>, body: String) -> HttpResponse {
         let mut answer = HttpResponseBuilder::new(self.status);
         if let Some((name, value)) = &self.header {
-            answer.insert_header((name.clone(), value.as_str()));
+            answer.insert_header((*name, value.as_str()));
         }
         let Some(content_type) = content_type else { return answer.finish() };
         answer

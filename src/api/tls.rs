@@ -1,6 +1,6 @@
 //! The certificate that HTTPS shows, replaced without dropping a connection, and whom it lets in.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -124,7 +124,7 @@ async fn read(config: &HttpsConfig, key_password: Option<SecretString>) -> Resul
     .await
 }
 
-fn authorities(path: &PathBuf) -> Result<RootCertStore> {
+fn authorities(path: &Path) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in tls::certificates(path)? {
         roots.add(certificate).map_err(|error| unusable(&path.display().to_string()).source(error))?;

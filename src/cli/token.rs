@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::api::token_hash;
-use crate::config::is_name;
+use crate::config::{AuthToken, Role, is_name};
 use crate::error::{Error, Result};
 
 /// How many random bytes a token has.
@@ -19,14 +19,14 @@ pub struct Options {
     name: String,
     /// What it may do.
     #[arg(long, value_enum)]
-    role: Role,
+    role: RoleName,
     /// The only routines it has to do with; without it all of them.
     #[arg(long, value_delimiter = ',')]
     routines: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Role {
+enum RoleName {
     /// Look.
     Viewer,
     /// Trigger, cancel, restore.
@@ -53,28 +53,27 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn entry(options: &Options, token: &str) -> String {
     let role = match options.role {
-        Role::Viewer => "viewer",
-        Role::Operator => "operator",
-        Role::Admin => "admin",
+        RoleName::Viewer => Role::Viewer,
+        RoleName::Operator => Role::Operator,
+        RoleName::Admin => Role::Admin,
     };
-    let mut entry = serde_json::json!({"name": options.name, "hash": token_hash(token), "role": role});
-    if !options.routines.is_empty() {
-        entry["routines"] = options.routines.clone().into();
-    }
+    let routines = (!options.routines.is_empty()).then(|| options.routines.clone());
+    let entry = AuthToken { name: options.name.clone(), hash: token_hash(token), role, routines };
+    let entry = serde_json::to_string(&entry).unwrap_or_default();
     // JSON is YAML, whatever characters a routine's name has.
     format!("- {entry}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, Role, entry};
+    use super::{Options, RoleName, entry};
     use crate::config::Config;
     use crate::model::UnixMillis;
 
     #[test]
     fn the_printed_line_is_what_the_configuration_reads() {
         let options =
-            Options { name: "ops".into(), role: Role::Operator, routines: vec!["it's: daily".into()] };
+            Options { name: "ops".into(), role: RoleName::Operator, routines: vec!["it's: daily".into()] };
         let line = entry(&options, "hft_x");
         assert!(!line.contains("hft_x"));
         let text = format!("service:\n  auth:\n    tokens:\n    {line}\n");

@@ -78,9 +78,29 @@ pub struct Logger {
     /// Whether to log to standard output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_writer: Option<bool>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    pub idle: Idle,
+    /// The file to log to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_writer: Option<FileWriter>,
+}
+
+/// `service.logger.file-writer`, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub struct FileWriter {
+    /// The file.
+    pub filename: String,
+    /// How large it may become, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxsize: Option<u32>,
+    /// How many days what was set aside stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxage: Option<u32>,
+    /// How many of those stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxbackups: Option<u32>,
+    /// Whether they are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress: Option<bool>,
 }
 
 /// `service.backup`, as written.
@@ -198,6 +218,24 @@ pub struct LoggerConfig {
     pub format: LogFormat,
     /// Whether to log to standard output; default true.
     pub stdout_writer: bool,
+    /// The file to log to; default none.
+    pub file_writer: Option<FileWriterConfig>,
+}
+
+/// `service.logger.file-writer` with its defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileWriterConfig {
+    /// The file.
+    pub filename: PathBuf,
+    /// How large it may become; default 100 MiB.
+    pub size_bytes_max: u64,
+    /// How many days what was set aside stays; 0: for ever; default 7.
+    pub age_days_max: u32,
+    /// How many of those stay; 0: all; default 3.
+    pub backups_max: u32,
+    /// Whether they are compressed; default not.
+    pub compress: bool,
 }
 
 /// `service.backup` with its defaults.
@@ -238,6 +276,7 @@ impl Service {
                 level: logger.level.unwrap_or_default(),
                 format: logger.format.unwrap_or_default(),
                 stdout_writer: logger.stdout_writer.unwrap_or(true),
+                file_writer: logger.file_writer.as_ref().map(FileWriter::resolve),
             },
             backup: ServiceBackupConfig {
                 timestamp_format: backup.timestamp_format,
@@ -264,6 +303,19 @@ impl ServiceConfig {
 }
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl FileWriter {
+    fn resolve(&self) -> FileWriterConfig {
+        FileWriterConfig {
+            filename: PathBuf::from(&self.filename),
+            // As ABS: 0 is the default too.
+            size_bytes_max: u64::from(self.maxsize.filter(|size| *size > 0).unwrap_or(100)) << 20,
+            age_days_max: self.maxage.unwrap_or(7),
+            backups_max: self.maxbackups.unwrap_or(3),
+            compress: self.compress.unwrap_or(false),
+        }
+    }
+}
 
 impl JobHistory {
     fn resolve(&self) -> JobHistoryConfig {
@@ -358,7 +410,21 @@ impl Read for Logger {
             ),
             format: section.word("format", &[("PLAIN", LogFormat::Plain), ("JSON", LogFormat::Json)]),
             stdout_writer: section.flag("stdout-writer"),
-            idle: section.idle(),
+            file_writer: section.child("file-writer"),
+        }
+    }
+}
+
+impl Read for FileWriter {
+    const KIND: Kind = Kind::FileWriter;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            filename: section.filled("filename"),
+            maxsize: section.int("maxsize", 0..=1_000_000),
+            maxage: section.int("maxage", 0..=36_500),
+            maxbackups: section.int("maxbackups", 0..=100_000),
+            compress: section.flag("compress"),
         }
     }
 }

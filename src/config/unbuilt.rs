@@ -52,7 +52,6 @@ const fn row(section: Kind, key: &'static str, neutral: Neutral, what: &'static 
 
 const UNBUILT: &[Unbuilt] = &[
     row(Kind::Service, "memory-budget", Neutral::Nothing, "the byte budget of all buffers"),
-    row(Kind::Logger, "file-writer", Neutral::Nothing, "logging to a rotated file"),
     row(Kind::Storage, "s3-storage", Neutral::Nothing, "storage in S3"),
     row(Kind::Storage, "azure-storage", Neutral::Nothing, "storage in Azure"),
     row(Kind::Storage, "gcp-storage", Neutral::Nothing, "storage in Google Cloud"),

@@ -110,6 +110,8 @@ fn listeners_that_cannot_be_are_refused() {
         ("{http: {rate: {white-list: [10.0.0.0/33]}}}", "must be an address"),
         ("{http: {read-timeout: -1}}", "read-timeout"),
         ("{audit: {max-age: 0}}", "max-age"),
+        ("{logger: {file-writer: {}}}", "\"filename\" required"),
+        ("{logger: {file-writer: {filename: /l, maxsize: -1}}}", "maxsize"),
     ] {
         let text = format!("service: {text}");
         assert!(problem(&text).contains(says), "{text}: {}", problem(&text));
