@@ -124,7 +124,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Adopt { routine, url, config } => {
                 adopt::run(&routine, url.as_deref(), config.as_deref()).await
             }
-            Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
+            Command::Demo { config, dir, exit } => Box::pin(demo::run(config.as_deref(), &dir, exit)).await,
             Command::Inspect { path, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
                 inspect::run(&path, key.as_ref(), json).await

@@ -63,7 +63,7 @@ impl Service {
     pub async fn start(options: ServiceOptions) -> Result<Self> {
         let service = options.service_config();
         // First what fails at once: a second service on the same port must not touch the store.
-        let listeners = Box::pin(Listeners::bind(&options, &service)).await?;
+        let listeners = Listeners::bind(&options, &service).await?;
         let (http_address, https_address) = (listeners.http_address(), listeners.https_address());
         let store = Store::open(&options.state_dir(), &options.clock).await?;
         DigestTable::remove_leftovers(&options.state_dir());
@@ -104,7 +104,7 @@ impl Service {
         }));
         app.make_storage_roots().await;
         app.note_routines(&[]);
-        let (servers, certificates) = Box::pin(listeners.serve(&app, &service)).await?;
+        let (servers, certificates) = listeners.serve(&app, &service).await?;
         let http = servers.iter().map(Server::handle).collect();
         let grace = Duration::from_millis(service.shutdown_grace);
         let mut tasks =

@@ -1,5 +1,7 @@
 //! Who may do what: every role on every route.
 
+use std::fmt::Write as _;
+
 use holdfast::api::{Need, ROUTES, Reach, served, token_hash};
 use holdfast::config::Role;
 use reqwest::Method;
@@ -22,7 +24,7 @@ fn auth(more: &str) -> String {
     for (name, role, limited) in CALLERS {
         let routines = if limited { ", routines: [resting]" } else { "" };
         let (hash, role) = (token_hash(&token(name)), role.as_str());
-        text += &format!("    - {{name: {name}, hash: \"{hash}\", role: {role}{routines}}}\n");
+        writeln!(text, "    - {{name: {name}, hash: \"{hash}\", role: {role}{routines}}}").unwrap();
     }
     text
 }
@@ -275,8 +277,7 @@ async fn raw(service: &Running, request: &str) -> String {
 async fn a_reload_takes_over_who_may_do_what() {
     let service = Running::start(guarded).await;
     let text = std::fs::read_to_string(service.config_path()).unwrap();
-    let fewer: String =
-        text.lines().filter(|line| !line.contains("name: viewer,")).map(|line| format!("{line}\n")).collect();
+    let fewer: String = text.split_inclusive('\n').filter(|line| !line.contains("name: viewer,")).collect();
     std::fs::write(service.config_path(), fewer).unwrap();
     assert_eq!(send_as(&service, "GET", "/version", "viewer").await.status.as_u16(), 200);
     assert_eq!(send_as(&service, "POST", "/v1/config/apply", "admin").await.status.as_u16(), 200);
