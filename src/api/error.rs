@@ -13,6 +13,10 @@ use crate::store::JobRow;
 /// The media type of RFC 9457.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+const ALLOW: &str = "allow";
+const WWW_AUTHENTICATE: &str = "www-authenticate";
+const RETRY_AFTER: &str = "retry-after";
+
 /// An answer that is no success: a status, a stable code and a text.
 #[derive(Debug)]
 pub struct ApiError {
@@ -71,7 +75,7 @@ impl ApiError {
     /// 405: the path is known, the method is not among `allow`.
     pub fn method(allow: String) -> Self {
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed");
-        Self { header: Some(("allow", allow)), ..error }
+        Self { header: Some((ALLOW, allow)), ..error }
     }
 
     /// 413: the body is over the limit.
@@ -83,7 +87,7 @@ impl ApiError {
     pub fn unauthenticated(reason: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", reason);
         let schemes = r#"Bearer realm="holdfast", Basic realm="holdfast", charset="UTF-8""#;
-        Self { header: Some(("www-authenticate", schemes.to_owned())), ..error }
+        Self { header: Some((WWW_AUTHENTICATE, schemes.to_owned())), ..error }
     }
 
     /// 403: somebody who is known and may not do this.
@@ -105,7 +109,7 @@ impl ApiError {
     pub fn too_many() -> Self {
         let error =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests from this address");
-        Self { header: Some(("retry-after", "1".to_owned())), ..error }
+        Self { header: Some((RETRY_AFTER, "1".to_owned())), ..error }
     }
 
     /// 409: a trigger with `strict=true` was refused (rules.md 2.3).
