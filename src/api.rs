@@ -3,22 +3,31 @@
 //! Translates and delegates; one file per area.
 
 mod abs;
+mod access;
+mod asked;
+mod audit;
 mod backups;
 mod catalog;
 mod config;
+mod door;
 mod endpoint;
 mod error;
 mod job;
 mod jobs;
 mod owners;
 mod query;
+mod rate;
 mod respond;
 mod restores;
 mod retention;
 mod server;
 mod status;
 mod system;
+mod tls;
+mod trace;
 mod zip;
 
+pub use access::{Identity, Need, ROUTES, Reach, Route, token_hash};
 pub use error::{Answer, ApiError};
-pub use server::{HttpOptions, server};
+pub use server::{HttpOptions, served, server};
+pub use tls::Certificates;

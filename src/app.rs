@@ -1,6 +1,7 @@
 //! What can be asked of the service: triggers, cancel, lists, state, reload. The API, the signal handlers and the demo
 //! translate to these calls and hold no logic of their own.
 
+mod audit;
 mod backups;
 pub mod catalog;
 mod config_file;
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 
 pub use backups::{RoutineState, TimeBounds};
 pub use configure::{ChangeOptions, ChangeRefusal, Changed, ConfigChange, ThingCause};
@@ -73,6 +74,8 @@ pub struct App {
     seen: SyncMutex<reload::Seen>,
     /// Of the tags of its parts; another in each process.
     etag_key: [u8; 32],
+    /// Told of each order to read the configuration again.
+    reload_asked: Notify,
 }
 
 /// What an [`App`] is made of.
@@ -124,6 +127,7 @@ impl App {
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),
             readings: Semaphore::new(lists::READINGS_AT_ONCE),
+            reload_asked: Notify::new(),
         }
     }
 
@@ -139,7 +143,12 @@ impl App {
 
     /// The prefix of every path, with a slash at both ends.
     pub fn context_path(&self) -> String {
-        self.config().service().http.context_path
+        self.config().service().context_path().to_owned()
+    }
+
+    /// Waits for the next order to read the configuration again: files beside it are then read again too.
+    pub async fn reload_asked(&self) {
+        self.reload_asked.notified().await;
     }
 
     /// From now on the schedule is loaded (true), or the service is stopping (false).

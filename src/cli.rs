@@ -6,11 +6,13 @@ mod check;
 mod demo;
 mod estimate;
 mod inspect;
+mod log;
 mod rest;
 mod retention;
 mod sandbox;
 mod serve;
 mod store;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,6 +93,8 @@ enum Command {
     /// Looks at the job store, or sets a damaged one aside and makes a new one.
     #[command(subcommand)]
     Store(store::Command),
+    /// Makes a token for a client of the API, and prints the line for service.auth.tokens; the file gets the hash only.
+    Token(token::Options),
     /// Starts a node in memory that speaks the Aerospike client protocol; not a database.
     Sandbox {
         /// The port on 127.0.0.1; 0 takes a free one.
@@ -125,7 +129,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 adopt::run(&routine, url.as_deref(), config.as_deref()).await
             }
             Command::Catalog(command) => catalog::run(command).await,
-            Command::Demo { config, dir, exit } => demo::run(config.as_deref(), &dir, exit).await,
+            Command::Demo { config, dir, exit } => Box::pin(demo::run(config.as_deref(), &dir, exit)).await,
             Command::Inspect { path, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
                 inspect::run(&path, key.as_ref(), json).await
@@ -133,6 +137,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Estimate(options) => estimate::run(&options).await,
             Command::Retention(options) => retention::run(&options).await,
             Command::Store(command) => store::run(command).await,
+            Command::Token(options) => token::run(&options),
             Command::Sandbox { port, namespaces } => sandbox::run(port, namespaces).await,
         }
     });

@@ -4,12 +4,14 @@
 //! kind of thing has two types: as written (`Policy`, written back as it was given) and with its defaults
 //! (`PolicyConfig`, for those who work with it).
 
+mod auth;
 mod check;
 mod cluster;
 mod diff;
 mod edit;
 mod encryption;
 mod entity;
+mod listener;
 mod policy;
 mod problem;
 mod reader;
@@ -33,6 +35,7 @@ use std::path::Path as FilePath;
 
 use serde::Serialize;
 
+pub use auth::{Auth, AuthCertificate, AuthToken, Role, TOKEN_HASH_PREFIX, is_name};
 pub use cluster::{
     AuthMode, Cluster, ClusterConfig, ClusterTls, Credentials, CredentialsConfig, Seed, SeedConfig, TlsConfig,
 };
@@ -42,6 +45,7 @@ pub use encryption::{
     DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
 };
 pub use entity::{ConfigPart, EntityKind};
+pub use listener::{ClientAuth, Http, HttpConfig, Https, HttpsConfig, Rate, RateConfig, TlsVersion, network};
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
     RetryPolicy, UnsupportedRecords, WhenNoChain,
@@ -57,8 +61,8 @@ pub use retention::{KeepTiers, Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{
-    Http, HttpConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger, LoggerConfig, STATE_DIR,
-    Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
+    Audit, FileWriter, FileWriterConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger,
+    LoggerConfig, STATE_DIR, Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,
 };
 pub use storage::{
     AzureConfig, AzureIdentity, AzureStorage, AzureStorageTiers, AzureTier, GOOGLE, GcpClass, GcpConfig,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, Notify};
 
-pub use admit::{Admitted, NewJob, Refusal, RoutineJob};
+pub use admit::{Admitted, Asked, NewJob, Refusal, RoutineJob};
 pub use context::JobContext;
 pub use events::{NamespaceRetry, Observer, Transition};
 pub use follow::Follow;
@@ -78,8 +78,13 @@ impl Jobs {
 
     /// Decides one trigger and leaves its row, also when refused (rules.md 2.2, 2.3).
     pub async fn admit(&self, job: NewJob) -> Result<Admitted> {
-        let admitted = self.admit_many(std::slice::from_ref(&job)).await?;
-        let one = admitted.into_iter().next();
+        let mut tx = self.0.store.write().await?;
+        if let Some(before) = admit::made_before(&mut tx, job.key.as_ref()).await? {
+            return Ok(before);
+        }
+        let admission = admit::admit(&mut tx, std::slice::from_ref(&job), self.now()).await?;
+        self.commit(tx, &admission.transitions).await?;
+        let one = admission.admitted.into_iter().next();
         one.ok_or_else(|| Error::permanent("store-query", "a trigger left no row"))
     }
 

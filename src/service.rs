@@ -1,18 +1,20 @@
 //! The wiring: builds everything from a configuration and runs until it is stopped.
 
 mod catalog;
+mod certificates;
 mod factory;
 mod follow;
 mod history;
+mod listen;
 mod options;
 mod owner;
 mod settle;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use options::{ServiceOptions, loopback_note};
@@ -20,10 +22,10 @@ pub use owner::adopt;
 
 use self::factory::Factory;
 use self::follow::AfterBackup;
+use self::listen::Listeners;
 use self::settle::AskStorage;
-use crate::api::{self, HttpOptions};
 use crate::app::{App, Parts, Places, ReloadRefusal, schedules};
-use crate::config::{HttpConfig, ServiceConfig};
+use crate::config::ServiceConfig;
 use crate::engine::Connect;
 use crate::engine::aerospike::AerospikeConnect;
 use crate::error::{Error, Result};
@@ -46,8 +48,9 @@ pub struct Service {
     app: Arc<App>,
     jobs: Jobs,
     runner: Runner,
-    http_address: SocketAddr,
-    http: ServerHandle,
+    http_address: Option<SocketAddr>,
+    https_address: Option<SocketAddr>,
+    http: Vec<ServerHandle>,
     tasks: Scope,
     /// A part that should live as long as the service has ended by itself.
     broken: CancellationToken,
@@ -61,8 +64,8 @@ impl Service {
     pub async fn start(options: ServiceOptions) -> Result<Self> {
         let service = options.service_config();
         // First what fails at once: a second service on the same port must not touch the store.
-        let listener = listen(&service.http, options.http_port)?;
-        let http_address = listener.local_addr().map_err(|error| listen_error("the port", error))?;
+        let listeners = Listeners::bind(&options, &service).await?;
+        let (http_address, https_address) = (listeners.http_address(), listeners.https_address());
         let store = Store::open(&options.state_dir(), &options.clock).await?;
         DigestTable::remove_leftovers(&options.state_dir());
         let ownership = owner::ownership(&options, &store).await?;
@@ -109,8 +112,9 @@ impl Service {
         }));
         app.make_storage_roots().await;
         app.note_routines(&[]);
-        let server = api::server(&app, http_options(&service.http, listener))?;
-        let (http, grace) = (server.handle(), Duration::from_millis(service.shutdown_grace));
+        let (servers, certificates) = listeners.serve(&app, &service).await?;
+        let http = servers.iter().map(Server::handle).collect();
+        let grace = Duration::from_millis(service.shutdown_grace);
         let mut tasks =
             Tasks { scope: Scope::new(&CancellationToken::new()), broken: CancellationToken::new() };
         let stop = tasks.scope.token().clone();
@@ -122,14 +126,23 @@ impl Service {
             let (scheduler, stop) = (scheduler.clone(), stop.clone());
             async move { scheduler.run(&stop).await }
         });
-        tasks.vital("http", async move {
-            server.await.map_err(|error| Error::temporary("http-server", "serve HTTP").source(error))
-        });
+        for server in servers {
+            tasks.vital("http", async move {
+                server.await.map_err(|error| Error::temporary("http-server", "serve HTTP").source(error))
+            });
+        }
+        if let Some(certificates) = certificates {
+            let watch = certificates::keep_fresh(Arc::clone(&app), certificates, stop.clone());
+            tasks.scope.spawn("certificates", watch);
+        }
         tasks
             .scope
             .spawn("settle", settle_hourly(jobs.clone(), settle, scheduler, Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("owner", owner::keep_renewing(Arc::clone(&app), stop.clone()));
-        tasks.scope.spawn("history", history::keep(jobs.clone(), service.job_history, stop.clone()));
+        tasks.scope.spawn(
+            "history",
+            history::keep(jobs.clone(), service.job_history, service.audit_max_age_ms, stop.clone()),
+        );
         tasks.scope.spawn("catalog", catalog::keep(Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("configuration", {
             let (app, stop) = (Arc::clone(&app), stop.clone());
@@ -143,14 +156,19 @@ impl Service {
             }
         });
         app.set_ready(true);
-        say_where(&service.http, http_address);
+        listen::say_where(&app.config(), &service, http_address, https_address);
         let Tasks { scope: tasks, broken } = tasks;
-        Ok(Self { app, jobs, runner, http_address, http, tasks, broken, grace })
+        Ok(Self { app, jobs, runner, http_address, https_address, http, tasks, broken, grace })
     }
 
-    /// Where HTTP is served.
-    pub const fn http_address(&self) -> SocketAddr {
-        self.http_address
+    /// Where HTTP is served; without such a listener port 0 of no address.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+    }
+
+    /// Where HTTPS is served.
+    pub const fn https_address(&self) -> Option<SocketAddr> {
+        self.https_address
     }
 
     /// What can be asked of it.
@@ -176,7 +194,9 @@ impl Service {
         self.tasks.token().cancel();
         let jobs_ended = tokio::time::timeout(self.grace + STOP_EXTRA, self.runner.stop(self.grace)).await;
         // Until here it answers: how the last jobs end can be watched.
-        self.http.stop(true).await;
+        for server in &self.http {
+            server.stop(true).await;
+        }
         let ended = if jobs_ended.is_ok() {
             self.tasks.join().await
         } else {
@@ -246,41 +266,4 @@ fn runner_options(service: &ServiceConfig) -> RunnerOptions {
         max_running_jobs: service.backup.max_running_jobs,
         memory: Budget::new(service.memory_budget),
     }
-}
-
-fn http_options(http: &HttpConfig, listener: TcpListener) -> HttpOptions {
-    HttpOptions {
-        listener,
-        context_path: http.context_path.clone(),
-        head_timeout_ms: http.timeout,
-        idle_timeout_ms: http.idle_timeout,
-    }
-}
-
-fn say_where(http: &HttpConfig, address: SocketAddr) {
-    tracing::info!(%address, "serving http");
-    if http.address.is_none() {
-        tracing::warn!("{}", loopback_note(address.port()));
-    } else if !address.ip().is_loopback() {
-        tracing::warn!(%address, "there is no authentication: who reaches this address can restore and read backups");
-    }
-}
-
-/// Binds where the configuration says; without an address to loopback only (rules.md 7.2).
-fn listen(http: &HttpConfig, port: Option<u16>) -> Result<TcpListener> {
-    let port = port.unwrap_or(http.port);
-    let Some(host) = &http.address else {
-        return TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .map_err(|error| listen_error(&format!("127.0.0.1:{port}"), error));
-    };
-    let place = format!("{host}:{port}");
-    let addresses: Vec<SocketAddr> =
-        (host.as_str(), port).to_socket_addrs().map_err(|error| listen_error(&place, error))?.collect();
-    TcpListener::bind(addresses.as_slice()).map_err(|error| listen_error(&place, error))
-}
-
-fn listen_error(place: &str, error: std::io::Error) -> Error {
-    Error::permanent("http-listen", format!("listen on {place}"))
-        .source(error)
-        .hint("Set service.http.address and service.http.port to what is free on this machine.")
 }

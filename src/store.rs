@@ -5,6 +5,7 @@
 //! transaction on the one writer connection; nothing of it exists before [`Tx::commit`].
 
 pub mod attempts;
+pub mod audit;
 pub mod catalog;
 pub mod check;
 pub mod checkpoints;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
+pub use audit::{AuditEnd, AuditFilter, AuditInsert, AuditRow};
 pub use catalog::{
     CatalogBackup, CatalogFailure, CatalogListing, CatalogReading, CatalogRow, CatalogState, UnreadFolder,
 };
@@ -44,7 +46,7 @@ pub use claims::{ClaimRow, EVERY_NAMESPACE};
 pub use deletions::DeletionRow;
 pub use digests::DigestTable;
 pub use document::{Document, WithoutSecrets};
-pub use jobs::{JobEnd, JobId, JobInsert, JobRow, Trigger, Warning};
+pub use jobs::{JobEnd, JobId, JobInsert, JobRow, RequestKey, Trigger, Warning};
 pub use meta::KnownRoot;
 pub use pins::{BuildingOn, PinRow, holds};
 pub use progress::ProgressRow;

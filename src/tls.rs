@@ -1,4 +1,5 @@
-//! TLS as a client: files and choices of a document become a configuration of rustls, and a socket becomes a stream.
+//! TLS as a client: files and choices of a document become a configuration of rustls, and a socket becomes a stream. The
+//! files are read in the same way for the listener (`api::tls`).
 //!
 //! One provider, ring, named where it is used: no process-wide default is set or needed.
 
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 
 pub use choice::{check_cipher_suites, check_protocols};
 pub use files::{Stamp, client, stamp};
+pub(crate) use files::{certificates, private_key, provider};
 pub use wire::Wire;
 
 /// What a TLS client needs, by the names of abs.md 2.3; no part of it is a secret.

@@ -3,11 +3,13 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::access;
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
 use super::{abs, job, respond, zip};
 use crate::app::{App, BackupTrigger};
+use crate::jobs::Asked;
 use crate::model::{BackupType, UnixMillis};
 use crate::retention::DeletionRequest;
 
@@ -54,20 +56,19 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
     }
     let strict = query.flag("strict")?;
     known_routine(app, name)?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
-    let row = app
-        .trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, requested_by })
-        .await?;
+    let asked = Asked::of(request)?;
+    let row =
+        app.trigger_backup(BackupTrigger { routine: name.to_owned(), backup_type, delay_ms, asked }).await?;
     respond::admitted(app, request, &row, strict)
 }
 
 /// Ours: reads backups again; a disabled routine's, too.
 async fn verify(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
-    let query = Query::of(&request)?.only(&["from", "to", "strict"])?;
+    let query = Query::of(&request)?.only(&["from", "to", "strict", "label"])?;
     let (bounds, strict) = (query.time_bounds()?, query.flag("strict")?);
     known_routine(&app, &name)?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
-    let row = app.trigger_verify(&name, bounds, requested_by).await?;
+    let asked = Asked::of(&request)?;
+    let row = app.trigger_verify(&name, bounds, asked).await?;
     respond::admitted(&app, &request, &row, strict)
 }
 
@@ -108,7 +109,10 @@ async fn list_all(app: &App, request: &HttpRequest, backup_type: BackupType) -> 
     let query = Query::of(request)?;
     let (bounds, refresh) = (query.time_bounds()?, query.flag("refresh")?);
     let config = app.config();
-    let names: Vec<&str> = config.backup_routines.keys().map(String::as_str).collect();
+    let reach = access::caller(request);
+    let names = config.backup_routines.keys().map(String::as_str);
+    let names: Vec<&str> =
+        names.filter(|name| reach.as_ref().is_none_or(|caller| caller.reaches(name))).collect();
     let cached = app.backups(&names, backup_type, bounds, refresh).await?;
     respond::body(&mut respond::cached(&cached), &cached.routines)
 }

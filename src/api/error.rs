@@ -13,6 +13,10 @@ use crate::store::JobRow;
 /// The media type of RFC 9457.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+const ALLOW: &str = "allow";
+const WWW_AUTHENTICATE: &str = "www-authenticate";
+const RETRY_AFTER: &str = "retry-after";
+
 /// An answer that is no success: a status, a stable code and a text.
 #[derive(Debug)]
 pub struct ApiError {
@@ -21,7 +25,8 @@ pub struct ApiError {
     /// None: no body, as ABS answers an unknown path.
     text: Option<String>,
     hint: Option<String>,
-    allow: Option<String>,
+    /// A header that belongs to the status.
+    header: Option<(&'static str, String)>,
 }
 
 /// What a handler gives.
@@ -30,7 +35,7 @@ pub type Answer = Result<HttpResponse, ApiError>;
 impl ApiError {
     /// An error with a text.
     pub fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
-        Self { status, code, text: Some(text.into()), hint: None, allow: None }
+        Self { status, code, text: Some(text.into()), hint: None, header: None }
     }
 
     /// 400: a query or path parameter cannot be used (abs.md 1.1).
@@ -64,18 +69,47 @@ impl ApiError {
 
     /// 404 without a body: no such path.
     pub const fn no_such_path() -> Self {
-        Self { status: StatusCode::NOT_FOUND, code: "not-found", text: None, hint: None, allow: None }
+        Self { status: StatusCode::NOT_FOUND, code: "not-found", text: None, hint: None, header: None }
     }
 
     /// 405: the path is known, the method is not among `allow`.
     pub fn method(allow: String) -> Self {
         let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method Not Allowed");
-        Self { allow: Some(allow), ..error }
+        Self { header: Some((ALLOW, allow)), ..error }
     }
 
     /// 413: the body is over the limit.
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "request body too large")
+    }
+
+    /// 401: nobody who is known, and why.
+    pub fn unauthenticated(reason: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", reason);
+        let schemes = r#"Bearer realm="holdfast", Basic realm="holdfast", charset="UTF-8""#;
+        Self { header: Some((WWW_AUTHENTICATE, schemes.to_owned())), ..error }
+    }
+
+    /// 403: somebody who is known and may not do this.
+    pub fn forbidden(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", reason)
+    }
+
+    /// 403: somebody who has to do with some routines only.
+    pub fn out_of_reach(name: &str) -> Self {
+        Self::forbidden(format!("{name} is limited to routines: this is not about one of them alone"))
+    }
+
+    /// 408: the body did not come in time.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "the request's body did not come in time")
+    }
+
+    /// 429: more requests than one client may send.
+    pub fn too_many() -> Self {
+        let error =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many requests from this address");
+        Self { header: Some((RETRY_AFTER, "1".to_owned())), ..error }
     }
 
     /// 409: a trigger with `strict=true` was refused (rules.md 2.3).
@@ -94,10 +128,15 @@ impl ApiError {
         }
     }
 
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
     fn answer(&self, content_type: Option<&'static str>, body: String) -> HttpResponse {
         let mut answer = HttpResponseBuilder::new(self.status);
-        if let Some(allow) = &self.allow {
-            answer.insert_header((header::ALLOW, allow.as_str()));
+        if let Some((name, value)) = &self.header {
+            answer.insert_header((*name, value.as_str()));
         }
         let Some(content_type) = content_type else { return answer.finish() };
         answer
@@ -166,6 +205,7 @@ impl From<Error> for ApiError {
             "routine-unknown" | "routine-disabled" | "backup-not-found" | "configuration-not-stored" => {
                 StatusCode::NOT_FOUND
             }
+            "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
             "routine-owned"
             | "config-file-edited"
             | "retention-not-configured"

@@ -21,6 +21,8 @@ pub struct Summary {
     routine: Option<String>,
     trigger: &'static str,
     status: &'static str,
+    /// What the client calls it.
+    label: Option<String>,
     /// One sentence: why it was refused or cut off, or the error it failed with.
     reason: Option<String>,
     reason_code: Option<String>,
@@ -44,6 +46,7 @@ impl Summary {
             routine: job.routine.clone(),
             trigger: job.trigger.as_str(),
             status: job.status.as_str(),
+            label: job.label.clone(),
             reason: job.reason.clone().or_else(|| job.error.clone()),
             reason_code: job.reason_code.clone().or_else(|| job.error_code.clone()),
             admitted: job.admitted.to_rfc3339(),

@@ -3,11 +3,13 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 
+use super::access;
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{self, Query};
 use super::{job, respond, status};
 use crate::app::App;
+use crate::jobs::Asked;
 use crate::model::JobKind;
 use crate::store::{JobFilter, JobId};
 
@@ -17,7 +19,7 @@ const LIMIT: i64 = 100;
 /// The largest page.
 const LIMIT_MAX: i64 = 1000;
 
-const PARAMETERS: [&str; 7] = ["kind", "routine", "status", "from", "to", "limit", "cursor"];
+const PARAMETERS: [&str; 8] = ["kind", "routine", "label", "status", "from", "to", "limit", "cursor"];
 
 pub(super) fn routes(scope: &mut web::ServiceConfig) {
     scope
@@ -37,6 +39,8 @@ async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     };
     let filter = JobFilter {
         kind: query.text("kind").map(kind).transpose()?,
+        routines: access::limited_to(&request),
+        label: query.text("label").map(str::to_owned),
         routine: query.text("routine").map(str::to_owned),
         status: wanted.statuses,
         exclude: wanted.exclude,
@@ -57,9 +61,9 @@ async fn detail(app: web::Data<App>, id: web::Path<String>) -> Answer {
 /// 202 with `Location`, as a trigger; 409 for a job that cannot be tried again (rules.md 2.5).
 async fn retry(app: web::Data<App>, request: HttpRequest, id: web::Path<String>) -> Answer {
     let id = query::job_id(&id)?;
-    let strict = Query::of(&request)?.only(&["strict"])?.flag("strict")?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
-    let row = match app.retry_job(JobId(id), requested_by).await {
+    let strict = Query::of(&request)?.only(&["strict", "label"])?.flag("strict")?;
+    let asked = Asked::of(&request)?;
+    let row = match app.retry_job(JobId(id), asked).await {
         Err(error) if error.code() == "job-not-found" => return Err(ApiError::unknown_job(id)),
         row => row?,
     };

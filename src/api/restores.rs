@@ -6,12 +6,14 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
+use super::access;
 use super::endpoint::at;
 use super::error::{Answer, ApiError};
 use super::query::{self, Query};
 use super::{abs, respond, status};
 use crate::app::App;
-use crate::config::{self, Problems, RestoreConfig, RestoreRequest, RestoreTimestampRequest};
+use crate::config::{self, Problems, RestoreConfig, RestoreEnds, RestoreRequest, RestoreTimestampRequest};
+use crate::jobs::Asked;
 use crate::model::JobKind;
 use crate::store::{JobFilter, JobId};
 
@@ -44,16 +46,30 @@ async fn by_time(app: web::Data<App>, request: HttpRequest, payload: web::Payloa
     let body = body(payload).await?;
     let mut wanted: RestoreTimestampRequest =
         config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
+    check_reach(&request, &wanted)?;
     app.keep_secrets(&mut wanted.ends);
     let config = app.config().resolve_restore_timestamp(&wanted).map_err(|problems| refused(&problems))?;
     start(&app, &request, config).await
 }
 
+/// Who is limited to routines restores one of them from its storage to its own place: any other end may be another's.
+fn check_reach(request: &HttpRequest, wanted: &RestoreTimestampRequest) -> Result<(), ApiError> {
+    let Some(caller) = access::caller(request).filter(|caller| caller.routines.is_some()) else {
+        return Ok(());
+    };
+    let own_ends = wanted.ends == RestoreEnds::default() && wanted.policy.namespace.is_none();
+    if own_ends && caller.reaches(&wanted.routine) {
+        Ok(())
+    } else {
+        Err(ApiError::out_of_reach(&caller.name))
+    }
+}
+
 /// 202 and the id as a bare number, also for a job that was refused: then it is `failed`, with the reason
 /// (rules.md 2.1).
 async fn start(app: &App, request: &HttpRequest, config: RestoreConfig) -> Answer {
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
-    let row = app.trigger_restore(config, requested_by).await?;
+    let asked = Asked::of(request)?;
+    let row = app.trigger_restore(config, asked).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
     respond::body(&mut answer, &row.id.0)
@@ -65,6 +81,7 @@ async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
     let wanted = query.text("status").map(status::restores).transpose()?.unwrap_or_default();
     let filter = JobFilter {
         kind: Some(JobKind::Restore),
+        routines: access::limited_to(&request),
         status: wanted.statuses,
         exclude: wanted.exclude,
         from: bounds.from,

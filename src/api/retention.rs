@@ -8,6 +8,7 @@ use super::endpoint::at;
 use super::error::Answer;
 use super::{job, respond};
 use crate::app::App;
+use crate::jobs::Asked;
 
 pub(super) fn routes(scope: &mut web::ServiceConfig) {
     scope.service(at("/v1/retention/{routine}").get(look).post(trigger).resource());
@@ -21,8 +22,8 @@ async fn look(app: web::Data<App>, routine: web::Path<String>) -> Answer {
 /// 202 with the job and its `Location`.
 async fn trigger(app: web::Data<App>, request: HttpRequest, routine: web::Path<String>) -> Answer {
     known_routine(&app, &routine)?;
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
-    let row = app.trigger_retention(&routine, requested_by).await?;
+    let asked = Asked::of(&request)?;
+    let row = app.trigger_retention(&routine, asked).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
     respond::body(&mut answer, &job::Summary::of(&row))

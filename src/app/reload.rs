@@ -97,6 +97,7 @@ impl App {
     pub(super) async fn reload_locked(&self, source: ReloadSource) -> Result<(), ReloadRefusal> {
         let ended = self.try_reload(source).await;
         self.metrics.config_reload(ended.is_ok());
+        self.reload_asked.notify_one();
         if let Err(refusal) = &ended {
             tracing::error!(reason = %refusal, "configuration not taken: the old one stays in force");
         }

@@ -2,6 +2,7 @@
 
 use super::{App, routine_job};
 use crate::error::{Error, Result};
+use crate::jobs::Asked;
 use crate::model::JobKind;
 use crate::retention::{View, view};
 use crate::store::{JobRow, Trigger};
@@ -19,7 +20,7 @@ impl App {
     /// Admits a retention of all namespaces of a routine.
     ///
     /// Errors: `routine-unknown`, `retention-not-configured`.
-    pub async fn trigger_retention(&self, routine: &str, requested_by: Option<String>) -> Result<JobRow> {
+    pub async fn trigger_retention(&self, routine: &str, asked: Asked) -> Result<JobRow> {
         let job = self.config().routine(routine, self.now())?.job;
         if job.policy.retention.is_none() {
             return Err(Error::permanent(
@@ -28,8 +29,7 @@ impl App {
             )
             .hint("Give its backup policy a retention."));
         }
-        let mut new = routine_job(&job)?.on_backups(JobKind::Retention, Trigger::Api, None);
-        new.requested_by = requested_by;
-        self.admit(new).await
+        let new = routine_job(&job)?.on_backups(JobKind::Retention, Trigger::Api, None);
+        self.admit(new.asked(asked)).await
     }
 }

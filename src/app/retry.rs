@@ -4,7 +4,7 @@ use super::App;
 use super::reload::routine_job;
 use crate::config::JobConfig;
 use crate::error::{Error, Result};
-use crate::jobs::RetryAs;
+use crate::jobs::{Asked, RetryAs};
 use crate::model::JobKind;
 use crate::store::{JobId, JobRow};
 
@@ -12,11 +12,11 @@ impl App {
     /// Admits another attempt of a job that ended without success; the row says whether it was refused.
     ///
     /// Errors: those of [`crate::jobs::Jobs::retry`], `routine-unknown` and `routine-disabled` for a backup, `stopping`.
-    pub async fn retry_job(&self, id: JobId, requested_by: Option<String>) -> Result<JobRow> {
+    pub async fn retry_job(&self, id: JobId, asked: Asked) -> Result<JobRow> {
         self.check_takes_jobs()?;
         let job = self.jobs.store().job(id).await?;
         let job = job.ok_or_else(|| Error::permanent("job-not-found", format!("there is no job {id}")))?;
-        let mut how = RetryAs { requested_by, ..RetryAs::default() };
+        let mut how = RetryAs { asked, ..RetryAs::default() };
         if let (JobKind::Backup, Some(name)) = (job.kind, &job.routine) {
             let routine = self.enabled_routine(name)?;
             how.same_run = is_same_run(&job, &routine.job);

@@ -4,7 +4,7 @@ use super::reload::routine_job;
 use super::{App, TimeBounds};
 use crate::config::{JobConfig, RestoreConfig, RestoreEnds, RestoreTarget, RoutineConfig};
 use crate::error::{Error, Result};
-use crate::jobs::NewJob;
+use crate::jobs::{Asked, NewJob};
 use crate::model::{BackupType, JobKind};
 use crate::storage::address;
 use crate::store::{Document, JobId, JobRow, Trigger, WithoutSecrets};
@@ -24,7 +24,7 @@ pub struct BackupTrigger {
     /// How long to wait first.
     pub delay_ms: i64,
     /// Who asks.
-    pub requested_by: Option<String>,
+    pub asked: Asked,
 }
 
 impl App {
@@ -36,30 +36,23 @@ impl App {
         let routine = self.enabled_routine(&trigger.routine)?;
         let job = NewJob {
             due: (trigger.delay_ms > 0).then(|| now.plus_ms(trigger.delay_ms)),
-            requested_by: trigger.requested_by,
             ..routine_job(&routine.job)?.job(trigger.backup_type, Trigger::Api)
         };
-        self.admit(job).await
+        self.admit(job.asked(trigger.asked)).await
     }
 
     /// Admits a verification of the backups of a routine whose run was created within `bounds`, also of a disabled
     /// routine; the row says whether it was refused.
     ///
     /// Errors: `routine-unknown`.
-    pub async fn trigger_verify(
-        &self,
-        routine: &str,
-        bounds: TimeBounds,
-        requested_by: Option<String>,
-    ) -> Result<JobRow> {
+    pub async fn trigger_verify(&self, routine: &str, bounds: TimeBounds, asked: Asked) -> Result<JobRow> {
         let routine = self.config().routine(routine, self.now())?;
         let request = VerifyRequest { from: bounds.from, to: bounds.to };
         let job = NewJob {
             request: Some(Document::of(&request)?),
-            requested_by,
             ..routine_job(&routine.job)?.on_backups(JobKind::Verify, Trigger::Api, None)
         };
-        self.admit(job).await
+        self.admit(job.asked(asked)).await
     }
 
     /// Takes the secrets out of a request, which its job's row may not hold: they are kept in memory (rules.md 7.4).
@@ -73,11 +66,7 @@ impl App {
     }
 
     /// Admits a restore; the row says whether it was refused.
-    pub async fn trigger_restore(
-        &self,
-        config: RestoreConfig,
-        requested_by: Option<String>,
-    ) -> Result<JobRow> {
+    pub async fn trigger_restore(&self, config: RestoreConfig, asked: Asked) -> Result<JobRow> {
         let (routine, named) = match &config.target {
             RestoreTarget::Time { routine, namespaces, .. } => (Some(routine.clone()), namespaces.clone()),
             RestoreTarget::Path { .. } => (None, Vec::new()),
@@ -96,11 +85,10 @@ impl App {
             routine,
             storage: config.source.name.clone(),
             config: Some(Document::of(&config)?),
-            requested_by,
             pins,
             ..NewJob::restore(config.destination.name.clone(), claimed)
         };
-        self.admit(job).await
+        self.admit(job.asked(asked)).await
     }
 
     /// Errors: `routine-unknown`, `routine-disabled`.

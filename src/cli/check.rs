@@ -50,10 +50,20 @@ async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
         config.backup_policies.len(),
         config.backup_routines.len(),
     );
-    let port = service.http.port;
-    match &service.http.address {
-        Some(address) => line(&mut text, format_args!("listens on {address}:{port}, without authentication")),
-        None => line(&mut text, format_args!("{}", crate::service::loopback_note(port))),
+    let open = config.service.as_ref().is_some_and(|service| service.auth.is_some());
+    let who = if open { "with authentication" } else { "without authentication" };
+    let listeners = [
+        ("http", (!service.http.disabled).then_some(&service.http)),
+        ("https", service.https.as_ref().map(|https| &https.listener)),
+    ];
+    for (scheme, listener) in listeners {
+        let Some(listener) = listener else { continue };
+        let port = listener.port;
+        match &listener.address {
+            None if !open => line(&mut text, format_args!("{}", crate::service::loopback_note(port))),
+            None => line(&mut text, format_args!("listens on 0.0.0.0:{port} ({scheme}), {who}")),
+            Some(address) => line(&mut text, format_args!("listens on {address}:{port} ({scheme}), {who}")),
+        }
     }
     describe_memory(&mut text, &service);
     for (name, cluster) in &config.aerospike_clusters {

@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// A client of a running service.
+/// The variable with the token for a service that asks for one.
+const TOKEN_VARIABLE: &str = "HOLDFAST_TOKEN";
+
+/// A client of a running service; it sends the token in `HOLDFAST_TOKEN`, where there is one.
 #[derive(Debug, Clone)]
 pub struct Rest {
     base: String,
@@ -38,6 +41,10 @@ impl Rest {
         let failed = |error: reqwest::Error| {
             Error::temporary("service-call", format!("call {path} of the service"))
                 .source(error.without_url())
+        };
+        let request = match std::env::var(TOKEN_VARIABLE) {
+            Ok(token) if !token.is_empty() => request.bearer_auth(token),
+            _ => request,
         };
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();

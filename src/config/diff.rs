@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::Config;
+use super::{Auth, Config};
 use crate::secrets::revealed;
 
 /// What differs between two configurations.
@@ -13,6 +13,8 @@ use crate::secrets::revealed;
 pub struct ConfigDiff {
     /// The fields of `service` whose effect differs, as `service.http.port`: a change needs a restart.
     pub service: Vec<String>,
+    /// Whether `service.auth` differs, which takes effect at once.
+    pub auth: bool,
     /// The clusters.
     pub clusters: Changes,
     /// The secret agents.
@@ -56,6 +58,7 @@ impl ConfigDiff {
     pub fn between(old: &Config, new: &Config) -> Self {
         let mut diff = Self {
             service: Vec::new(),
+            auth: auth(old) != auth(new),
             clusters: Changes::between(&old.aerospike_clusters, &new.aerospike_clusters),
             secret_agents: Changes::between(&old.secret_agents, &new.secret_agents),
             storage: Changes::between(&old.storage, &new.storage),
@@ -156,6 +159,10 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
+}
+
+fn auth(config: &Config) -> Option<&Auth> {
+    config.service.as_ref().and_then(|service| service.auth.as_ref())
 }
 
 /// The paths of the leaves in which two documents differ.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::Auth;
+use super::listener::{Http, HttpConfig, Https, HttpsConfig, PORT};
 use super::reader::{Idle, Kind, Read, Section};
 use super::{MS_MAX, zone};
 use crate::memory::{BUDGET_BYTES, RestoreMemory};
@@ -17,6 +19,12 @@ pub struct Service {
     /// The HTTP listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Http>,
+    /// The HTTPS listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<Https>,
+    /// Who may do what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// What is logged, and how.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logger: Option<Logger>,
@@ -44,33 +52,21 @@ pub struct Service {
     /// What all jobs together may hold of data, in bytes (rules.md 8.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget: Option<u64>,
+    /// How long it is remembered who changed what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
 }
 
-/// `service.http`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+/// `service.audit`, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Http {
-    /// Where to listen; none: loopback only (rules.md 7.2).
+pub struct Audit {
+    /// How long a request is remembered, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-    /// The port; 0 lets the system choose, for tests.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The prefix of every path.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub context_path: Option<String>,
-    /// How long a client may take to send a request's head, in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u64>,
-    /// How long an idle connection is kept, in ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle_timeout: Option<u64>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    pub idle: Idle,
+    pub max_age: Option<i64>,
 }
 
 /// `service.logger`, as written.
@@ -86,9 +82,29 @@ pub struct Logger {
     /// Whether to log to standard output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_writer: Option<bool>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    pub idle: Idle,
+    /// The file to log to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_writer: Option<FileWriter>,
+}
+
+/// `service.logger.file-writer`, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub struct FileWriter {
+    /// The file.
+    pub filename: String,
+    /// How large it may become, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxsize: Option<u32>,
+    /// How many days what was set aside stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxage: Option<u32>,
+    /// How many of those stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxbackups: Option<u32>,
+    /// Whether they are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress: Option<bool>,
 }
 
 /// `service.backup`, as written.
@@ -164,6 +180,8 @@ pub enum TimestampFormat {
 pub struct ServiceConfig {
     /// `service.http`.
     pub http: HttpConfig,
+    /// `service.https`; none: there is no such listener.
+    pub https: Option<HttpsConfig>,
     /// `service.logger`.
     pub logger: LoggerConfig,
     /// `service.backup`.
@@ -182,6 +200,8 @@ pub struct ServiceConfig {
     pub job_history: JobHistoryConfig,
     /// What all jobs together may hold of data, in bytes; default 128 MiB (rules.md 8.1).
     pub memory_budget: u64,
+    /// How long it is remembered who changed what, in ms; default one year.
+    pub audit_max_age_ms: i64,
 }
 
 /// `service.job-history` with its defaults: whichever cuts first (rules.md 2.7).
@@ -194,22 +214,6 @@ pub struct JobHistoryConfig {
     pub max_rows: u32,
 }
 
-/// `service.http` with its defaults.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct HttpConfig {
-    /// Where to listen; none: loopback only, and the log says so (rules.md 7.2).
-    pub address: Option<String>,
-    /// The port; default 8080.
-    pub port: u16,
-    /// The prefix of every path, with `/` at both ends; default `/`.
-    pub context_path: String,
-    /// How long a client may take to send a request's head, in ms; default 5,000.
-    pub timeout: u64,
-    /// How long an idle connection is kept, in ms; default 120,000.
-    pub idle_timeout: u64,
-}
-
 /// `service.logger` with its defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -220,6 +224,24 @@ pub struct LoggerConfig {
     pub format: LogFormat,
     /// Whether to log to standard output; default true.
     pub stdout_writer: bool,
+    /// The file to log to; default none.
+    pub file_writer: Option<FileWriterConfig>,
+}
+
+/// `service.logger.file-writer` with its defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileWriterConfig {
+    /// The file.
+    pub filename: PathBuf,
+    /// How large it may become; default 100 MiB.
+    pub size_bytes_max: u64,
+    /// How many days what was set aside stays; 0: for ever; default 7.
+    pub age_days_max: u32,
+    /// How many of those stay; 0: all; default 3.
+    pub backups_max: u32,
+    /// Whether they are compressed; default not.
+    pub compress: bool,
 }
 
 /// `service.backup` with its defaults.
@@ -237,27 +259,30 @@ pub struct ServiceBackupConfig {
 /// Where the job store lies when `service.state-dir` does not say.
 pub const STATE_DIR: &str = "/var/lib/holdfast";
 
-/// ABS's own port (abs.md 2.2).
-const PORT: u16 = 8080;
-
 impl Service {
     /// With the defaults.
     pub fn resolve(&self) -> ServiceConfig {
-        let http = self.http.clone().unwrap_or_default();
+        let https = self.https.as_ref().and_then(Https::resolve);
+        let mut http = self.http.clone().unwrap_or_default().resolve(PORT);
+        let https = https.map(|mut https| {
+            let own = self.https.as_ref().is_some_and(|given| given.listener.context_path.is_some());
+            if !own {
+                https.listener.context_path.clone_from(&http.context_path);
+            }
+            https
+        });
+        // Who configures only HTTPS does not mean to be open in clear beside it.
+        http.disabled |= self.http.is_none() && https.is_some();
         let logger = self.logger.clone().unwrap_or_default();
         let backup = self.backup.clone().unwrap_or_default();
         ServiceConfig {
-            http: HttpConfig {
-                address: http.address,
-                port: http.port.unwrap_or(PORT),
-                context_path: between_slashes(http.context_path.as_deref().unwrap_or("/")),
-                timeout: http.timeout.unwrap_or(5_000),
-                idle_timeout: http.idle_timeout.unwrap_or(120_000),
-            },
+            http,
+            https,
             logger: LoggerConfig {
                 level: logger.level.unwrap_or_default(),
                 format: logger.format.unwrap_or_default(),
                 stdout_writer: logger.stdout_writer.unwrap_or(true),
+                file_writer: logger.file_writer.as_ref().map(FileWriter::resolve),
             },
             backup: ServiceBackupConfig {
                 timestamp_format: backup.timestamp_format,
@@ -271,6 +296,7 @@ impl Service {
             instance_id: self.instance_id.clone(),
             job_history: self.job_history.as_ref().map(JobHistory::resolve).unwrap_or_default(),
             memory_budget: self.memory_budget.unwrap_or(BUDGET_BYTES),
+            audit_max_age_ms: self.audit.as_ref().and_then(|audit| audit.max_age).unwrap_or(365 * DAY_MS),
         }
     }
 }
@@ -281,7 +307,28 @@ const MEMORY_BUDGET_MIN: i64 = RestoreMemory::LEAST as i64;
 /// 1 TiB: no bound that anybody would feel.
 const MEMORY_BUDGET_MAX: i64 = 1 << 40;
 
+impl ServiceConfig {
+    /// The prefix of every path, with `/` at both ends.
+    pub fn context_path(&self) -> &str {
+        let https = self.https.as_ref().filter(|_| self.http.disabled);
+        https.map_or(&self.http.context_path, |https| &https.listener.context_path)
+    }
+}
+
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl FileWriter {
+    fn resolve(&self) -> FileWriterConfig {
+        FileWriterConfig {
+            filename: PathBuf::from(&self.filename),
+            // As ABS: 0 is the default too.
+            size_bytes_max: u64::from(self.maxsize.filter(|size| *size > 0).unwrap_or(100)) << 20,
+            age_days_max: self.maxage.unwrap_or(7),
+            backups_max: self.maxbackups.unwrap_or(3),
+            compress: self.compress.unwrap_or(false),
+        }
+    }
+}
 
 impl JobHistory {
     fn resolve(&self) -> JobHistoryConfig {
@@ -299,11 +346,6 @@ impl Default for JobHistoryConfig {
     }
 }
 
-fn between_slashes(path: &str) -> String {
-    let path = path.trim_matches('/');
-    if path.is_empty() { "/".into() } else { format!("/{path}/") }
-}
-
 impl Read for Service {
     const KIND: Kind = Kind::Service;
 
@@ -312,8 +354,20 @@ impl Read for Service {
         if let Some(Err(problem)) = instance_id.as_deref().map(InstanceId::parse) {
             section.reject("instance-id", format!("\"instance-id\" {problem}"));
         }
+        let (http, https): (Option<Http>, Option<Https>) = (section.child("http"), section.child("https"));
+        let path = |listener: &Http| {
+            listener.context_path.as_deref().unwrap_or_default().trim_matches('/').to_owned()
+        };
+        let own = https.as_ref().filter(|https| https.listener.context_path.is_some());
+        if let (Some(http), Some(https)) = (&http, own)
+            && path(http) != path(&https.listener)
+        {
+            section.reject("https", "\"context-path\" must be that of \"http\": links name one path");
+        }
         Self {
-            http: section.child("http"),
+            http,
+            https,
+            auth: section.child("auth"),
             logger: section.child("logger"),
             backup: section.child("backup"),
             state_dir: section.optional("state-dir"),
@@ -326,8 +380,17 @@ impl Read for Service {
             instance_id,
             job_history: section.child("job-history"),
             memory_budget: section.int("memory-budget", MEMORY_BUDGET_MIN..=MEMORY_BUDGET_MAX),
+            audit: section.child("audit"),
             idle: section.idle(),
         }
+    }
+}
+
+impl Read for Audit {
+    const KIND: Kind = Kind::Audit;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        Self { max_age: section.int("max-age", 1..=3650 * DAY_MS) }
     }
 }
 
@@ -339,31 +402,6 @@ impl Read for JobHistory {
             // Longer than other times may be: 90 days do not fit into 31 bits.
             max_age: section.int("max-age", 1..=3650 * DAY_MS),
             max_rows: section.int("max-rows", 1..=10_000_000),
-        }
-    }
-}
-
-impl Read for Http {
-    const KIND: Kind = Kind::Http;
-
-    fn read(section: &mut Section<'_>) -> Self {
-        let context_path = section.optional("context-path");
-        if let Some(path) = &context_path {
-            let clean = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~".contains(c));
-            if !path.starts_with('/') || !clean || path.contains("//") {
-                section.reject(
-                    "context-path",
-                    "\"context-path\" must start with / and hold plain path segments",
-                );
-            }
-        }
-        Self {
-            address: section.optional("address"),
-            port: section.int("port", 0..=65_535),
-            context_path,
-            timeout: section.int("timeout", 0..=MS_MAX),
-            idle_timeout: section.int("idle-timeout", 0..=MS_MAX),
-            idle: section.idle(),
         }
     }
 }
@@ -386,7 +424,21 @@ impl Read for Logger {
             ),
             format: section.word("format", &[("PLAIN", LogFormat::Plain), ("JSON", LogFormat::Json)]),
             stdout_writer: section.flag("stdout-writer"),
-            idle: section.idle(),
+            file_writer: section.child("file-writer"),
+        }
+    }
+}
+
+impl Read for FileWriter {
+    const KIND: Kind = Kind::FileWriter;
+
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            filename: section.filled("filename"),
+            maxsize: section.int("maxsize", 0..=1_000_000),
+            maxage: section.int("maxage", 0..=36_500),
+            maxbackups: section.int("maxbackups", 0..=100_000),
+            compress: section.flag("compress"),
         }
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod change;
 mod cloud;
 mod documents;
+mod door;
 mod key_secret;
 mod requests;
 mod s3;

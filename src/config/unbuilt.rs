@@ -24,10 +24,6 @@ enum Neutral {
     Nothing,
     /// `false`.
     Off,
-    /// A number that is the default of ABS.
-    Number(u64),
-    /// A block that holds just `disabled: true`: more could be a secret, which is not written back.
-    Disabled,
 }
 
 impl Unbuilt {
@@ -41,8 +37,6 @@ impl Unbuilt {
         match self.neutral {
             Neutral::Nothing => false,
             Neutral::Off => value == &Json::Bool(false),
-            Neutral::Number(number) => value.as_u64() == Some(number),
-            Neutral::Disabled => value == &serde_json::json!({"disabled": true}),
         }
     }
 }
@@ -56,15 +50,7 @@ const fn row(section: Kind, key: &'static str, neutral: Neutral, what: &'static 
     Unbuilt { section, key, what, neutral }
 }
 
-const UNBUILT: &[Unbuilt] = &[
-    row(Kind::Service, "https", Neutral::Disabled, "the HTTPS listener"),
-    row(Kind::Service, "auth", Neutral::Nothing, "authentication"),
-    row(Kind::Http, "disabled", Neutral::Off, "serving no HTTP"),
-    row(Kind::Http, "rate", Neutral::Nothing, "the rate limit of requests"),
-    row(Kind::Http, "read-timeout", Neutral::Number(30_000), "the time to read a request"),
-    row(Kind::Http, "write-timeout", Neutral::Number(60_000), "the time to write an answer"),
-    row(Kind::Logger, "file-writer", Neutral::Nothing, "logging to a rotated file"),
-];
+const UNBUILT: &[Unbuilt] = &[];
 
 /// Keys that ABS took back, with what to use instead (abs.md 2.1).
 pub(crate) const DEPRECATED: &[(Kind, &str, &str)] = &[

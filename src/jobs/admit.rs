@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::Transition;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 use crate::store::{
-    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, PinRow, SlotId, Trigger,
-    Tx,
+    Active, ClaimRow, Document, EVERY_NAMESPACE, JobEnd, JobId, JobInsert, JobRow, PinRow, RequestKey,
+    SlotId, Trigger, Tx,
 };
 
 /// Why a trigger is refused.
@@ -100,6 +100,10 @@ pub struct NewJob {
     pub request: Option<Document>,
     /// Who asked.
     pub requested_by: Option<String>,
+    /// What the client calls it.
+    pub label: Option<String>,
+    /// Under which the client may ask again.
+    pub key: Option<RequestKey>,
     /// What the ledger has decided already: `skipped: full-due` or `missed`.
     pub decided: Option<(JobStatus, Refusal)>,
     /// Addresses of folders that retention leaves alone until the job ends (rules.md 5.4).
@@ -125,6 +129,8 @@ impl NewJob {
             config: None,
             request: None,
             requested_by: None,
+            label: None,
+            key: None,
             decided: None,
             pins: Vec::new(),
         }
@@ -221,6 +227,42 @@ pub(crate) async fn admit(tx: &mut Tx, jobs: &[NewJob], now: UnixMillis) -> Resu
     Ok(admission)
 }
 
+/// Who asks for a job, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Who.
+    pub by: Option<String>,
+    /// What they call it.
+    pub label: Option<String>,
+    /// Under which they may ask again.
+    pub key: Option<RequestKey>,
+}
+
+impl NewJob {
+    /// Asked for by somebody.
+    #[must_use]
+    pub fn asked(self, asked: Asked) -> Self {
+        Self { requested_by: asked.by, label: asked.label.or(self.label), key: asked.key, ..self }
+    }
+}
+
+/// The job that the same request has made before (`Idempotency-Key`).
+///
+/// Errors: `idempotency-key-reused` where it was another request.
+pub(super) async fn made_before(tx: &mut Tx, key: Option<&RequestKey>) -> Result<Option<Admitted>> {
+    let Some(key) = key else { return Ok(None) };
+    let Some((id, hash)) = tx.job_of_key(&key.key).await? else { return Ok(None) };
+    if hash != key.hash {
+        return Err(Error::permanent(
+            "idempotency-key-reused",
+            format!("the Idempotency-Key was sent before with another request: it made job {id}"),
+        )
+        .hint("Take a new key for each new request."));
+    }
+    let row = tx.job(id).await?.ok_or_else(|| super::not_found(id))?;
+    Ok(Some(Admitted { id, status: row.status, reason: None }))
+}
+
 /// How a refused job stands: a restore has failed, all else is skipped (rules.md 2.1).
 const fn refused_status(kind: JobKind) -> JobStatus {
     match kind {
@@ -258,6 +300,8 @@ fn insert(job: &NewJob, status: JobStatus, refusal: Option<&Refusal>, now: UnixM
         requested_by: job.requested_by.clone(),
         created: job.created,
         retry_of: job.retry_of,
+        label: job.label.clone(),
+        key: job.key.clone(),
     }
 }
 

@@ -286,6 +286,8 @@ fn again(job: &JobRow, namespaces: Option<Vec<String>>, latest: Option<UnixMilli
         config: job.config.clone(),
         request: job.request.clone(),
         requested_by: job.requested_by.clone(),
+        label: job.label.clone(),
+        key: None,
         decided: None,
         pins: Vec::new(),
     }

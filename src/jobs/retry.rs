@@ -3,7 +3,7 @@
 //! A job is tried again once: who wants a third attempt retries the second. So at most one attempt at a time goes on with
 //! a run, and what one of them committed is never made twice.
 
-use super::admit::{self, Admitted, NewJob, RoutineJob};
+use super::admit::{self, Admitted, Asked, NewJob, RoutineJob};
 use super::recovery::open_namespaces;
 use super::{Jobs, not_found};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub struct RetryAs {
     /// Storage and scope are those of the job: its run may be gone on with.
     pub same_run: bool,
     /// Who asks.
-    pub requested_by: Option<String>,
+    pub asked: Asked,
 }
 
 impl Jobs {
@@ -32,12 +32,15 @@ impl Jobs {
     pub async fn retry(&self, id: JobId, how: RetryAs) -> Result<Admitted> {
         let now = self.now();
         let mut tx = self.store().write().await?;
+        if let Some(before) = admit::made_before(&mut tx, how.asked.key.as_ref()).await? {
+            return Ok(before);
+        }
         let job = tx.job(id).await?.ok_or_else(|| not_found(id))?;
         check(&mut tx, &job).await?;
         let new = match job.kind {
             JobKind::Backup => self.backup_again(&mut tx, &job, how).await?,
             JobKind::Restore | JobKind::Retention | JobKind::Verify => {
-                NewJob { namespaces: job.namespaces.clone(), requested_by: how.requested_by, ..same(&job) }
+                NewJob { namespaces: job.namespaces.clone(), ..same(&job) }.asked(how.asked)
             }
         };
         let admission = admit::admit(&mut tx, std::slice::from_ref(&new), now).await?;
@@ -73,9 +76,10 @@ impl Jobs {
             // The row of missed slots stands for many of them: this is none of them.
             slot: job.slot_id.filter(|_| job.status != JobStatus::Missed),
             retry_of: Some(job.id),
-            requested_by: how.requested_by,
+            label: job.label.clone(),
             ..routine.job(backup_type, Trigger::Retry)
-        })
+        }
+        .asked(how.asked))
     }
 }
 
@@ -114,6 +118,7 @@ fn same(job: &JobRow) -> NewJob {
         config: job.config.clone(),
         request: job.request.clone(),
         retry_of: Some(job.id),
+        label: job.label.clone(),
         ..NewJob::of(job.kind, Trigger::Retry)
     }
 }

@@ -19,8 +19,19 @@ const EVERY: Duration = Duration::from_hours(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Prunes at once and then every hour, until `stop`.
-pub(super) async fn keep(jobs: Jobs, history: JobHistoryConfig, stop: CancellationToken) -> Result<()> {
+pub(super) async fn keep(
+    jobs: Jobs,
+    history: JobHistoryConfig,
+    audit_max_age_ms: i64,
+    stop: CancellationToken,
+) -> Result<()> {
     loop {
+        match stop.run_until_cancelled(prune_audit(&jobs, audit_max_age_ms)).await {
+            None => return Ok(()),
+            Some(Ok(0)) => {}
+            Some(Ok(requests)) => tracing::info!(requests, "old requests are forgotten"),
+            Some(Err(error)) => tracing::warn!(reason = error.report(), "old requests are not forgotten yet"),
+        }
         match stop.run_until_cancelled(prune(&jobs, history)).await {
             None => return Ok(()),
             Some(Ok(pruned)) if pruned == Pruned::default() => {}
@@ -30,6 +41,19 @@ pub(super) async fn keep(jobs: Jobs, history: JobHistoryConfig, stop: Cancellati
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return Ok(());
         }
+    }
+}
+
+/// Removes the requests that are too old, batch by batch.
+async fn prune_audit(jobs: &Jobs, max_age_ms: i64) -> Result<u64> {
+    let mut all = 0;
+    loop {
+        let removed = jobs.store().prune_audit(jobs.clock().now().plus_ms(-max_age_ms)).await?;
+        if removed == 0 {
+            return Ok(all);
+        }
+        all += removed;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

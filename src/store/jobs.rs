@@ -136,6 +136,8 @@ pub struct JobRow {
     pub error: Option<String>,
     /// The job that this one is another attempt of; it may be pruned by now.
     pub retry_of: Option<JobId>,
+    /// What the client calls it.
+    pub label: Option<String>,
     /// What else its reader should know.
     pub warnings: Vec<Warning>,
     /// What came of it, per kind.
@@ -176,6 +178,7 @@ impl FromRow<'_, SqliteRow> for JobRow {
             error_code: row.try_get("error_code")?,
             error: row.try_get("error")?,
             retry_of: row.try_get("retry_of")?,
+            label: row.try_get("label")?,
             warnings: json(row, "warnings")?.unwrap_or_default(),
             result: json(row, "result")?,
             counters: json(row, "counters")?,
@@ -220,6 +223,19 @@ pub struct JobInsert {
     pub created: Option<UnixMillis>,
     /// The job that this one is another attempt of.
     pub retry_of: Option<JobId>,
+    /// What the client calls it.
+    pub label: Option<String>,
+    /// Under which the client may ask again.
+    pub key: Option<RequestKey>,
+}
+
+/// Under which a client may send a request again without a second job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The client's key, with who it is.
+    pub key: String,
+    /// Of all that was asked: the same key with another one is a mistake.
+    pub hash: String,
 }
 
 /// How a job ends.
@@ -251,7 +267,7 @@ impl JobEnd {
     }
 }
 
-/// SQLite binds at most 32,766 values in one statement; a job row has 24.
+/// SQLite binds at most 32,766 values in one statement; a job row has 27.
 const ROWS_PER_INSERT: usize = 1000;
 
 impl Tx {
@@ -263,6 +279,14 @@ impl Tx {
         Ok(JobId(last + 1))
     }
 
+    /// The job that a key has made, and of what was asked then.
+    pub async fn job_of_key(&mut self, key: &str) -> Result<Option<(JobId, String)>> {
+        Ok(sqlx::query_as("SELECT id, request_hash FROM jobs WHERE request_key = ?")
+            .bind(key)
+            .fetch_optional(&mut *self.0)
+            .await?)
+    }
+
     /// Writes job rows and returns their ids, in order. All have the same age, so one statement writes many.
     pub async fn insert_jobs(&mut self, jobs: &[JobInsert], now: UnixMillis) -> Result<Vec<JobId>> {
         let JobId(first) = self.next_job_id().await?;
@@ -271,7 +295,7 @@ impl Tx {
             let mut insert = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO jobs (id, kind, type, routine, trigger, status, reason_code, reason, slot_id, cluster, \
                  storage, concurrent, namespaces, admitted_ms, due_ms, queued_ms, finished_ms, config, request, \
-                 requested_by, created_ms, error_code, error, retry_of) ",
+                 requested_by, created_ms, error_code, error, retry_of, label, request_key, request_hash) ",
             );
             insert.push_values(jobs.iter().zip(ids), |mut row, (job, id)| {
                 let why = job.reason.as_ref().map(|(code, reason)| (*code, reason.as_str()));
@@ -300,7 +324,10 @@ impl Tx {
                     .push_bind(job.created.map(|created| created.0))
                     .push_bind(error_code)
                     .push_bind(error)
-                    .push_bind(job.retry_of);
+                    .push_bind(job.retry_of)
+                    .push_bind(&job.label)
+                    .push_bind(job.key.as_ref().map(|key| &key.key))
+                    .push_bind(job.key.as_ref().map(|key| &key.hash));
             });
             insert.build().persistent(false).execute(&mut *self.0).await?;
         }

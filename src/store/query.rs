@@ -17,6 +17,10 @@ pub struct JobFilter {
     pub kind: Option<JobKind>,
     /// Of this routine.
     pub routine: Option<String>,
+    /// Of one of these.
+    pub routines: Option<Vec<String>>,
+    /// Called this by the client.
+    pub label: Option<String>,
     /// In one of these; empty = any.
     pub status: Vec<JobStatus>,
     /// The opposite: in none of `status`.
@@ -82,6 +86,13 @@ impl Store {
         }
         if let Some(routine) = &filter.routine {
             query.push(" AND routine = ").push_bind(routine);
+        }
+        if let Some(label) = &filter.label {
+            query.push(" AND label = ").push_bind(label);
+        }
+        if let Some(routines) = &filter.routines {
+            query.push(" AND routine IN (SELECT value FROM json_each(");
+            query.push_bind(serde_json::json!(routines).to_string()).push("))");
         }
         if !filter.status.is_empty() {
             query.push(if filter.exclude { " AND status NOT IN (" } else { " AND status IN (" });

@@ -44,6 +44,8 @@ fn backup(routine: &str, status: JobStatus) -> JobInsert {
         requested_by: None,
         created: None,
         retry_of: None,
+        label: None,
+        key: None,
     }
 }
 

@@ -46,11 +46,7 @@ pub async fn stamp(files: TlsFiles) -> Result<Stamp> {
 
 fn build(files: &TlsFiles, key_password: Option<&SecretString>) -> Result<ClientConfig> {
     let unusable = |what: &str, reason: String| Error::permanent("tls-files", format!("{what}: {reason}"));
-    let mut provider: CryptoProvider = ring::default_provider();
-    if let Some(text) = &files.cipher_suite {
-        provider.cipher_suites =
-            choice::cipher_suites(text).map_err(|reason| unusable("cipher-suite", reason))?;
-    }
+    let provider = provider(files.cipher_suite.as_deref())?;
     let protocols = choice::protocols(files.protocols.as_deref().unwrap_or("all"))
         .map_err(|reason| unusable("protocols", reason))?;
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -70,6 +66,16 @@ fn build(files: &TlsFiles, key_password: Option<&SecretString>) -> Result<Client
             .source(error)
             .hint("Check that the key is that of cert-file.")
     })
+}
+
+/// What encrypts, with these suites or all that are safe.
+pub(crate) fn provider(cipher_suites: Option<&str>) -> Result<CryptoProvider> {
+    let mut provider: CryptoProvider = ring::default_provider();
+    if let Some(text) = cipher_suites {
+        provider.cipher_suites = choice::cipher_suites(text)
+            .map_err(|reason| Error::permanent("tls-files", format!("cipher-suite: {reason}")))?;
+    }
+    Ok(provider)
 }
 
 fn roots(files: &TlsFiles) -> Result<RootCertStore> {
@@ -113,13 +119,15 @@ fn roots(files: &TlsFiles) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+/// The certificates in a file of PEM, none if there is none; blocks.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_slice_iter(&read(path)?)
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| bad(path, "not PEM").source(error))
 }
 
-fn private_key(path: &Path, password: Option<&SecretString>) -> Result<PrivateKeyDer<'static>> {
+/// The key in a file of PEM; blocks.
+pub(crate) fn private_key(path: &Path, password: Option<&SecretString>) -> Result<PrivateKeyDer<'static>> {
     let bytes = read(path)?;
     let holds = |mark: &str| memchr::memmem::find(&bytes, mark.as_bytes()).is_some();
     if holds("Proc-Type: 4,ENCRYPTED") {

@@ -156,6 +156,13 @@ impl Running {
         self.get(&format!("/v1/jobs/{id}")).await.json()
     }
 
+    /// A job as somebody with this token sees it.
+    pub async fn job_as(&self, id: i64, token: &str) -> Value {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        self.send(Method::GET, &format!("/v1/jobs/{id}"), &headers, "").await.json()
+    }
+
     /// Waits until a job has one of these statuses.
     pub async fn job_in(&self, id: i64, statuses: &[&str]) -> Value {
         let waited = tokio::time::timeout(PATIENCE, async {

@@ -5,11 +5,15 @@
 mod helpers;
 
 mod access;
+mod asked;
+mod audit;
 mod catalog;
 mod config_changes;
 mod conformance;
+mod door;
 mod errors;
 mod jobs;
+mod limits;
 mod operator;
 mod owners;
 mod parameters;
@@ -17,6 +21,7 @@ mod process;
 mod reload;
 mod restores;
 mod retrieve;
+mod tls;
 mod triggers;
 mod unconfigured;
 mod verify;

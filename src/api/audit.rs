@@ -1,0 +1,107 @@
+//! Who has changed what; ours.
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::{HttpRequest, ResponseError, web};
+use serde::Serialize;
+
+use super::access::Identity;
+use super::endpoint::at;
+use super::error::{Answer, ApiError};
+use super::query::Query;
+use super::{respond, trace};
+use crate::app::App;
+use crate::model::UnixMillis;
+use crate::store::{AuditEnd, AuditFilter, AuditInsert, AuditRow, JobId};
+
+/// The size of a page when `limit` does not say, and the largest.
+const LIMITS: (i64, i64) = (100, 1000);
+
+/// What is kept of path and query.
+const PATH_CHARS_MAX: usize = 1024;
+
+pub(super) fn routes(scope: &mut web::ServiceConfig) {
+    scope.service(at("/v1/audit").get(list).resource());
+}
+
+#[derive(Serialize)]
+struct Page {
+    requests: Vec<Shown>,
+    /// What to give as `cursor` for the next page; none: this is the last.
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown {
+    id: i64,
+    at: String,
+    who: Option<String>,
+    client: Option<String>,
+    request_id: String,
+    method: String,
+    path: String,
+    /// Null: not answered, or the process ended before that was written.
+    status: Option<u16>,
+    code: Option<String>,
+    job: Option<i64>,
+    ended: Option<String>,
+}
+
+impl Shown {
+    fn of(row: AuditRow) -> Self {
+        Self {
+            id: row.id,
+            at: row.at.to_rfc3339(),
+            who: row.request.who,
+            client: row.request.client,
+            request_id: row.request.request_id,
+            method: row.request.method,
+            path: row.request.path,
+            status: row.status,
+            code: row.code,
+            job: row.job.map(|id| id.0),
+            ended: row.ended.map(UnixMillis::to_rfc3339),
+        }
+    }
+}
+
+async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
+    let query = Query::of(&request)?.only(&["who", "from", "to", "limit", "cursor"])?;
+    let bounds = query.time_bounds()?;
+    let filter = AuditFilter {
+        who: query.text("who").map(str::to_owned),
+        from: bounds.from,
+        to: bounds.before(),
+        before: query.integer("cursor")?,
+    };
+    let (rows, next) = app.audit(&filter, query.limit(LIMITS.0, LIMITS.1)?).await?;
+    let requests = rows.into_iter().map(Shown::of).collect();
+    respond::json(&Page { requests, next: next.map(|id| id.to_string()) })
+}
+
+/// What is written of a request before it acts.
+pub(super) fn entry(request: &ServiceRequest, identity: Option<&Identity>) -> AuditInsert {
+    let uri = request.uri().path_and_query().map_or("", |both| both.as_str());
+    AuditInsert {
+        who: identity.map(|identity| identity.name.clone()),
+        client: request.peer_addr().map(|peer| peer.ip().to_string()),
+        request_id: trace::request_id(request.request()),
+        method: request.method().to_string(),
+        path: uri.chars().take(PATH_CHARS_MAX).filter(|c| !c.is_control()).collect(),
+    }
+}
+
+/// What came of one that was not let through.
+pub(super) fn refused(error: &ApiError) -> AuditEnd {
+    AuditEnd { status: error.status_code().as_u16(), code: Some(error.code()), job: None }
+}
+
+/// What came of it, from the answer.
+pub(super) fn end(answer: &ServiceResponse<BoxBody>) -> AuditEnd {
+    let error = answer.response().error().and_then(|error| error.as_error::<ApiError>());
+    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let job = location.and_then(|path| path.rsplit_once("/v1/jobs/")).and_then(|(_, id)| id.parse().ok());
+    AuditEnd { status: answer.status().as_u16(), code: error.map(ApiError::code), job: job.map(JobId) }
+}
