@@ -134,3 +134,18 @@ async fn every_answer_has_an_id_and_headers_for_browsers() {
         assert_eq!(answer.header("x-request-id").len(), 16, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn whoever_does_not_take_its_answers_is_not_waited_for() {
+    let service = Running::start(|_| "service: {http: {write-timeout: 300}}".to_owned()).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(service.service.http_address()).await.unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Without the limit the buffers fill, and then nothing moves any more.
+    let ended = tokio::time::timeout(Duration::from_mins(1), async {
+        while stream.write_all(request).await.is_ok() {}
+    });
+    assert!(ended.await.is_ok(), "the connection is still there");
+    assert_eq!(service.get("/health").await.body, "Ok");
+}
