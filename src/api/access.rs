@@ -63,6 +63,14 @@ const fn post(path: &'static str, need: Need, reach: Reach) -> Route {
     Route { method: "POST", path, need, reach }
 }
 
+const fn put(path: &'static str, need: Need, reach: Reach) -> Route {
+    Route { method: "PUT", path, need, reach }
+}
+
+const fn delete(path: &'static str, need: Need, reach: Reach) -> Route {
+    Route { method: "DELETE", path, need, reach }
+}
+
 const LOOK: Need = Need::Role(Role::Viewer);
 const ACT: Need = Need::Role(Role::Operator);
 const RULE: Need = Need::Role(Role::Admin);
@@ -78,21 +86,49 @@ pub const ROUTES: &[Route] = &[
     get("/version", LOOK, Reach::Any),
     get("/metrics", Need::Metrics, Reach::Whole),
     get("/v1/config", LOOK, Reach::Whole),
+    put("/v1/config", RULE, Reach::Whole),
     post("/v1/config/apply", RULE, Reach::Whole),
+    get("/v1/config/status", LOOK, Reach::Whole),
     get("/v1/config/clusters", LOOK, Reach::Whole),
     get("/v1/config/policies", LOOK, Reach::Whole),
     get("/v1/config/routines", LOOK, Reach::Whole),
     get("/v1/config/storage", LOOK, Reach::Whole),
+    get("/v1/config/secret-agents", LOOK, Reach::Whole),
     get("/v1/config/clusters/{name}", LOOK, Reach::Whole),
+    post("/v1/config/clusters/{name}", RULE, Reach::Whole),
+    put("/v1/config/clusters/{name}", RULE, Reach::Whole),
+    delete("/v1/config/clusters/{name}", RULE, Reach::Whole),
     get("/v1/config/policies/{name}", LOOK, Reach::Whole),
+    post("/v1/config/policies/{name}", RULE, Reach::Whole),
+    put("/v1/config/policies/{name}", RULE, Reach::Whole),
+    delete("/v1/config/policies/{name}", RULE, Reach::Whole),
     get("/v1/config/routines/{name}", LOOK, Reach::Routine),
+    post("/v1/config/routines/{name}", RULE, Reach::Whole),
+    put("/v1/config/routines/{name}", RULE, Reach::Whole),
+    delete("/v1/config/routines/{name}", RULE, Reach::Whole),
+    put("/v1/config/routines/{name}/enable", RULE, Reach::Routine),
+    put("/v1/config/routines/{name}/disable", RULE, Reach::Routine),
     get("/v1/config/storage/{name}", LOOK, Reach::Whole),
+    post("/v1/config/storage/{name}", RULE, Reach::Whole),
+    put("/v1/config/storage/{name}", RULE, Reach::Whole),
+    delete("/v1/config/storage/{name}", RULE, Reach::Whole),
+    get("/v1/config/secret-agents/{name}", LOOK, Reach::Whole),
+    post("/v1/config/secret-agents/{name}", RULE, Reach::Whole),
+    put("/v1/config/secret-agents/{name}", RULE, Reach::Whole),
+    delete("/v1/config/secret-agents/{name}", RULE, Reach::Whole),
+    get("/v1/catalog", LOOK, Reach::List),
+    post("/v1/catalog/refresh", ACT, Reach::List),
     get("/v1/backups/full", LOOK, Reach::List),
     get("/v1/backups/incremental", LOOK, Reach::List),
     get("/v1/backups/full/{name}", LOOK, Reach::Routine),
     post("/v1/backups/full/{name}", ACT, Reach::Routine),
     get("/v1/backups/incremental/{name}", LOOK, Reach::Routine),
     post("/v1/backups/incremental/{name}", ACT, Reach::Routine),
+    get("/v1/backups/full/{name}/{timestamp}", LOOK, Reach::Routine),
+    delete("/v1/backups/full/{name}/{timestamp}", RULE, Reach::Routine),
+    get("/v1/backups/incremental/{name}/{timestamp}", LOOK, Reach::Routine),
+    delete("/v1/backups/incremental/{name}/{timestamp}", RULE, Reach::Routine),
+    get("/v1/backups/restore-points/{name}", LOOK, Reach::Routine),
     post("/v1/backups/schedule/{name}", ACT, Reach::Routine),
     get("/v1/backups/estimate/{name}", LOOK, Reach::Routine),
     post("/v1/backups/verify/{name}", ACT, Reach::Routine),

@@ -174,7 +174,7 @@ async fn delete(
     if dry_run {
         return respond::json(&app.deletion(&name, &asked).await?);
     }
-    let requested_by = request.peer_addr().map(|peer| peer.ip().to_string());
+    let requested_by = access::requested_by(request);
     let row = app.trigger_deletion(&name, &asked, requested_by).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));

@@ -2,9 +2,10 @@
 
 use actix_web::{HttpRequest, web};
 
+use super::access;
 use super::backups::known_routine;
 use super::endpoint::at;
-use super::error::Answer;
+use super::error::{Answer, ApiError};
 use super::query::Query;
 use super::respond;
 use crate::app::App;
@@ -31,12 +32,21 @@ async fn refresh(app: web::Data<App>, request: HttpRequest) -> Answer {
     respond::json(&serde_json::json!({ "routines": read }))
 }
 
-/// The routine of the request, or all.
-fn named(app: &App, request: &HttpRequest) -> Result<Vec<String>, super::error::ApiError> {
+/// The routine of the request, or all that the caller has to do with.
+fn named(app: &App, request: &HttpRequest) -> Result<Vec<String>, ApiError> {
     let query = Query::of(request)?.only(&["routine"])?;
+    let caller = access::caller(request);
+    let reached = |name: &str| caller.as_ref().is_none_or(|caller| caller.reaches(name));
     let Some(name) = query.text("routine") else {
-        return Ok(app.config().backup_routines.keys().cloned().collect());
+        let config = app.config();
+        return Ok(config.backup_routines.keys().filter(|name| reached(name)).cloned().collect());
     };
+    if let Some(caller) = caller.as_ref().filter(|caller| !caller.reaches(name)) {
+        return Err(ApiError::forbidden(format!(
+            "{} has nothing to do with routine \"{name}\"",
+            caller.name
+        )));
+    }
     known_routine(app, name)?;
     Ok(vec![name.to_owned()])
 }

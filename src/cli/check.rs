@@ -86,7 +86,9 @@ async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
     for limit in LIMITS {
         line(&mut text, format_args!("  {limit}"));
     }
-    text.push_str("\nknown options that are not built yet (each is refused, never ignored):\n");
+    if !unbuilt().is_empty() {
+        text.push_str("\nknown options that are not built yet (each is refused, never ignored):\n");
+    }
     for option in unbuilt() {
         line(&mut text, format_args!("  {}: {}", option.path(), option.what));
     }

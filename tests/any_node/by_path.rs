@@ -138,7 +138,8 @@ async fn a_folder_without_metadata_is_restored_only_if_incomplete_is_allowed() {
     for marker in ["metadata.yaml", "manifest.json", "blocks.b3"] {
         std::fs::remove_file(bench.path(&key).join(marker)).unwrap();
     }
-    assert_eq!(bench.list("full", ROUTINE).await, Vec::<serde_json::Value>::new());
+    let listed = bench.get(&format!("/v1/backups/full/{ROUTINE}?refresh=true")).await;
+    assert_eq!(listed, json!([]));
     let error = bench.restore_of(&key, json!({})).await.refused("backup-incomplete");
     assert!(error.contains("allow-incomplete"), "{error}");
     assert!(bench.node.snapshot(TARGET).await.0.is_empty());

@@ -414,7 +414,7 @@ fn what_contradicts_itself_is_refused() {
 
 #[test]
 fn every_unbuilt_option_is_recognised_and_stops_the_start() {
-    assert!(!unbuilt().is_empty());
+    // None is left today: this is for the next one.
     for row in unbuilt() {
         let path = row.path();
         let mut document = upstream();
