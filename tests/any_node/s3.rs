@@ -56,10 +56,13 @@ async fn full_incremental_restore_by_time_and_retention() {
     assert_eq!(left.len(), 1, "{pruned:#}");
     assert!(bench.list("incremental", ROUTINE).await.is_empty());
 
-    // A list takes one page of folders, and of each backup its folders, metadata.yaml and the mark of a void one.
+    // The cache answers; read anew, a list takes a page of folders of each type, and of each backup its folders, metadata.yaml,
+    // manifest.json and the mark of a void one.
     asked(&server);
     bench.list("full", ROUTINE).await;
-    assert_eq!(asked(&server), 4);
+    assert_eq!(asked(&server), 0);
+    bench.get(&format!("/v1/backups/full/{ROUTINE}?refresh=true")).await;
+    assert_eq!(asked(&server), 6);
 
     // A restore by path, of a storage that the request brings along.
     bench.node.empty(TARGET).await;
