@@ -73,9 +73,13 @@ enum Command {
     },
     /// Prints what backup files hold and the first thing that is wrong with them.
     Inspect {
-        /// A backup file, the folder of a backup, or one above it.
-        #[arg(value_name = "PATH")]
+        /// A backup file, the folder of a backup, or one above it; in an object store `s3://BUCKET/PATH`, `gs://BUCKET/PATH` or
+        /// `az://CONTAINER/PATH`.
+        #[arg(value_name = "PATH|URL")]
         path: PathBuf,
+        /// The configuration with the storage of a URL; without it the provider's default credentials are used.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// The private key of encrypted files: a PEM file.
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
@@ -130,9 +134,9 @@ pub fn run(cli: Cli) -> ExitCode {
             }
             Command::Catalog(command) => catalog::run(command).await,
             Command::Demo { config, dir, exit } => Box::pin(demo::run(config.as_deref(), &dir, exit)).await,
-            Command::Inspect { path, key_file, key_env, json } => {
+            Command::Inspect { path, config, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
-                inspect::run(&path, key.as_ref(), json).await
+                inspect::run(&path, config.as_deref(), key.as_ref(), json).await
             }
             Command::Estimate(options) => estimate::run(&options).await,
             Command::Retention(options) => retention::run(&options).await,

@@ -1,8 +1,9 @@
-//! What a backup file or folder on this machine holds, and the first thing that is wrong with it. Reads only; needs
-//! neither service nor cluster nor configuration.
+//! What a backup file or folder holds, on this machine or in a storage, and the first thing that is wrong with it. Reads
+//! only; needs neither service nor cluster.
 
 mod file;
 mod folder;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use file::inspect_file;
-pub use folder::inspect_path;
+pub use folder::{inspect_path, inspect_stored};
 
 /// One backup file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

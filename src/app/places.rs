@@ -100,13 +100,7 @@ impl Places {
         if let Some(storage) = known(&self.opened.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(storage);
         }
-        let clock: SharedClock = Arc::new(SystemClock);
-        let storage: Arc<dyn Storage> = match place {
-            StoragePlace::S3(s3) => Arc::new(Box::pin(S3Storage::open(s3, &self.keeper, &clock)).await?),
-            StoragePlace::Azure(azure) => Arc::new(azure::open(azure, &self.keeper).await?),
-            StoragePlace::Gcp(gcp) => Arc::new(gcp::open(gcp, &self.keeper).await?),
-            StoragePlace::Local { path, .. } => Arc::new(LocalStorage::open(path).await?),
-        };
+        let storage = open_alone(place, &self.keeper).await?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(storage) = known(&opened) {
             return Ok(storage);
@@ -118,6 +112,19 @@ impl Places {
         opened.push((place.clone(), Instant::now(), Arc::clone(&storage)));
         Ok(storage)
     }
+}
+
+/// Opens a storage for this once.
+///
+/// Errors: those of storage.
+pub async fn open_alone(place: &StoragePlace, keeper: &Keeper) -> Result<Arc<dyn Storage>> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    Ok(match place {
+        StoragePlace::S3(s3) => Arc::new(Box::pin(S3Storage::open(s3, keeper, &clock)).await?),
+        StoragePlace::Azure(azure) => Arc::new(azure::open(azure, keeper).await?),
+        StoragePlace::Gcp(gcp) => Arc::new(gcp::open(gcp, keeper).await?),
+        StoragePlace::Local { path, .. } => Arc::new(LocalStorage::open(path).await?),
+    })
 }
 
 /// Whether a client opened `since` may have secrets that were replaced; that of S3 asks again by itself.

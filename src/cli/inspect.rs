@@ -1,21 +1,36 @@
 //! `holdfast inspect`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::config::KeyPlace;
+use crate::app::places::open_alone;
+use crate::clock::SystemClock;
+use crate::config::{GcpStorage, KeyPlace, S3Storage, Storage as StorageSection, StoragePlace};
 use crate::engine::keys;
 use crate::error::{Error, Result};
-use crate::inspect::{Checksum, Content, FileReport, FolderReport, inspect_path};
+use crate::inspect::{Checksum, Content, FileReport, FolderReport, inspect_path, inspect_stored};
 use crate::model::UnixMillis;
+use crate::secrets::Keeper;
+use crate::service::ServiceOptions;
+use crate::storage::Storage;
 
-/// Prints what backup files hold and what is wrong with them; fails if something is.
-pub async fn run(path: &Path, key: Option<&KeyPlace>, json: bool) -> Result<()> {
+/// Prints what backup files hold and what is wrong with them; fails if something is. `path` may be a URL, whose storage is
+/// then opened as the configuration says.
+pub async fn run(path: &Path, config: Option<&Path>, key: Option<&KeyPlace>, json: bool) -> Result<()> {
     let key = match key {
         Some(place) => Some(keys::load(place).await?),
         None => None,
     };
-    let folders = inspect_path(path, key.as_ref())?;
+    let folders = match path.to_str().and_then(|text| text.split_once("://")) {
+        Some((scheme, rest)) => {
+            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            let storage = Box::pin(open(scheme, bucket, config)).await?;
+            inspect_stored(storage, PathBuf::from(prefix), key).await?
+        }
+        None => inspect_path(path, key.as_ref())?,
+    };
     if json {
         let text = serde_json::to_string_pretty(&folders)
             .map_err(|error| Error::permanent("inspect-io", "write the report").source(error))?;
@@ -32,6 +47,73 @@ pub async fn run(path: &Path, key: Option<&KeyPlace>, json: bool) -> Result<()> 
         format!("something is wrong with {damaged} of {} folders", folders.len()),
     )
     .hint("The report says what and where. Restore from another backup, or from a copy of this one."))
+}
+
+/// The bucket of a URL: as the storage of the configuration that is in it, else with what the provider's own tools go by.
+async fn open(scheme: &str, bucket: &str, config: Option<&Path>) -> Result<Arc<dyn Storage>> {
+    let wrong = |text: String| {
+        Error::permanent("inspect-url", text)
+            .hint("Write s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH; --config names a file with its storage.")
+    };
+    if !["s3", "gs", "az"].contains(&scheme) || bucket.is_empty() {
+        return Err(wrong(format!("\"{scheme}://{bucket}\" is no URL of a bucket")));
+    }
+    let (place, keeper) = match config {
+        Some(file) => {
+            let options = ServiceOptions::from_file(file, Arc::new(SystemClock))?;
+            let storages = options.config.storage.keys().map(|name| options.config.storage(name));
+            let storages = storages.collect::<Result<Vec<_>>>()?;
+            let place = storages.into_iter().find_map(|one| at_root(one.place, scheme, bucket));
+            let none = || wrong(format!("{} has no storage in {scheme}://{bucket}", file.display()));
+            (place.ok_or_else(none)?, options.config.keeper())
+        }
+        None => {
+            let unknown = || wrong(format!("{scheme}://{bucket} cannot be reached without its account"));
+            (by_default(scheme, bucket)?.ok_or_else(unknown)?, Keeper::default())
+        }
+    };
+    open_alone(&place, &keeper).await
+}
+
+/// The whole bucket of a place, if it is the one.
+fn at_root(place: StoragePlace, scheme: &str, bucket: &str) -> Option<StoragePlace> {
+    match (scheme, place) {
+        ("s3", StoragePlace::S3(mut s3)) if s3.bucket == bucket => {
+            s3.path.clear();
+            Some(StoragePlace::S3(s3))
+        }
+        ("gs", StoragePlace::Gcp(mut gcp)) if gcp.bucket == bucket => {
+            gcp.path.clear();
+            Some(StoragePlace::Gcp(gcp))
+        }
+        ("az", StoragePlace::Azure(mut azure)) if azure.container == bucket => {
+            azure.path.clear();
+            Some(StoragePlace::Azure(azure))
+        }
+        _ => None,
+    }
+}
+
+/// A bucket without a configuration: credentials and region are found as the provider's own tools find them.
+fn by_default(scheme: &str, bucket: &str) -> Result<Option<StoragePlace>> {
+    let named = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let mut storage = StorageSection::default();
+    match scheme {
+        "s3" => {
+            let region = named("AWS_REGION").or_else(|| named("AWS_DEFAULT_REGION"));
+            storage.s3_storage = Some(S3Storage {
+                bucket: bucket.to_owned(),
+                s3_region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+                ..S3Storage::default()
+            });
+        }
+        "gs" => {
+            storage.gcp_storage =
+                Some(GcpStorage { bucket_name: bucket.to_owned(), ..GcpStorage::default() });
+        }
+        _ => return Ok(None),
+    }
+    Ok(storage.resolve(None, &BTreeMap::new())?.map(|config| config.place))
 }
 
 fn describe(folders: &[FolderReport]) -> String {

@@ -1,9 +1,9 @@
 //! One backup file, read to its end.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::shelf::{Disk, Shelf, failed};
 use super::{Checksum, Content, FileReport, TextProblem};
 use crate::asb::cipher::{Unlock, UnlockError};
 use crate::asb::{
@@ -11,7 +11,7 @@ use crate::asb::{
     particle,
 };
 use crate::catalog::Encryption;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::time::AEROSPIKE_EPOCH_S;
 
 /// What a manifest says of a file.
@@ -27,16 +27,17 @@ pub(super) struct Expected {
 ///
 /// Errors: `inspect-io` if the file cannot be opened or read; what is wrong inside it is in the report.
 pub fn inspect_file(path: &Path, unlock: &Unlock) -> Result<FileReport> {
-    inspect(path, unlock, None)
+    inspect(&Disk, path, unlock, None)
 }
 
-pub(super) fn inspect(path: &Path, unlock: &Unlock, expected: Option<&Expected>) -> Result<FileReport> {
-    let failed = |error: io::Error| {
-        Error::permanent("inspect-io", format!("read {}", path.display()))
-            .source(error)
-            .hint("Check the path and that this user may read it.")
-    };
-    let file = File::open(path).map_err(failed)?;
+pub(super) fn inspect(
+    shelf: &dyn Shelf,
+    path: &Path,
+    unlock: &Unlock,
+    expected: Option<&Expected>,
+) -> Result<FileReport> {
+    let gone = || failed(path, io::ErrorKind::NotFound.into());
+    let file = shelf.open(path)?.ok_or_else(gone)?;
     let mut stored = Stored { file, hasher: BlockHasher::new(), failed: None };
     let mut report = FileReport {
         name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -53,9 +54,9 @@ pub(super) fn inspect(path: &Path, unlock: &Unlock, expected: Option<&Expected>)
     };
     read_text(&mut stored, unlock, &mut report);
     // What is left is hashed too: the checksums are of all stored bytes.
-    io::copy(&mut stored, &mut io::sink()).map_err(failed)?;
+    io::copy(&mut stored, &mut io::sink()).map_err(|error| failed(path, error))?;
     if let Some(error) = stored.failed.take() {
-        return Err(failed(error));
+        return Err(failed(path, error));
     }
     let hashes = stored.hasher.finish();
     report.stored_bytes = hashes.size;
@@ -189,18 +190,19 @@ pub(super) fn readable(bytes: &[u8]) -> String {
 
 /// The stored bytes, hashed as they pass.
 struct Stored {
-    file: File,
+    file: Box<dyn Read>,
     hasher: BlockHasher,
-    /// A read that failed: damage of the disk is not damage of the text.
+    /// A read that failed: damage of the disk or storage is not damage of the text.
     failed: Option<io::Error>,
 }
 
 impl Read for Stored {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer).inspect_err(|error| {
-            let copy = error
-                .raw_os_error()
-                .map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error);
+            let copy = error.raw_os_error().map_or_else(
+                || io::Error::new(error.kind(), error.to_string()),
+                io::Error::from_raw_os_error,
+            );
             self.failed = Some(copy);
         })?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());

@@ -1,11 +1,14 @@
 //! Folders of backups: what their documents say against what their files hold.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
 
 use super::file::{Expected, inspect};
+use super::shelf::{Disk, Shelf, Stored, failed};
 use super::{Content, FileReport, FolderReport};
 use crate::asb::cipher::Unlock;
 use crate::asb::{self, FileKey};
@@ -14,18 +17,40 @@ use crate::catalog::manifest::{MANIFEST_BYTES_MAX, block_count};
 use crate::catalog::metadata::METADATA_BYTES_MAX;
 use crate::catalog::{Encryption, Manifest, Metadata};
 use crate::error::{Error, Result};
+use crate::storage::Storage;
+use crate::tasks::blocking;
 
 /// Reads every backup file at or below a path, folder by folder, in the order of their paths; `key`: of encrypted ones.
 /// Blocks.
 ///
 /// Errors: `inspect-io`; `inspect-nothing` if there is no backup file.
 pub fn inspect_path(path: &Path, key: Option<&FileKey>) -> Result<Vec<FolderReport>> {
+    inspect_on(&Disk, path, key)
+}
+
+/// As [`inspect_path`], below a prefix of a storage.
+///
+/// Errors: besides, those of storage.
+pub async fn inspect_stored(
+    storage: Arc<dyn Storage>,
+    prefix: PathBuf,
+    key: Option<FileKey>,
+) -> Result<Vec<FolderReport>> {
+    let shelf = Stored { storage, runtime: Handle::current() };
+    blocking(move || inspect_on(&shelf, &prefix, key.as_ref())).await
+}
+
+fn inspect_on(shelf: &dyn Shelf, path: &Path, key: Option<&FileKey>) -> Result<Vec<FolderReport>> {
+    let found = shelf.find(path)?;
     let mut folders: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-    if path.is_dir() {
-        collect(path, &mut folders)?;
-    } else {
-        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        folders.insert(folder, vec![path.to_owned()]);
+    for file in found.files {
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !found.is_folder || name.ends_with(DATA_SUFFIX) {
+            folders.entry(folder).or_default().push(file);
+        } else if name == METADATA {
+            folders.entry(folder).or_default();
+        }
     }
     if folders.is_empty() {
         let text =
@@ -33,39 +58,23 @@ pub fn inspect_path(path: &Path, key: Option<&FileKey>) -> Result<Vec<FolderRepo
         return Err(Error::permanent("inspect-nothing", text)
             .hint("Name a backup file, the folder of a backup, or one above it."));
     }
-    let whole = path.is_dir();
-    folders.into_iter().map(|(folder, files)| one_folder(&folder, files, key, whole)).collect()
-}
-
-fn collect(folder: &Path, folders: &mut BTreeMap<PathBuf, Vec<PathBuf>>) -> Result<()> {
-    let failed = |error| Error::permanent("inspect-io", format!("read {}", folder.display())).source(error);
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if kind.is_dir() {
-            collect(&path, folders)?;
-        } else if name.ends_with(DATA_SUFFIX) {
-            folders.entry(folder.to_owned()).or_default().push(path);
-        } else if name == METADATA {
-            folders.entry(folder.to_owned()).or_default();
-        }
-    }
-    Ok(())
+    let reports = folders.into_iter();
+    reports.map(|(folder, files)| one_folder(shelf, &folder, files, key, found.is_folder)).collect()
 }
 
 /// `whole`: all its files are looked at, so that sums can be compared.
 fn one_folder(
+    shelf: &dyn Shelf,
     folder: &Path,
     mut paths: Vec<PathBuf>,
     key: Option<&FileKey>,
     whole: bool,
 ) -> Result<FolderReport> {
     let mut problems = Vec::new();
-    let metadata = read_metadata(folder, &mut problems)?;
-    let manifest = read_manifest(folder, &mut problems)?;
+    let metadata = read_metadata(shelf, folder, &mut problems)?;
+    let manifest = read_manifest(shelf, folder, &mut problems)?;
     let expected =
-        manifest.as_ref().map(|manifest| expectations(folder, manifest, &mut problems)).transpose()?;
+        manifest.as_ref().map(|manifest| expectations(shelf, folder, manifest, &mut problems)).transpose()?;
     if let (Some(manifest), Some(key)) = (&manifest, key)
         && let Err(problem) = manifest.check_seal(key)
     {
@@ -78,7 +87,7 @@ fn one_folder(
     let mut content = Content::default();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = inspect(&path, &unlock, expected.as_ref().and_then(|all| all.get(&name)))?;
+        let file = inspect(shelf, &path, &unlock, expected.as_ref().and_then(|all| all.get(&name)))?;
         content.add(&file.content);
         files.push(file);
     }
@@ -107,8 +116,10 @@ fn one_folder(
 }
 
 /// The document of a folder, none if it is not there; what is wrong with it is a problem.
-fn read_metadata(folder: &Path, problems: &mut Vec<String>) -> Result<Option<Metadata>> {
-    let Some(bytes) = read_capped(&folder.join(METADATA), METADATA_BYTES_MAX)? else { return Ok(None) };
+fn read_metadata(shelf: &dyn Shelf, folder: &Path, problems: &mut Vec<String>) -> Result<Option<Metadata>> {
+    let Some(bytes) = read_capped(shelf, &folder.join(METADATA), METADATA_BYTES_MAX)? else {
+        return Ok(None);
+    };
     match Metadata::parse(&bytes) {
         Ok((metadata, _)) => Ok(Some(metadata)),
         Err(reason) => {
@@ -118,8 +129,10 @@ fn read_metadata(folder: &Path, problems: &mut Vec<String>) -> Result<Option<Met
     }
 }
 
-fn read_manifest(folder: &Path, problems: &mut Vec<String>) -> Result<Option<Manifest>> {
-    let Some(bytes) = read_capped(&folder.join(MANIFEST), MANIFEST_BYTES_MAX)? else { return Ok(None) };
+fn read_manifest(shelf: &dyn Shelf, folder: &Path, problems: &mut Vec<String>) -> Result<Option<Manifest>> {
+    let Some(bytes) = read_capped(shelf, &folder.join(MANIFEST), MANIFEST_BYTES_MAX)? else {
+        return Ok(None);
+    };
     match Manifest::parse(&bytes) {
         Ok(manifest) => Ok(Some(manifest)),
         Err(reason) => {
@@ -130,25 +143,21 @@ fn read_manifest(folder: &Path, problems: &mut Vec<String>) -> Result<Option<Man
 }
 
 /// A whole small file, none if it is not there; longer than `limit` is cut, which its parser then refuses.
-fn read_capped(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let failed = |error| Error::permanent("inspect-io", format!("read {}", path.display())).source(error);
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
+fn read_capped(shelf: &dyn Shelf, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let Some(file) = shelf.open(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| failed(path, error))?;
     Ok(Some(bytes))
 }
 
 /// What the manifest and `blocks.b3` say of each file.
 fn expectations(
+    shelf: &dyn Shelf,
     folder: &Path,
     manifest: &Manifest,
     problems: &mut Vec<String>,
 ) -> Result<BTreeMap<String, Expected>> {
-    let blocks = read_capped(&folder.join(BLOCKS), manifest.block_count() * 32)?;
+    let blocks = read_capped(shelf, &folder.join(BLOCKS), manifest.block_count() * 32)?;
     if blocks.as_ref().is_none_or(|blocks| blocks.len() as u64 != manifest.block_count() * 32) {
         problems
             .push(format!("{BLOCKS} is missing or cut short: damage can be seen, but not in which block"));

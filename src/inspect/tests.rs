@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -11,7 +12,7 @@ use crate::asb::{
 use crate::catalog::layout::METADATA;
 use crate::catalog::testkit::{self, Backup};
 use crate::error::Result;
-use crate::storage::Storage;
+use crate::storage::{LocalStorage, Storage};
 
 fn inspect_file(path: &Path) -> Result<FileReport> {
     super::inspect_file(path, &Unlock::default())
@@ -159,6 +160,17 @@ async fn a_folder_is_compared_with_its_documents() {
     assert!(!report.is_damaged(), "{report:?}");
     assert!(report.has_manifest && report.files[0].checksum == Checksum::Matches);
     assert_eq!(report.metadata.as_ref().unwrap()["record-count"], "15");
+
+    // In a storage, by its keys.
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(dir.path()).await.unwrap());
+    let key = path.strip_prefix(dir.path()).unwrap();
+    for prefix in [Path::new(""), key, &key.join("0_ns_1.asb")] {
+        let stored = super::inspect_stored(storage.clone(), prefix.to_owned(), None).await.unwrap();
+        assert_eq!((stored.len(), &stored[0].files), (1, &report.files), "{prefix:?}");
+        assert_eq!(Path::new(&stored[0].folder), key);
+    }
+    let none = super::inspect_stored(storage, "elsewhere".into(), None).await.unwrap_err();
+    assert_eq!(none.code(), "inspect-nothing");
 
     std::fs::write(path.join("9_ns_9.asb"), text(1)).unwrap();
     let problems = inspect_path(&path).unwrap().remove(0).problems;

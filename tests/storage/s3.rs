@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdfast::sample::mixed;
 use holdfast::storage::Storage;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::conformance;
 use crate::node::{SOURCE, TARGET};
@@ -112,4 +112,25 @@ async fn full_incremental_restore_by_time_and_retention() {
     }
     assert_eq!(bench.list("full", ROUTINE).await.len(), 1);
     assert!(bench.list("incremental", ROUTINE).await.is_empty());
+
+    // From outside: by its URL, with the configuration that has its keys.
+    let file = bench.dir.path().join("inspect.yaml");
+    std::fs::write(&file, bench.config.to_string()).unwrap();
+    let inspect = |url: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.args(["inspect", "--json", "--config"]).arg(&file).arg(url);
+        tokio::task::block_in_place(|| command.output()).unwrap()
+    };
+    let seen = inspect(&format!("s3://backups/of/tests/{ROUTINE}"));
+    let said = String::from_utf8_lossy(&seen.stderr);
+    let report: Value = serde_json::from_slice(&seen.stdout).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!(report[0]["content"]["records"], 7_000, "{report:#}");
+    assert!(seen.status.success(), "{said}");
+    for (url, text) in
+        [("s3://another/x", "has no storage in s3://another"), ("ftp://a/b", "no URL of a bucket")]
+    {
+        let refused = inspect(url);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(text), "{said}");
+    }
 }
