@@ -5,7 +5,7 @@ use holdfast::sample::{SampleRecord, mixed};
 use serde_json::{Value, json};
 
 use crate::node::{Node, SOURCE, TARGET};
-use crate::service::{Bench, ROUTINE, point, warnings};
+use crate::service::{Bench, ROUTINE, millis, point, warnings};
 
 const MIB: u64 = 1 << 20;
 
@@ -25,9 +25,9 @@ async fn gauge(bench: &Bench, state: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
 }
 
-/// Whether the second began when the first had ended; instants of one form compare as texts.
+/// Whether the second began when the first had ended.
 fn in_turn(first: &Value, second: &Value) -> bool {
-    first["finished"].as_str().unwrap() <= second["started"].as_str().unwrap()
+    millis(first, "finished") <= millis(second, "started")
 }
 
 /// The nodes of these tests store records of up to 8 MiB, so that a namespace needs 16 MiB.

@@ -52,7 +52,8 @@ async fn every_request_that_may_change_something_is_listed_with_its_outcome() {
     );
     let first = rows.last().unwrap();
     assert_eq!((first["request-id"].as_str(), first["client"].as_str()), (Some("mine"), Some("127.0.0.1")));
-    assert!(first["at"].as_str().unwrap() <= first["ended"].as_str().unwrap());
+    let at = |field: &str| chrono::DateTime::parse_from_rfc3339(first[field].as_str().unwrap()).unwrap();
+    assert!(at("at") <= at("ended"));
 
     let page = service.send(Method::GET, "/v1/audit?limit=3", &boss, "").await.json();
     let cursor = page["next"].as_str().unwrap();

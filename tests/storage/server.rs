@@ -31,6 +31,7 @@ impl Server {
         let child = Command::new(found)
             .args(arguments(dir.path()))
             .envs(environment.iter().copied())
+            .env("TMPDIR", dir.path())
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
