@@ -58,19 +58,16 @@ async fn open(scheme: &str, bucket: &str, config: Option<&Path>) -> Result<Arc<d
     if !["s3", "gs", "az"].contains(&scheme) || bucket.is_empty() {
         return Err(wrong(format!("\"{scheme}://{bucket}\" is no URL of a bucket")));
     }
-    let (place, keeper) = match config {
-        Some(file) => {
-            let options = ServiceOptions::from_file(file, Arc::new(SystemClock))?;
-            let storages = options.config.storage.keys().map(|name| options.config.storage(name));
-            let storages = storages.collect::<Result<Vec<_>>>()?;
-            let place = storages.into_iter().find_map(|one| at_root(one.place, scheme, bucket));
-            let none = || wrong(format!("{} has no storage in {scheme}://{bucket}", file.display()));
-            (place.ok_or_else(none)?, options.config.keeper())
-        }
-        None => {
-            let unknown = || wrong(format!("{scheme}://{bucket} cannot be reached without its account"));
-            (by_default(scheme, bucket)?.ok_or_else(unknown)?, Keeper::default())
-        }
+    let (place, keeper) = if let Some(file) = config {
+        let options = ServiceOptions::from_file(file, Arc::new(SystemClock))?;
+        let storages = options.config.storage.keys().map(|name| options.config.storage(name));
+        let storages = storages.collect::<Result<Vec<_>>>()?;
+        let place = storages.into_iter().find_map(|one| at_root(one.place, scheme, bucket));
+        let none = || wrong(format!("{} has no storage in {scheme}://{bucket}", file.display()));
+        (place.ok_or_else(none)?, options.config.keeper())
+    } else {
+        let unknown = || wrong(format!("{scheme}://{bucket} cannot be reached without its account"));
+        (by_default(scheme, bucket)?.ok_or_else(unknown)?, Keeper::default())
     };
     open_alone(&place, &keeper).await
 }

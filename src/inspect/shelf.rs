@@ -122,8 +122,8 @@ impl Read for Blocks {
             self.block =
                 next.map_err(|error| io::Error::other(error.report_without_hint()))?.unwrap_or_default();
         }
-        let count = buffer.len().min(self.block.len());
-        self.block.split_to(count).copy_to_slice(&mut buffer[..count]);
+        let count = self.block.as_ref().read(buffer)?;
+        self.block.advance(count);
         Ok(count)
     }
 }
