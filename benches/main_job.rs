@@ -261,6 +261,8 @@ async fn main() {
 
 async fn back_up(options: &Options, seed: &str, compression: &str) -> Cost {
     let _ = std::fs::remove_dir_all(options.storage());
+    // The store would miss the storage's mark.
+    let _ = std::fs::remove_dir_all(options.dir.join("state"));
     let service = Service::start(options, seed, compression).await;
     let (job, cost) = service.run("/v1/backups/full/bench", &Value::Null).await;
     assert_eq!(job["progress"]["done-records"], options.records, "{job:#}");
