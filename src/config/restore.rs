@@ -157,6 +157,10 @@ pub struct Remap {
     pub destination: String,
 }
 
+/// The server's time for one batch of writes, where nobody says: what asrestore gives it. ABS gives it ten minutes, and
+/// that long a row whose replica dies with its node keeps its whole batch waiting; another try writes it at once.
+const SOCKET_TIMEOUT_MS: u64 = 10_000;
+
 /// `policy` of a restore with its defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -169,8 +173,8 @@ pub struct RestorePolicyConfig {
     pub no_indexes: bool,
     /// Leave out UDFs; default false.
     pub no_udfs: bool,
-    /// The server's time for one batch of writes; default 600,000; a given 0 became `total_timeout_ms`, and 0 there is
-    /// the server's own default.
+    /// The server's time for one batch of writes; default [`SOCKET_TIMEOUT_MS`]; a given 0 became `total_timeout_ms`,
+    /// and 0 there is the server's own default.
     pub socket_timeout_ms: u64,
     /// How long one batch may take with its retries; default 0 = no limit.
     pub total_timeout_ms: u64,
@@ -228,7 +232,7 @@ impl RestorePolicy {
             no_indexes: self.no_indexes.unwrap_or(false),
             no_udfs: self.no_udfs.unwrap_or(false),
             socket_timeout_ms: match self.socket_timeout {
-                None => 600_000,
+                None => SOCKET_TIMEOUT_MS,
                 Some(0) => total_timeout_ms,
                 Some(ms) => ms,
             },
