@@ -3,6 +3,10 @@
 //! Only what can pass is tried again ([`Error::is_temporary`]), and never longer than a total: what lasts longer is the
 //! matter of the job's own retries. A client's built-in retries must be off, or tries multiply.
 
+#[cfg(test)]
+#[path = "../../tests/support/still.rs"]
+pub(crate) mod still;
+
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -43,6 +47,9 @@ pub trait Pace: Send + Sync + fmt::Debug {
 
     /// Waits.
     async fn pause(&self, pause: Duration);
+
+    /// Ends when nothing has come for `limit`: it runs beside what may come.
+    async fn silence(&self, limit: Duration);
 }
 
 /// The machine's own time and chance.
@@ -68,6 +75,24 @@ impl Pace for MachinePace {
     async fn pause(&self, pause: Duration) {
         tokio::time::sleep(pause).await;
     }
+
+    async fn silence(&self, limit: Duration) {
+        tokio::time::sleep(limit).await;
+    }
+}
+
+/// What `work` gives; none if it takes longer than `limit`.
+pub async fn within<T>(pace: &dyn Pace, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = pace.silence(limit) => None,
+    }
+}
+
+/// How long a request that carries so many bytes may go without an answer: a minute, and what they take at 64 KiB a second.
+pub fn patience(bytes: u64) -> Duration {
+    Duration::from_mins(1) + Duration::from_secs(bytes / (64 << 10))
 }
 
 impl RetryPolicy {
@@ -146,12 +171,10 @@ fn told(what: String, tries: u32, elapsed: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::time::Duration;
 
-    use async_trait::async_trait;
-
-    use super::{Failure, Pace, RetryPolicy, retrying};
+    use super::still::Still;
+    use super::{Failure, RetryPolicy, retrying};
     use crate::error::Error;
 
     const fn ms(ms: u64) -> Duration {
@@ -159,25 +182,6 @@ mod tests {
     }
 
     const POLICY: RetryPolicy = RetryPolicy { base: ms(100), cap: ms(1_000), total: ms(5_000) };
-
-    /// Time that passes only in pauses.
-    #[derive(Debug, Default)]
-    struct Still(Mutex<Vec<Duration>>);
-
-    #[async_trait]
-    impl Pace for Still {
-        fn now(&self) -> Duration {
-            self.0.lock().unwrap().iter().sum()
-        }
-
-        fn chance(&self) -> f64 {
-            1.0
-        }
-
-        async fn pause(&self, pause: Duration) {
-            self.0.lock().unwrap().push(pause);
-        }
-    }
 
     async fn run(failures: Vec<Failure>) -> (Result<u32, Error>, Vec<u128>) {
         let (pace, mut failures) = (Still::default(), failures.into_iter());
@@ -188,7 +192,7 @@ mod tests {
             || std::future::ready(failures.next().map_or(Ok(7), Err)),
         )
         .await;
-        (done, pace.0.into_inner().unwrap().iter().map(Duration::as_millis).collect())
+        (done, pace.pauses().iter().map(Duration::as_millis).collect())
     }
 
     fn busy() -> Failure {

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, missing_docs)]
 
+use holdfast::storage::retry::Pace;
 use holdfast::storage::{READ_BLOCK_BYTES, Storage};
 
+mod absent;
 mod azure;
 mod azurite;
 #[path = "../../src/storage/conformance.rs"]
@@ -18,6 +20,7 @@ mod main_job;
 #[path = "../any_node/node.rs"]
 #[allow(dead_code)] // Others use the rest.
 mod node;
+mod pages;
 mod proxy;
 mod s3;
 mod seaweed;
@@ -25,3 +28,5 @@ mod server;
 #[path = "../any_node/service.rs"]
 #[allow(dead_code)] // Others use the rest.
 mod service;
+#[path = "../support/still.rs"]
+mod still;

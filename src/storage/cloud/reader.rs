@@ -13,7 +13,7 @@ use object_store::{GetOptions, ObjectMeta};
 use super::http::{ANSWER, Body};
 use super::{Inner, needed};
 use crate::error::{Error, Result};
-use crate::storage::retry::RetryPolicy;
+use crate::storage::retry::{RetryPolicy, within};
 use crate::storage::{ObjectReader, READ_BLOCK_BYTES};
 
 /// An object being read.
@@ -95,11 +95,11 @@ impl CloudReader {
     /// The next piece of the body; none: it is over, or broke off.
     async fn piece(&mut self) -> Option<Result<Bytes, &'static str>> {
         let body = self.body.as_mut()?;
-        match tokio::time::timeout(ANSWER, body.next()).await {
-            Ok(Some(Ok(piece))) => Some(Ok(piece)),
-            Ok(Some(Err(_))) => Some(Err("the body broke off")),
-            Ok(None) => Some(Err("the body ended early")),
-            Err(_) => Some(Err("nothing more came")),
+        match within(self.inner.parts.pace.as_ref(), ANSWER, body.next()).await {
+            Some(Some(Ok(piece))) => Some(Ok(piece)),
+            Some(Some(Err(_))) => Some(Err("the body broke off")),
+            Some(None) => Some(Err("the body ended early")),
+            None => Some(Err("nothing more came")),
         }
     }
 }
