@@ -213,7 +213,10 @@ impl Inner {
                 return Ok(());
             }
             if listed.page_token == page_token {
-                let text = format!("{}: list {folder:?}: the server gives one page again and again", self.parts.place);
+                let text = format!(
+                    "{}: list {folder:?}: the server gives one page again and again",
+                    self.parts.place
+                );
                 return Err(Error::temporary("storage-io", text));
             }
             page_token = listed.page_token;

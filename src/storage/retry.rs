@@ -25,6 +25,8 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// From the first try to the start of the last one.
     pub total: Duration,
+    /// How long an answer may take to begin, and each further piece of it: so short that there is time for another try.
+    pub answer: Duration,
 }
 
 /// A try that failed, and what the other end said of the next one.
@@ -90,24 +92,26 @@ pub async fn within<T>(pace: &dyn Pace, limit: Duration, work: impl Future<Outpu
     }
 }
 
-/// How long a request that carries so many bytes may go without an answer: a minute, and what they take at 64 KiB a second.
-pub fn patience(bytes: u64) -> Duration {
-    Duration::from_mins(1) + Duration::from_secs(bytes / (64 << 10))
-}
-
 impl RetryPolicy {
     /// For questions, which somebody may wait for: look, list, read what is small, delete.
     pub const ASK: Self = Self {
         base: Duration::from_millis(250),
         cap: Duration::from_secs(10),
         total: Duration::from_mins(1),
+        answer: Duration::from_secs(20),
     };
     /// For data on the way, of which much would have to be done again. Below `stall-timeout`'s default of 10 minutes.
     pub const DATA: Self = Self {
         base: Duration::from_millis(250),
         cap: Duration::from_secs(30),
         total: Duration::from_mins(5),
+        answer: Duration::from_mins(1),
     };
+
+    /// How long a request that carries so many bytes may go without an answer: they may go at 64 KiB a second.
+    pub fn patience(&self, bytes: u64) -> Duration {
+        self.answer + Duration::from_secs(bytes / (64 << 10))
+    }
 
     /// The pause after so many tries; none: give up. `asked` is the other end's `Retry-After`, `chance` is from 0 to below 1.
     ///
@@ -155,18 +159,17 @@ pub async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
         let elapsed = pace.now().saturating_sub(start);
         let pause = policy.pause(tries, elapsed, failure.retry_after, pace.chance());
         let Some(pause) = pause.filter(|_| failure.error.is_temporary()) else {
-            return Err(failure.error.context(told(what(), tries, elapsed)));
+            let is_told = tries > 1 || failure.error.is_temporary();
+            return Err(failure.error.context(if is_told { told(&what(), tries, elapsed) } else { what() }));
         };
         tracing::debug!(what = what(), tries, ?pause, reason = failure.error.report(), "trying again");
         pace.pause(pause).await;
     }
 }
 
-fn told(what: String, tries: u32, elapsed: Duration) -> String {
-    match tries {
-        0 | 1 => what,
-        _ => format!("{what} ({tries} tries in {:.1} s)", elapsed.as_secs_f64()),
-    }
+fn told(what: &str, tries: u32, elapsed: Duration) -> String {
+    let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+    format!("{what} ({tries} in {:.1} s)", elapsed.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -181,7 +184,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    const POLICY: RetryPolicy = RetryPolicy { base: ms(100), cap: ms(1_000), total: ms(5_000) };
+    const POLICY: RetryPolicy =
+        RetryPolicy { base: ms(100), cap: ms(1_000), total: ms(5_000), answer: ms(1_000) };
 
     async fn run(failures: Vec<Failure>) -> (Result<u32, Error>, Vec<u128>) {
         let (pace, mut failures) = (Still::default(), failures.into_iter());
@@ -240,6 +244,9 @@ mod tests {
         assert_eq!(error.to_string(), "put \"a/b\" (8 tries in 4.5 s): 503");
         assert!(error.is_temporary());
         assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000, 1_000]);
+
+        let late = Failure { retry_after: Some(ms(9_000)), ..busy() };
+        assert_eq!(run(vec![late]).await.0.unwrap_err().to_string(), "put \"a/b\" (1 try in 0.0 s): 503");
 
         let (done, _) = run(vec![Error::permanent("storage-denied", "403").into()]).await;
         assert_eq!(done.unwrap_err().to_string(), "put \"a/b\": 403");

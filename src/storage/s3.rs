@@ -47,10 +47,8 @@ use crate::model::UnixMillis;
 use crate::secrets::Keeper;
 use crate::tasks::Scope;
 
-/// How long an answer to a question may take, to its first byte.
-const ASK: Duration = Duration::from_secs(30);
-/// How long a body may give nothing.
-const SILENCE: Duration = Duration::from_mins(1);
+/// How long an answer to a question may take.
+const ASK: Duration = RetryPolicy::ASK.answer;
 
 /// Objects in a bucket; clones share the client and its limits.
 #[derive(Debug, Clone)]
@@ -213,7 +211,7 @@ impl S3Storage {
         let mut bytes = BytesMut::with_capacity(size.unwrap_or(0) as usize);
         let pace = self.0.pace.as_ref();
         loop {
-            let next = within(pace, SILENCE, output.body.next()).await;
+            let next = within(pace, ASK, output.body.next()).await;
             let Some(block) = next.ok_or_else(|| broken("the answer came to a standstill"))? else { break };
             let block = block.map_err(|error| broken("the answer broke off").source(error))?;
             if (bytes.len() + block.len()) as u64 > limit_bytes {

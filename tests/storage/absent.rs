@@ -24,12 +24,7 @@ pub async fn no_change_is_done(storage: &dyn Storage, code: &str, secrets: &[&st
     every_one(storage, &errors, code, secrets);
 }
 
-fn every_one(
-    storage: &dyn Storage,
-    errors: &[Option<holdfast::error::Error>],
-    code: &str,
-    secrets: &[&str],
-) {
+fn every_one(storage: &dyn Storage, errors: &[Option<holdfast::error::Error>], code: &str, secrets: &[&str]) {
     for (index, error) in errors.iter().enumerate() {
         let error = error.as_ref().unwrap_or_else(|| panic!("{code}: call {index} succeeded"));
         assert_eq!(error.code(), code, "call {index}: {}", error.report());

@@ -105,6 +105,16 @@ async fn backs_up_restores_to_each_point_and_prunes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: every fault to every operation, once, three times and for good"]
+async fn every_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(true).await;
+}
+
+async fn faults(all: bool) {
     let azurite = Azurite::start().await;
     let pace = Arc::new(Still::default());
     let proxy = Proxy::start(azurite.port, Arc::clone(&pace)).await;
@@ -112,20 +122,19 @@ async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
     let config = AzureConfig { part_bytes: 5 << 20, ..azurite.config("r") };
     let beside = open(&config).await;
     let config = AzureConfig { endpoint, ..config };
-    let storage =
-        azure::open_paced(&config, &Keeper::default(), Arc::clone(&pace) as _, None).await.unwrap();
-    table(&Ground {
+    let storage = azure::open_paced(&config, &Keeper::default(), Arc::clone(&pace) as _, None).await.unwrap();
+    let ground = Ground {
         name: "Azure",
         proxy,
         pace,
         storage: &storage,
         beside: &beside,
         aim: |operation| match operation {
-            Operation::Put => Some(Aim("PUT", "t/put")),
+            Operation::Put => Some(Aim("PUT", "")),
             Operation::Begin => None,
             Operation::Part => Some(Aim("PUT", "comp=block&")),
             Operation::Finish => Some(Aim("PUT", "comp=blocklist")),
-            Operation::Get | Operation::Read => Some(Aim("GET", "there/")),
+            Operation::Get | Operation::Read => Some(Aim("GET", "")),
             Operation::Head => Some(Aim("HEAD", "")),
             Operation::List => Some(Aim("GET", "comp=list")),
             Operation::Delete => Some(Aim("POST", "comp=batch")),
@@ -133,8 +142,8 @@ async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
         open_uploads: None,
         secrets: vec![azurite.key.clone()],
         table: FAULTS,
-    })
-    .await;
+    };
+    table(&ground, all).await;
 }
 
 /// See [`crate::faults`]: `once|for good`.

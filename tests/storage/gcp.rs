@@ -97,6 +97,16 @@ async fn backs_up_restores_to_each_point_and_prunes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: every fault to every operation, once, three times and for good"]
+async fn every_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(true).await;
+}
+
+async fn faults(all: bool) {
     let google = Google::start().await;
     let pace = Arc::new(Still::default());
     let proxy = Proxy::start(google.port, Arc::clone(&pace)).await;
@@ -104,27 +114,27 @@ async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
     let beside = open(&google.config("r")).await;
     let config = GcpConfig { endpoint, ..google.config("r") };
     let storage = gcp::open_paced(&config, &Keeper::default(), Arc::clone(&pace) as _).await.unwrap();
-    table(&Ground {
+    let ground = Ground {
         name: "Google",
         proxy,
         pace,
         storage: &storage,
         beside: &beside,
         aim: |operation| match operation {
-            Operation::Put => Some(Aim("PUT", "t/put")),
+            Operation::Put => Some(Aim("PUT", "")),
             Operation::Begin => Some(Aim("POST", "?uploads")),
             Operation::Part => Some(Aim("PUT", "partNumber=")),
             Operation::Finish => Some(Aim("POST", "uploadId=")),
-            Operation::Get | Operation::Read => Some(Aim("GET", "there/")),
+            Operation::Get | Operation::Read => Some(Aim("GET", "")),
             Operation::Head => Some(Aim("HEAD", "")),
             Operation::List => Some(Aim("GET", "list-type=2")),
-            Operation::Delete => Some(Aim("DELETE", "t/gone")),
+            Operation::Delete => Some(Aim("DELETE", "")),
         },
         open_uploads: Some(Box::new(|| Box::pin(uploads(&google)))),
         secrets: Vec::new(),
         table: FAULTS,
-    })
-    .await;
+    };
+    table(&ground, all).await;
 }
 
 /// See [`crate::faults`]: `once|for good`.

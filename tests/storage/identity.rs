@@ -165,8 +165,7 @@ async fn a_service_account_signs_for_itself_and_asks_for_a_class() {
     let SecretSource::File(path) = source.clone() else { panic!("a file") };
     for identity in [GcpIdentity::Key(source), GcpIdentity::KeyFile(path)] {
         let config = google(&fake, identity);
-        let storage =
-            gcp::open_paced(&config, &Keeper::default(), Arc::new(Still::default())).await.unwrap();
+        let storage = gcp::open_paced(&config, &Keeper::default(), Arc::new(Still::default())).await.unwrap();
         assert!(storage.get("a/b", 10).await.unwrap().is_none());
         storage.put("r/x.asb", Bytes::from_static(b"1")).await.unwrap();
         storage.put("r/metadata.yaml", Bytes::from_static(b"1")).await.unwrap();

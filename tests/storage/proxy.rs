@@ -59,6 +59,8 @@ struct Plan {
     aim: Aim,
     steps: VecDeque<Harm>,
     always: Option<Harm>,
+    /// How many requests were harmed.
+    met: usize,
 }
 
 pub struct Proxy {
@@ -100,12 +102,12 @@ impl Proxy {
     /// From now on harms the requests that are meant, one after the other, and those after them by `always`.
     pub fn harm(&self, aim: Aim, steps: &[Harm], always: Option<Harm>) {
         let steps = steps.iter().copied().collect();
-        *self.shared.plan.lock().unwrap() = Some(Plan { aim, steps, always });
+        *self.shared.plan.lock().unwrap() = Some(Plan { aim, steps, always, met: 0 });
     }
 
-    /// No harm any more; how many steps were not taken.
+    /// No harm any more; how many requests were harmed.
     pub fn heal(&self) -> usize {
-        self.shared.plan.lock().unwrap().take().map_or(0, |plan| plan.steps.len())
+        self.shared.plan.lock().unwrap().take().map_or(0, |plan| plan.met)
     }
 
     /// Lists come in pages of so many rows from now on.
@@ -127,7 +129,9 @@ impl Shared {
         if !first.starts_with(plan.aim.0) || !first.contains(plan.aim.1) {
             return Harm::None;
         }
-        plan.steps.pop_front().or(plan.always).unwrap_or(Harm::None)
+        let harm = plan.steps.pop_front().or(plan.always).unwrap_or(Harm::None);
+        plan.met += usize::from(harm != Harm::None);
+        harm
     }
 
     /// Holds a connection until the other end leaves it.

@@ -129,24 +129,34 @@ async fn full_incremental_restore_by_time_and_retention() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: every fault to every operation, once, three times and for good"]
+async fn every_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(true).await;
+}
+
+async fn faults(all: bool) {
     let seaweed = Seaweed::start().await;
     let pace = Arc::new(Still::default());
     let proxy = Proxy::start(seaweed.port, Arc::clone(&pace)).await;
     let path = json!({"path": "r", "min-part-size": 5 << 20});
     let beside = seaweed.storage(&path).await;
     let storage = seaweed.storage_by(&path, Some(proxy.port), Arc::clone(&pace) as _).await;
-    table(&Ground {
+    let ground = Ground {
         name: "S3",
         proxy,
         pace,
         storage: &storage,
         beside: &beside,
         aim: |operation| match operation {
-            Operation::Put => Some(Aim("PUT", "t/put")),
+            Operation::Put => Some(Aim("PUT", "")),
             Operation::Begin => Some(Aim("POST", "?uploads")),
             Operation::Part => Some(Aim("PUT", "partNumber=")),
             Operation::Finish => Some(Aim("POST", "uploadId=")),
-            Operation::Get | Operation::Read => Some(Aim("GET", "there/")),
+            Operation::Get | Operation::Read => Some(Aim("GET", "")),
             Operation::Head => Some(Aim("HEAD", "")),
             Operation::List => Some(Aim("GET", "list-type=2")),
             Operation::Delete => Some(Aim("POST", "?delete")),
@@ -154,8 +164,8 @@ async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
         open_uploads: Some(Box::new(|| Box::pin(seaweed.open_uploads()))),
         secrets: vec![SECRET_KEY.to_owned(), ACCESS_KEY.to_owned()],
         table: FAULTS,
-    })
-    .await;
+    };
+    table(&ground, all).await;
 }
 
 /// See [`crate::faults`]: `once|for good`.

@@ -1,6 +1,6 @@
 //! A fake of time and chance: time passes only in pauses, and nobody waits for it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,18 +17,17 @@ pub(crate) struct Still {
     passed: Mutex<Passed>,
     /// How many requests stand still at this moment.
     stalls: watch::Sender<usize>,
-    chance: f64,
 }
 
 #[derive(Debug, Default)]
 struct Passed {
     pauses: Vec<Duration>,
-    silent: Duration,
+    now: Duration,
 }
 
 impl Default for Still {
     fn default() -> Self {
-        Self { passed: Mutex::default(), stalls: watch::Sender::new(0), chance: 1.0 }
+        Self { passed: Mutex::default(), stalls: watch::Sender::new(0) }
     }
 }
 
@@ -36,7 +35,17 @@ impl Default for Still {
 impl Still {
     /// The pauses so far.
     pub(crate) fn pauses(&self) -> Vec<Duration> {
-        self.passed.lock().unwrap_or_else(PoisonError::into_inner).pauses.clone()
+        self.passed().pauses.clone()
+    }
+
+    fn passed(&self) -> MutexGuard<'_, Passed> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of pauses side by side, the longest counts.
+    fn is(&self, at: Duration) {
+        let mut passed = self.passed();
+        passed.now = passed.now.max(at);
     }
 
     /// A request stands still from now on, until the mark is dropped.
@@ -59,20 +68,25 @@ impl Drop for Stall<'_> {
 #[async_trait]
 impl Pace for Still {
     fn now(&self) -> Duration {
-        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        passed.pauses.iter().sum::<Duration>() + passed.silent
+        self.passed().now
     }
 
     fn chance(&self) -> f64 {
-        self.chance
+        1.0
     }
 
     async fn pause(&self, pause: Duration) {
-        self.passed.lock().unwrap_or_else(PoisonError::into_inner).pauses.push(pause);
+        let until = {
+            let mut passed = self.passed();
+            passed.pauses.push(pause);
+            passed.now + pause
+        };
         tokio::task::yield_now().await;
+        self.is(until);
     }
 
     async fn silence(&self, limit: Duration) {
+        let until = self.now() + limit;
         let mut stalls = self.stalls.subscribe();
         loop {
             let _ = stalls.wait_for(|stalls| *stalls > 0).await; // its sender is here
@@ -81,6 +95,6 @@ impl Pace for Still {
                 break;
             }
         }
-        self.passed.lock().unwrap_or_else(PoisonError::into_inner).silent += limit;
+        self.is(until);
     }
 }

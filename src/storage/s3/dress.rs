@@ -10,7 +10,7 @@ use super::failure::failure;
 use super::{ASK, S3Storage};
 use crate::config::{S3Checksum, S3Config, S3EncryptionMode, S3LockMode};
 use crate::model::UnixMillis;
-use crate::storage::retry::{Failure, patience};
+use crate::storage::retry::{Failure, RetryPolicy};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -107,7 +107,7 @@ impl S3Storage {
 impl S3Storage {
     /// Writes a whole object.
     pub(super) async fn try_put(&self, object: &str, dress: &Dress, bytes: Bytes) -> Result<(), Failure> {
-        let (dress, limit) = (dress.clone(), patience(bytes.len() as u64));
+        let (dress, limit) = (dress.clone(), RetryPolicy::DATA.patience(bytes.len() as u64));
         let request = self
             .client()
             .put_object()

@@ -80,10 +80,12 @@ impl S3Storage {
 
     pub(super) async fn list_objects(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
         let mut found = Vec::new();
+        let prefix = self.prefix(folder);
         self.pages(folder, None, |page| {
             found.extend(page.contents().iter().filter_map(|object| {
+                let name = object.key().filter(|name| name.starts_with(&prefix))?;
                 Some(ObjectInfo {
-                    key: self.key_of(object.key()?)?.to_owned(),
+                    key: self.key_of(name)?.to_owned(),
                     size_bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
                     modified: modified(object.last_modified()),
                 })

@@ -7,7 +7,7 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
 
-use super::{S3Storage, SILENCE, broken};
+use super::{S3Storage, broken};
 use crate::error::{Error, Result};
 use crate::storage::retry::{RetryPolicy, within};
 use crate::storage::{ObjectReader, READ_BLOCK_BYTES};
@@ -57,7 +57,8 @@ impl S3Reader {
                 self.go_on().await?;
                 continue;
             };
-            let why = match within(self.storage.0.pace.as_ref(), SILENCE, body.next()).await {
+            let why = match within(self.storage.0.pace.as_ref(), RetryPolicy::DATA.answer, body.next()).await
+            {
                 Some(Some(Ok(piece))) if piece.is_empty() => continue,
                 Some(Some(Ok(piece))) => {
                     self.taken += piece.len() as u64;
@@ -76,7 +77,7 @@ impl S3Reader {
             self.body = None;
             self.fruitless += 1;
             if self.fruitless > FRUITLESS_MAX {
-                return Err(self.told(why));
+                return Err(self.told(why.context(format!("{} times in a row", self.fruitless))));
             }
             tracing::debug!(key = self.key, at = self.taken, reason = why.report(), "reading on by range");
         }

@@ -18,7 +18,7 @@ use super::dress::Dress;
 use super::failure::{failure, status};
 use super::{S3Storage, broken};
 use crate::error::{Error, Result};
-use crate::storage::retry::{Failure, RetryPolicy, patience};
+use crate::storage::retry::{Failure, RetryPolicy};
 use crate::storage::{ObjectWriter, Storage};
 use crate::tasks::Scope;
 
@@ -145,7 +145,7 @@ impl Upload {
                     .part_number(number)
                     .set_checksum_algorithm(checksum.clone())
                     .body(ByteStream::from(bytes.clone()));
-                let (storage, limit) = (&storage, patience(bytes.len() as u64));
+                let (storage, limit) = (&storage, RetryPolicy::DATA.patience(bytes.len() as u64));
                 async move {
                     match storage.answered(limit, request.send()).await? {
                         Ok(sent) => completed(number, sent).map(Ok).map_err(Failure::from),
@@ -173,10 +173,9 @@ impl Upload {
     /// Publishes the object.
     async fn complete(&mut self, key: &str, size_bytes: u64) -> Result<()> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts.clone())).build();
-        let (storage, mut tries) = (&self.storage, 0);
+        let storage = &self.storage;
         storage
             .call(&RetryPolicy::DATA, "finish the upload of", key, || {
-                tries += 1;
                 let request = storage
                     .client()
                     .complete_multipart_upload()
@@ -184,19 +183,18 @@ impl Upload {
                     .key(&self.object)
                     .upload_id(&self.id)
                     .multipart_upload(parts.clone());
-                let (object, is_again) = (&self.object, tries > 1);
+                let object = &self.object;
                 async move {
                     match storage.answered(FINISH, request.send()).await? {
                         Ok(_) => Ok(Ok(())),
-                        // An earlier try may have been done, and its answer lost.
-                        Err(error) if is_again && status(&error) == Some(404) => {
+                        // An earlier try may have been done, and its answer lost; or it was delivered twice.
+                        Err(error) if status(&error) == Some(404) => {
                             let found = storage.try_head(key, object).await?;
                             match found {
                                 Some(found) if found.size_bytes == size_bytes => Ok(Ok(())),
                                 _ => Ok(Err(gone())),
                             }
                         }
-                        Err(error) if is_gone(&error) => Ok(Err(gone())),
                         Err(error) => Err(failure(error)),
                     }
                 }
