@@ -264,7 +264,8 @@ impl Ground<'_> {
         self.proxy.page_by(2);
     }
 
-    /// Does harm to an operation; its end: `ok`, `?` for a success that is none, or the code of its error.
+    /// Does harm to an operation; its end: `ok`, `?` for a success that is none (nothing of the storage can tell, block hashes and
+    /// manifests must), or the code of its error without `storage-`; `away` is `storage-unavailable`.
     async fn cell(&self, operation: Operation, harm: Harm, aim: Aim, often: Often) -> String {
         let context = format!("{}, {operation:?}, {harm:?} {often:?}", self.name);
         self.beside.delete_prefix("t").await.unwrap();
@@ -286,7 +287,7 @@ impl Ground<'_> {
             Ok(false) => "?".to_owned(),
             Err(error) => {
                 self.check(operation, error, &context);
-                error.code().trim_start_matches("storage-").to_owned()
+                error.code().trim_start_matches("storage-").replace("unavailable", "away")
             }
         };
         self.nothing_half_made(operation, &context).await;

@@ -17,6 +17,7 @@ mod gcp;
 mod google;
 mod identity;
 mod main_job;
+mod memory;
 #[path = "../any_node/node.rs"]
 #[allow(dead_code)] // Others use the rest.
 mod node;

@@ -12,7 +12,7 @@ use crate::server::{Server, free_port};
 
 pub const ACCESS_KEY: &str = "AKIDOFTESTS";
 pub const SECRET_KEY: &str = "secret-of-tests";
-const BUCKET: &str = "backups";
+pub const BUCKET: &str = "backups";
 
 /// The server, which knows one key.
 pub struct Seaweed {
@@ -24,6 +24,11 @@ pub struct Seaweed {
 impl Seaweed {
     /// With one empty bucket.
     pub async fn start() -> Self {
+        Self::start_with(128).await
+    }
+
+    /// As [`Seaweed::start`], with 40 volumes of so many MiB, which take room as they are filled.
+    pub async fn start_with(volume_mib: u32) -> Self {
         // Each port takes the one 10,000 above it too.
         let [s3, master, volume, filer] = [(); 4].map(|()| free_port(10_000));
         let server = Server::start("weed", &[("GOMEMLIMIT", "300MiB"), ("GOGC", "50")], |dir| {
@@ -34,12 +39,12 @@ impl Seaweed {
             }]});
             let keys = dir.join("s3.json");
             std::fs::write(&keys, identities.to_string()).unwrap();
-            let fixed = "server -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3 -s3.port.iceberg=0 -s3.port.lance=0 \
-                         -master.volumeSizeLimitMB=128 -volume.max=40";
+            let fixed = "server -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3 -s3.port.iceberg=0 -s3.port.lance=0 -volume.max=40";
             let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
             let own =
                 [("s3.port", s3), ("master.port", master), ("volume.port", volume), ("filer.port", filer)];
             arguments.extend(own.map(|(name, port)| format!("-{name}={port}")));
+            arguments.push(format!("-master.volumeSizeLimitMB={volume_mib}"));
             arguments.push(format!("-dir={}", dir.display()));
             arguments.push(format!("-s3.config={}", keys.display()));
             arguments
