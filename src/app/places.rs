@@ -57,8 +57,8 @@ impl Places {
 
     /// As [`Places::open`], for one that nothing is known of yet.
     pub async fn open_unchecked(&self, config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        let storage: Arc<dyn Storage> = match &config.place {
-            StoragePlace::Local { path, .. } => Arc::new(LocalStorage::open(path).await?),
+        let storage = match &config.place {
+            StoragePlace::Local { .. } => open_alone(&config.place, &self.keeper).await?,
             _ => Box::pin(self.client(&config.place)).await?,
         };
         #[cfg(feature = "fault-injection")]

@@ -14,6 +14,7 @@ mod reader;
 mod uploads;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -196,11 +197,11 @@ impl Inner {
         mut page: impl FnMut(&str, ListResult),
     ) -> Result<()> {
         let prefix = self.prefix(folder);
-        let mut page_token = None;
+        let mut page_token: Option<String> = None;
         loop {
             let options = PaginatedListOptions {
                 delimiter: delimiter.then(|| "/".into()),
-                page_token: page_token.take(),
+                page_token: page_token.clone(),
                 ..PaginatedListOptions::default()
             };
             let asked = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
@@ -208,10 +209,17 @@ impl Inner {
             let listed =
                 self.call("list", folder, RetryPolicy::ASK, Body::ANSWER, listed).await.map_err(needed)?;
             page(&prefix, listed.result);
-            page_token = listed.page_token;
-            if page_token.is_none() {
+            if listed.page_token.is_none() {
                 return Ok(());
             }
+            if listed.page_token == page_token {
+                let text = format!(
+                    "{}: list {folder:?}: the server gives one page again and again",
+                    self.parts.place
+                );
+                return Err(Error::temporary("storage-io", text));
+            }
+            page_token = listed.page_token;
         }
     }
 
@@ -376,19 +384,23 @@ impl Storage for CloudStorage {
         let folder = check_prefix(prefix)?;
         check_key(folder)?;
         let found = self.0.list(folder).await?;
-        let count = found.len() as u64;
+        let mut gone: BTreeSet<String> = found.iter().map(|object| object.key.clone()).collect();
         if self.0.parts.batches && found.len() > 1 {
             let paths = found.iter().map(|object| self.0.path(&object.key)).collect::<Result<Vec<_>>>()?;
             self.0.delete_batch(folder, paths).await;
-            // Storage says what is gone: an answer to a batch may leave one out.
-            self.0.delete_each(self.0.list(folder).await?).await?;
         } else {
             self.0.delete_each(found).await?;
+        }
+        if !gone.is_empty() {
+            // Storage says what is gone: an answer to a batch may leave one out, and so may a list.
+            let left = self.0.list(folder).await?;
+            gone.extend(left.iter().map(|object| object.key.clone()));
+            self.0.delete_each(left).await?;
         }
         if let Some(uploads) = &self.0.parts.uploads {
             self.0.abort_uploads(uploads.as_ref(), folder).await?;
         }
-        Ok(count)
+        Ok(gone.len() as u64)
     }
 
     fn writes_may_land_late(&self) -> bool {

@@ -3,6 +3,10 @@
 //! Only what can pass is tried again ([`Error::is_temporary`]), and never longer than a total: what lasts longer is the
 //! matter of the job's own retries. A client's built-in retries must be off, or tries multiply.
 
+#[cfg(test)]
+#[path = "../../tests/support/still.rs"]
+pub(crate) mod still;
+
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -21,6 +25,8 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// From the first try to the start of the last one.
     pub total: Duration,
+    /// How long an answer may take to begin, and each further piece of it: so short that there is time for another try.
+    pub answer: Duration,
 }
 
 /// A try that failed, and what the other end said of the next one.
@@ -43,6 +49,9 @@ pub trait Pace: Send + Sync + fmt::Debug {
 
     /// Waits.
     async fn pause(&self, pause: Duration);
+
+    /// Ends when nothing has come for `limit`: it runs beside what may come.
+    async fn silence(&self, limit: Duration);
 }
 
 /// The machine's own time and chance.
@@ -68,6 +77,19 @@ impl Pace for MachinePace {
     async fn pause(&self, pause: Duration) {
         tokio::time::sleep(pause).await;
     }
+
+    async fn silence(&self, limit: Duration) {
+        tokio::time::sleep(limit).await;
+    }
+}
+
+/// What `work` gives; none if it takes longer than `limit`.
+pub async fn within<T>(pace: &dyn Pace, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = pace.silence(limit) => None,
+    }
 }
 
 impl RetryPolicy {
@@ -76,13 +98,20 @@ impl RetryPolicy {
         base: Duration::from_millis(250),
         cap: Duration::from_secs(10),
         total: Duration::from_mins(1),
+        answer: Duration::from_secs(20),
     };
     /// For data on the way, of which much would have to be done again. Below `stall-timeout`'s default of 10 minutes.
     pub const DATA: Self = Self {
         base: Duration::from_millis(250),
         cap: Duration::from_secs(30),
         total: Duration::from_mins(5),
+        answer: Duration::from_mins(1),
     };
+
+    /// How long a request that carries so many bytes may go without an answer: they may go at 64 KiB a second.
+    pub fn patience(&self, bytes: u64) -> Duration {
+        self.answer + Duration::from_secs(bytes / (64 << 10))
+    }
 
     /// The pause after so many tries; none: give up. `asked` is the other end's `Retry-After`, `chance` is from 0 to below 1.
     ///
@@ -130,54 +159,33 @@ pub async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
         let elapsed = pace.now().saturating_sub(start);
         let pause = policy.pause(tries, elapsed, failure.retry_after, pace.chance());
         let Some(pause) = pause.filter(|_| failure.error.is_temporary()) else {
-            return Err(failure.error.context(told(what(), tries, elapsed)));
+            let is_told = tries > 1 || failure.error.is_temporary();
+            return Err(failure.error.context(if is_told { told(&what(), tries, elapsed) } else { what() }));
         };
         tracing::debug!(what = what(), tries, ?pause, reason = failure.error.report(), "trying again");
         pace.pause(pause).await;
     }
 }
 
-fn told(what: String, tries: u32, elapsed: Duration) -> String {
-    match tries {
-        0 | 1 => what,
-        _ => format!("{what} ({tries} tries in {:.1} s)", elapsed.as_secs_f64()),
-    }
+fn told(what: &str, tries: u32, elapsed: Duration) -> String {
+    let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+    format!("{what} ({tries} in {:.1} s)", elapsed.as_secs_f64())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::time::Duration;
 
-    use async_trait::async_trait;
-
-    use super::{Failure, Pace, RetryPolicy, retrying};
+    use super::still::Still;
+    use super::{Failure, RetryPolicy, retrying};
     use crate::error::Error;
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
-    const POLICY: RetryPolicy = RetryPolicy { base: ms(100), cap: ms(1_000), total: ms(5_000) };
-
-    /// Time that passes only in pauses.
-    #[derive(Debug, Default)]
-    struct Still(Mutex<Vec<Duration>>);
-
-    #[async_trait]
-    impl Pace for Still {
-        fn now(&self) -> Duration {
-            self.0.lock().unwrap().iter().sum()
-        }
-
-        fn chance(&self) -> f64 {
-            1.0
-        }
-
-        async fn pause(&self, pause: Duration) {
-            self.0.lock().unwrap().push(pause);
-        }
-    }
+    const POLICY: RetryPolicy =
+        RetryPolicy { base: ms(100), cap: ms(1_000), total: ms(5_000), answer: ms(1_000) };
 
     async fn run(failures: Vec<Failure>) -> (Result<u32, Error>, Vec<u128>) {
         let (pace, mut failures) = (Still::default(), failures.into_iter());
@@ -188,7 +196,7 @@ mod tests {
             || std::future::ready(failures.next().map_or(Ok(7), Err)),
         )
         .await;
-        (done, pace.0.into_inner().unwrap().iter().map(Duration::as_millis).collect())
+        (done, pace.pauses().iter().map(Duration::as_millis).collect())
     }
 
     fn busy() -> Failure {
@@ -236,6 +244,9 @@ mod tests {
         assert_eq!(error.to_string(), "put \"a/b\" (8 tries in 4.5 s): 503");
         assert!(error.is_temporary());
         assert_eq!(pauses, [100, 200, 400, 800, 1_000, 1_000, 1_000]);
+
+        let late = Failure { retry_after: Some(ms(9_000)), ..busy() };
+        assert_eq!(run(vec![late]).await.0.unwrap_err().to_string(), "put \"a/b\" (1 try in 0.0 s): 503");
 
         let (done, _) = run(vec![Error::permanent("storage-denied", "403").into()]).await;
         assert_eq!(done.unwrap_err().to_string(), "put \"a/b\": 403");

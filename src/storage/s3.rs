@@ -24,9 +24,12 @@ mod writer;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::{Bytes, BytesMut};
@@ -35,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use self::failure::{archived, failure, is_absent};
 use self::gate::Gate;
 use super::key::{check_key, check_prefix};
-use super::retry::{Failure, MachinePace, Pace, RetryPolicy, retrying};
+use super::retry::{Failure, MachinePace, Pace, RetryPolicy, retrying, within};
 use super::{ObjectInfo, ObjectReader, ObjectWriter, Storage, join};
 use crate::clock::SharedClock;
 use crate::config::{S3Config, S3LogLevel};
@@ -43,6 +46,9 @@ use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::secrets::Keeper;
 use crate::tasks::Scope;
+
+/// How long an answer to a question may take.
+const ASK: Duration = RetryPolicy::ASK.answer;
 
 /// Objects in a bucket; clones share the client and its limits.
 #[derive(Debug, Clone)]
@@ -127,8 +133,21 @@ impl S3Storage {
         .await
     }
 
+    /// What comes back of a request, if it begins to within `limit`.
+    async fn answered<T, E>(
+        &self,
+        limit: Duration,
+        sent: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<Result<T, SdkError<E, HttpResponse>>, Failure> {
+        within(self.0.pace.as_ref(), limit, sent).await.ok_or_else(|| {
+            let text = format!("the server has not answered for {} s", limit.as_secs());
+            let error = Error::temporary("storage-unavailable", text);
+            error.hint("Check the network, \"s3-endpoint-override\" and \"s3-region\".").into()
+        })
+    }
+
     /// `s3-log-level`.
-    fn log(&self, what: &str, key: &str, took: std::time::Duration, failed: Option<&Failure>) {
+    fn log(&self, what: &str, key: &str, took: Duration, failed: Option<&Failure>) {
         let (storage, took_ms) = (&self.0.place, took.as_millis() as u64);
         match (self.0.config.log_level, failed) {
             (S3LogLevel::Off | S3LogLevel::Fatal | S3LogLevel::Error, _)
@@ -167,7 +186,8 @@ impl S3Storage {
         etag: Option<String>,
     ) -> Result<Option<GetObjectOutput>, Failure> {
         let request = self.client().get_object().bucket(self.bucket()).key(object);
-        match request.set_range(range).set_if_match(etag).send().await {
+        let request = request.set_range(range).set_if_match(etag);
+        match self.answered(ASK, request.send()).await? {
             Ok(output) => {
                 self.0.bucket_is_there.store(true, Ordering::Relaxed);
                 Ok(Some(output))
@@ -189,7 +209,10 @@ impl S3Storage {
             return Err(too_large(limit_bytes).into());
         }
         let mut bytes = BytesMut::with_capacity(size.unwrap_or(0) as usize);
-        while let Some(block) = output.body.next().await {
+        let pace = self.0.pace.as_ref();
+        loop {
+            let next = within(pace, ASK, output.body.next()).await;
+            let Some(block) = next.ok_or_else(|| broken("the answer came to a standstill"))? else { break };
             let block = block.map_err(|error| broken("the answer broke off").source(error))?;
             if (bytes.len() + block.len()) as u64 > limit_bytes {
                 return Err(too_large(limit_bytes).into());
@@ -203,7 +226,8 @@ impl S3Storage {
     }
 
     async fn try_head(&self, key: &str, object: &str) -> Result<Option<ObjectInfo>, Failure> {
-        match self.client().head_object().bucket(self.bucket()).key(object).send().await {
+        let request = self.client().head_object().bucket(self.bucket()).key(object);
+        match self.answered(ASK, request.send()).await? {
             Ok(output) => {
                 self.0.bucket_is_there.store(true, Ordering::Relaxed);
                 let size = output.content_length().and_then(|size| u64::try_from(size).ok());
@@ -229,17 +253,12 @@ impl S3Storage {
         if tokio::runtime::Handle::try_current().is_err() {
             return; // the process ends: the bucket's lifecycle rule removes it
         }
-        let (inner, name) = (Arc::downgrade(&self.0), object.clone());
-        let client = self.client().clone();
-        let bucket = self.bucket().to_owned();
+        let storage = self.clone();
         let mut leftovers = self.0.leftovers.lock().unwrap_or_else(PoisonError::into_inner);
         while leftovers.try_join_next().is_some() {}
         leftovers.spawn("abort upload", async move {
-            let aborted =
-                client.abort_multipart_upload().bucket(bucket).key(object).upload_id(upload).send().await;
-            if let (Err(error), Some(inner)) = (aborted, inner.upgrade()) {
-                let reason = failure(error).error.report();
-                tracing::warn!(storage = inner.place, object = name, reason, "an unfinished upload is left");
+            if let Err(error) = storage.abort_upload(&object, &upload).await {
+                tracing::warn!(reason = error.report(), "an unfinished upload is left");
             }
             Ok(())
         });
@@ -251,10 +270,7 @@ impl Storage for S3Storage {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         check_key(key)?;
         let (object, dress) = (self.object(key), self.dress(key));
-        self.call(&RetryPolicy::DATA, "write", key, || {
-            dress::put(self.client(), self.bucket(), &object, &dress, bytes.clone())
-        })
-        .await
+        self.call(&RetryPolicy::DATA, "write", key, || self.try_put(&object, &dress, bytes.clone())).await
     }
 
     async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>> {
@@ -292,7 +308,7 @@ impl Storage for S3Storage {
         let object = self.object(key);
         self.call(&RetryPolicy::ASK, "delete", key, || async {
             let request = self.client().delete_object().bucket(self.bucket()).key(&object);
-            match request.send().await {
+            match self.answered(ASK, request.send()).await? {
                 Err(error) if !is_absent(&error) => Err(failure(error)),
                 _ => Ok(()), // some servers say that it was not there
             }

@@ -41,30 +41,42 @@ async fn quiet(service: &Process) {
     }
 }
 
-/// Runs the job under a fault on a service that lives on; its end in words, and what is wrong.
-async fn run(ready: &Ready, world: &World, fault: &Fault) -> (String, usize, Counts) {
+/// What fails while a job runs, and how that is switched.
+pub struct Trouble<'t> {
+    /// In the process.
+    pub fault: Option<Fault>,
+    /// It lasts, until it is switched off.
+    pub always: bool,
+    /// Calls count, and fail, only while it is on.
+    pub switch: &'t (dyn Fn(bool) + Send + Sync),
+    /// How many calls were counted.
+    pub counted: &'t (dyn Fn() -> usize + Send + Sync),
+}
+
+/// Runs the job in trouble on a service that lives on; its end in words, the counted calls, and what is wrong.
+pub async fn run(ready: &Ready, world: &World, trouble: &Trouble<'_>) -> (String, usize, Counts) {
     ready.place.reset();
     if ready.kind.what == What::Restore {
         world.empty(TARGET).await;
     }
-    let mut service = Process::start(&ready.place, Some(fault)).await.unwrap();
+    let mut service = Process::start(&ready.place, trouble.fault.as_ref()).await.unwrap();
     // Fails only from here on, and only until the job has ended.
-    ready.place.arm();
+    (trouble.switch)(true);
     let triggered = service.trigger(&ready.path, &ready.body).await.expect("it lives");
     let mut counts = Counts::default();
     let end = match triggered {
         Err(refused) => refused.split(' ').next().unwrap_or_default().to_owned(),
         Ok(id) => {
-            if fault.always {
+            if trouble.always {
                 tokio::time::sleep(FOR_GOOD).await;
-                ready.place.disarm();
+                (trouble.switch)(false);
             }
             settled(ready, &mut service).await.expect("it lives");
             end_of(&service.job(id).await, &mut counts)
         }
     };
-    let calls = ready.place.calls().len();
-    ready.place.disarm();
+    let calls = (trouble.counted)();
+    (trouble.switch)(false);
     // Also where the trigger was answered with an error: its row may be there all the same.
     quiet(&service).await;
     service.succeed(&ready.path, &ready.body).await;
@@ -81,6 +93,18 @@ async fn run(ready: &Ready, world: &World, fault: &Fault) -> (String, usize, Cou
     expect.slots_succeed = false;
     counts += judge(&ready.place, &listed, expect).await;
     (end, calls, counts)
+}
+
+/// Runs the job under a fault in its process.
+async fn run_by(ready: &Ready, world: &World, fault: Fault) -> (String, usize, Counts) {
+    let place = &ready.place;
+    let trouble = Trouble {
+        always: fault.always,
+        fault: Some(fault),
+        switch: &|on| if on { place.arm() } else { place.disarm() },
+        counted: &|| place.calls().len(),
+    };
+    run(ready, world, &trouble).await
 }
 
 /// `succeeded`, or `failed` with a reason that the documentation knows. Storage that did not answer a commit leaves
@@ -118,13 +142,13 @@ async fn fail_at(kind: Kind) {
             when_armed: true,
             ..Fault::default()
         };
-        let (_, total, _) = run(&ready, &world, &fault("", 0)).await;
+        let (_, total, _) = run_by(&ready, &world, fault("", 0)).await;
         let every: Vec<u64> = (1..=total as u64).collect();
         let share = SHARE.div_ceil(HOW.len());
         let chosen: Vec<u64> =
             if crate::all() { every } else { every.choose_multiple(&mut rng, share).copied().collect() };
         for nth in chosen {
-            let (end, _, found) = run(&ready, &world, &fault(how.action, nth)).await;
+            let (end, _, found) = run_by(&ready, &world, fault(how.action, nth)).await;
             if !found.all_zero() {
                 println!("{} {how:?} at N = {nth}: {end}, {found}\n{}", kind.name, found.notes.join("\n"));
                 println!("{}", ready.place.log_tail());
@@ -143,7 +167,7 @@ async fn fail_at(kind: Kind) {
     counts.expect_zero();
 }
 
-fn kind(name: &str) -> Kind {
+pub fn kind(name: &str) -> Kind {
     *KINDS.iter().find(|kind| kind.name == name).unwrap()
 }
 

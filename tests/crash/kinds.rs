@@ -117,7 +117,11 @@ impl Kind {
 
     /// Prepares a place.
     pub async fn prepare(self, world: &World) -> Ready {
-        let mut place = Place::new(world, self.namespaces);
+        self.prepare_in(world, Place::new(world, self.namespaces)).await
+    }
+
+    /// Prepares this place.
+    pub async fn prepare_in(self, world: &World, mut place: Place) -> Ready {
         let daily = json!("0 0 0 * * ?");
         if self.resumes {
             place.set("backup-policies", "quick", "resume", json!(true));

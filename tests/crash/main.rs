@@ -18,10 +18,14 @@ mod fail;
 mod kills;
 mod kinds;
 mod nth;
+mod objects;
 mod place;
 mod process;
 mod resume;
 mod room;
+#[path = "../support/s3_server.rs"]
+#[allow(dead_code)] // others use the rest
+mod s3_server;
 mod soak;
 mod verdict;
 mod world;

@@ -16,6 +16,8 @@ pub const NEVER: &str = "0 0 0 29 2 ?";
 pub struct Place {
     pub dir: TempDir,
     pub config: Value,
+    /// Its storage is a bucket, whose objects lie there all the same; a bucket has no folders.
+    pub is_bucket: bool,
 }
 
 impl Place {
@@ -49,7 +51,7 @@ impl Place {
                 "catch-up-window": 2 * 86_400_000,
             }},
         });
-        let place = Self { dir, config };
+        let place = Self { dir, config, is_bucket: false };
         place.write_config();
         place
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Storage;
 use crate::fake::Fake;
-use crate::main_job::Moment;
+use crate::still::Still;
 
 const TENANT: &str = "tenant-1";
 const CLIENT: &str = "client-1";
@@ -42,7 +42,7 @@ async fn principal(fake: &Fake, dir: &tempfile::TempDir) -> impl Storage + use<>
     };
     // Another server, by its name.
     let authority = Some(format!("{}/", fake.address.replace("127.0.0.1", "localhost")));
-    azure::open_paced(&config, &Keeper::default(), Arc::new(Moment::default()), authority).await.unwrap()
+    azure::open_paced(&config, &Keeper::default(), Arc::new(Still::default()), authority).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,8 +165,7 @@ async fn a_service_account_signs_for_itself_and_asks_for_a_class() {
     let SecretSource::File(path) = source.clone() else { panic!("a file") };
     for identity in [GcpIdentity::Key(source), GcpIdentity::KeyFile(path)] {
         let config = google(&fake, identity);
-        let storage =
-            gcp::open_paced(&config, &Keeper::default(), Arc::new(Moment::default())).await.unwrap();
+        let storage = gcp::open_paced(&config, &Keeper::default(), Arc::new(Still::default())).await.unwrap();
         assert!(storage.get("a/b", 10).await.unwrap().is_none());
         storage.put("r/x.asb", Bytes::from_static(b"1")).await.unwrap();
         storage.put("r/metadata.yaml", Bytes::from_static(b"1")).await.unwrap();
@@ -205,13 +204,13 @@ async fn a_key_that_is_none_is_refused_and_not_shown() {
     {
         let identity = GcpIdentity::Key(kept(&dir, "key.json", key));
         let opened =
-            gcp::open_paced(&google(&fake, identity), &Keeper::default(), Arc::new(Moment::default())).await;
+            gcp::open_paced(&google(&fake, identity), &Keeper::default(), Arc::new(Still::default())).await;
         let error = opened.unwrap_err();
         assert!(["secret-malformed", "storage-refused"].contains(&error.code()), "{error:?}");
         assert!(!format!("{error:?} {}", error.report()).contains("hunter2"), "{error:?}");
     }
     let missing = GcpIdentity::KeyFile(PathBuf::from("/nowhere/key.json"));
     let opened =
-        gcp::open_paced(&google(&fake, missing), &Keeper::default(), Arc::new(Moment::default())).await;
+        gcp::open_paced(&google(&fake, missing), &Keeper::default(), Arc::new(Still::default())).await;
     assert_eq!(opened.unwrap_err().code(), "secret-missing");
 }

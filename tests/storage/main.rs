@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::expect_used, missing_docs)]
 
+use holdfast::storage::retry::Pace;
 use holdfast::storage::{READ_BLOCK_BYTES, Storage};
 
+mod absent;
 mod azure;
 mod azurite;
 #[path = "../../src/storage/conformance.rs"]
@@ -15,9 +17,11 @@ mod gcp;
 mod google;
 mod identity;
 mod main_job;
+mod memory;
 #[path = "../any_node/node.rs"]
 #[allow(dead_code)] // Others use the rest.
 mod node;
+mod pages;
 mod proxy;
 mod s3;
 mod seaweed;
@@ -25,3 +29,5 @@ mod server;
 #[path = "../any_node/service.rs"]
 #[allow(dead_code)] // Others use the rest.
 mod service;
+#[path = "../support/still.rs"]
+mod still;

@@ -1,36 +1,13 @@
 //! The main job, whatever the storage is.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use holdfast::sample::mixed;
-use holdfast::storage::retry::Pace;
 use serde_json::{Value, json};
 
 use crate::Storage;
 use crate::node::{SOURCE, TARGET};
 use crate::service::{Bench, ROUTINE, point};
-
-/// Time that passes in pauses only: nobody waits for it.
-#[derive(Debug, Default)]
-pub struct Moment(Mutex<Duration>);
-
-#[async_trait]
-impl Pace for Moment {
-    fn now(&self) -> Duration {
-        *self.0.lock().unwrap()
-    }
-
-    fn chance(&self) -> f64 {
-        0.5
-    }
-
-    async fn pause(&self, pause: Duration) {
-        *self.0.lock().unwrap() += pause;
-        tokio::task::yield_now().await;
-    }
-}
 
 /// A full, two incrementals, a restore to each point and of a storage that stands in the request, and a retention. `outside`
 /// looks at the same place; `secret` is in the configuration and must be shown by nothing.

@@ -1,14 +1,20 @@
 //! S3 on SeaweedFS.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use holdfast::sample::mixed;
 use holdfast::storage::Storage;
 use serde_json::{Value, json};
 
+use crate::absent::no_question_is_absence;
 use crate::conformance;
+use crate::faults::{Ground, Operation, table};
 use crate::node::{SOURCE, TARGET};
-use crate::seaweed::Seaweed;
+use crate::proxy::{Aim, Proxy};
+use crate::seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed};
 use crate::service::{Bench, ROUTINE, point};
+use crate::still::Still;
 
 /// A bucket has no folders; this server keeps them for a while. In a folder and in the whole bucket, with each checksum that it may be asked for.
 #[tokio::test(flavor = "multi_thread")]
@@ -66,21 +72,7 @@ async fn what_is_missing_or_refused_is_no_empty_storage() {
         (json!({"secret-access-key": "wrong"}), "storage-denied"),
         (json!({"access-key-id": "nobody"}), "storage-denied"),
     ] {
-        let storage = seaweed.storage(&more).await;
-        for (at, error) in [
-            storage.head("a/b").await.err(),
-            storage.get("a/b", 1).await.err(),
-            storage.open("a/b").await.err(),
-            storage.list("a").await.err(),
-            storage.list_dirs("").await.err(),
-            storage.delete_prefix("a").await.err(),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let error = error.unwrap_or_else(|| panic!("{more}: call {at} succeeded"));
-            assert_eq!(error.code(), code, "{more}: call {at}: {}", error.report());
-        }
+        no_question_is_absence(&seaweed.storage(&more).await, code, &[SECRET_KEY]).await;
     }
 }
 
@@ -134,3 +126,47 @@ async fn full_incremental_restore_by_time_and_retention() {
         assert!(!refused.status.success() && said.contains(text), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: every fault to every operation, once, three times and for good"]
+async fn every_fault_on_the_way_ends_well_or_in_one_clear_error() {
+    faults(true).await;
+}
+
+async fn faults(all: bool) {
+    let seaweed = Seaweed::start().await;
+    let pace = Arc::new(Still::default());
+    let proxy = Proxy::start(seaweed.port, Arc::clone(&pace)).await;
+    let path = json!({"path": "r", "min-part-size": 5 << 20});
+    let beside = seaweed.storage(&path).await;
+    let storage = seaweed.storage_by(&path, Some(proxy.port), Arc::clone(&pace) as _).await;
+    let ground = Ground {
+        name: "S3",
+        proxy,
+        pace,
+        storage: &storage,
+        beside: &beside,
+        aim: |operation| match operation {
+            Operation::Put => Some(Aim("PUT", "")),
+            Operation::Begin => Some(Aim("POST", "?uploads")),
+            Operation::Part => Some(Aim("PUT", "partNumber=")),
+            Operation::Finish => Some(Aim("POST", "uploadId=")),
+            Operation::Get | Operation::Read => Some(Aim("GET", "")),
+            Operation::Head => Some(Aim("HEAD", "")),
+            Operation::List => Some(Aim("GET", "list-type=2")),
+            Operation::Delete => Some(Aim("POST", "?delete")),
+        },
+        open_uploads: Some(Box::new(|| Box::pin(seaweed.open_uploads()))),
+        secrets: vec![SECRET_KEY.to_owned(), ACCESS_KEY.to_owned()],
+        table: FAULTS,
+    };
+    table(&ground, all).await;
+}
+
+/// See [`crate::faults`]: `once|for good`.
+const FAULTS: &str = "";

@@ -101,7 +101,8 @@ fn decoded(path: &str) -> String {
 /// The server, which lives as long as this value.
 pub(crate) struct S3Server {
     pub url: String,
-    dir: tempfile::TempDir,
+    /// Of its own, unless it was given one.
+    dir: Option<tempfile::TempDir>,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
 }
@@ -119,18 +120,25 @@ impl S3Server {
     }
 
     /// As [`S3Server::start`], perhaps with TLS.
-    #[allow(clippy::disallowed_methods)] // a server of tests, which ends with its value
     pub(crate) async fn start_with(tls: Option<rustls::ServerConfig>) -> Self {
-        let tls = tls.map(|config| tokio_rustls::TlsAcceptor::from(Arc::new(config)));
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(BUCKET)).unwrap();
-        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).unwrap());
+        let mut server = Self::start_at(dir.path(), tls).await;
+        server.dir = Some(dir);
+        server
+    }
+
+    /// Whose buckets are the folders in `root`.
+    #[allow(clippy::disallowed_methods)] // a server of tests, which ends with its value
+    pub(crate) async fn start_at(root: &std::path::Path, tls: Option<rustls::ServerConfig>) -> Self {
+        let tls = tls.map(|config| tokio_rustls::TlsAcceptor::from(Arc::new(config)));
+        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().unwrap());
-        let root = dir.path().to_owned();
+        let root = root.to_owned();
         let shared = Arc::new(Shared { root, seen: Mutex::default(), hook: Mutex::default() });
         let serving = tokio::spawn({
             let shared = Arc::clone(&shared);
@@ -152,12 +160,12 @@ impl S3Server {
                 }
             }
         });
-        Self { url, dir, shared, serving }
+        Self { url, dir: None, shared, serving }
     }
 
     /// Where the bucket's objects lie.
     pub(crate) fn bucket_dir(&self) -> PathBuf {
-        self.dir.path().join(BUCKET)
+        self.shared.root.join(BUCKET)
     }
 
     /// What is done with each request from now on.

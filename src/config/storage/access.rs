@@ -1,4 +1,5 @@
-//! The secrets of a storage: from what is written to what a job's row may hold (rules.md 7.4).
+//! What the object stores have in common: their secrets, from what is written to what a job's row may hold (rules.md 7.4),
+//! their addresses and their folders.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,25 @@ use crate::secrets::{AgentOptions, Secret, SecretRef, SecretSource};
 /// Turns the secrets of one kind of storage into where they are.
 pub(super) struct Resolver<'a> {
     /// The storage's name; none for one that stands in a request.
-    pub name: Option<&'a str>,
+    name: Option<&'a str>,
     /// The kind, as `s3-storage`.
-    pub kind: &'static str,
-    pub agents: &'a BTreeMap<String, SecretAgent>,
-    pub agent: Option<&'a SecretAgent>,
-    pub agent_name: Option<&'a str>,
+    kind: &'static str,
+    agents: &'a BTreeMap<String, SecretAgent>,
+    agent: Option<&'a SecretAgent>,
+    agent_name: Option<&'a str>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Of a storage under its configured name, of a kind, with the agents of the configuration, and its own: the agent itself or
+    /// its name.
+    pub fn new(
+        name: Option<&'a str>,
+        kind: &'static str,
+        agents: &'a BTreeMap<String, SecretAgent>,
+        own: (&'a Option<SecretAgent>, &'a Option<String>),
+    ) -> Self {
+        Self { name, kind, agents, agent: own.0.as_ref(), agent_name: own.1.as_deref() }
+    }
 }
 
 impl Resolver<'_> {
@@ -72,4 +86,30 @@ pub(super) fn check_agent(section: &mut Section<'_>, secrets: &[(&'static str, O
             );
         }
     }
+}
+
+/// A folder without slashes at its ends; empty: there is none.
+pub(super) fn trimmed(path: Option<&str>) -> String {
+    path.unwrap_or_default().trim_matches('/').to_owned()
+}
+
+/// Refuses what is no address of a server.
+pub(super) fn check_endpoint(section: &mut Section<'_>, key: &'static str, endpoint: Option<&str>) {
+    let Some(endpoint) = endpoint else { return };
+    let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+    let is_good = rest.is_some_and(|rest| {
+        !rest.trim_end_matches('/').is_empty() && !rest.contains(['?', '#', '@', ' ', '\\'])
+    });
+    if !is_good {
+        let text = format!("\"{key}\" must be an http:// or https:// address without user and query");
+        section.reject(key, text);
+    }
+}
+
+/// One address for one server: its name in lower case, no slash at the end.
+pub(super) fn plain_endpoint(endpoint: &str) -> String {
+    let endpoint = endpoint.trim_end_matches('/');
+    let Some((scheme, rest)) = endpoint.split_once("://") else { return endpoint.to_owned() };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{scheme}://{}{path}", host.to_ascii_lowercase())
 }

@@ -163,13 +163,7 @@ impl AzureStorage {
         name: Option<&str>,
         agents: &BTreeMap<String, SecretAgent>,
     ) -> Result<AzureConfig> {
-        let resolver = Resolver {
-            name,
-            kind: KEY,
-            agents,
-            agent: self.secret_agent.as_ref(),
-            agent_name: self.secret_agent_name.as_deref(),
-        };
+        let resolver = Resolver::new(name, KEY, agents, (&self.secret_agent, &self.secret_agent_name));
         let key = resolver.source(self.account_key.as_ref(), "account-key")?;
         let tenant = resolver.source(self.tenant_id.as_ref(), "tenant-id")?;
         let client = resolver.source(self.client_id.as_ref(), "client-id")?;
@@ -183,9 +177,9 @@ impl AzureStorage {
             _ => AzureIdentity::Default,
         };
         Ok(AzureConfig {
-            endpoint: plain_endpoint(&self.endpoint),
+            endpoint: access::plain_endpoint(&self.endpoint),
             container: self.container_name.clone(),
-            path: self.path.as_deref().unwrap_or_default().trim_matches('/').to_owned(),
+            path: access::trimmed(self.path.as_deref()),
             identity,
             part_bytes: self.min_part_size.unwrap_or(PART_BYTES),
             tiers: self.storage_class.unwrap_or_default(),
@@ -212,7 +206,11 @@ impl AzureStorage {
 
     fn check(&self, section: &mut Section<'_>) {
         super::check_path(section, self.path.as_deref().unwrap_or_default());
-        check_endpoint(section, &self.endpoint);
+        access::check_endpoint(
+            section,
+            "endpoint",
+            Some(self.endpoint.as_str()).filter(|text| !text.is_empty()),
+        );
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '$';
         if !self.container_name.is_empty() && !self.container_name.chars().all(is_plain) {
             section.reject(
@@ -231,26 +229,6 @@ impl AzureStorage {
             section.exclusive("account-key", "client-secret");
         }
     }
-}
-
-/// Refuses what is no address of a server.
-pub(super) fn check_endpoint(section: &mut Section<'_>, endpoint: &str) {
-    let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-    let is_good = rest.is_some_and(|rest| {
-        !rest.trim_end_matches('/').is_empty() && !rest.contains(['?', '#', '@', ' ', '\\'])
-    });
-    if !endpoint.is_empty() && !is_good {
-        section
-            .reject("endpoint", "\"endpoint\" must be an http:// or https:// address without user and query");
-    }
-}
-
-/// One address for one server: its name in lower case, no slash at the end.
-pub(super) fn plain_endpoint(endpoint: &str) -> String {
-    let endpoint = endpoint.trim_end_matches('/');
-    let Some((scheme, rest)) = endpoint.split_once("://") else { return endpoint.to_owned() };
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    format!("{scheme}://{}{path}", host.to_ascii_lowercase())
 }
 
 impl Read for AzureStorage {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::access::{self, Resolver};
-use super::azure::{check_endpoint, plain_endpoint};
 use super::{PART_BYTES, PART_BYTES_MAX};
 use crate::config::SecretAgent;
 use crate::config::reader::{Kind, Read, Section};
@@ -147,19 +146,13 @@ impl GcpStorage {
         name: Option<&str>,
         agents: &BTreeMap<String, SecretAgent>,
     ) -> Result<GcpConfig> {
-        let resolver = Resolver {
-            name,
-            kind: KEY,
-            agents,
-            agent: self.secret_agent.as_ref(),
-            agent_name: self.secret_agent_name.as_deref(),
-        };
+        let resolver = Resolver::new(name, KEY, agents, (&self.secret_agent, &self.secret_agent_name));
         let key = resolver.source(self.key.as_ref(), "key")?.map(GcpIdentity::Key);
         let file = self.key_file_path.as_ref().map(|path| GcpIdentity::KeyFile(path.into()));
-        let endpoint = self.endpoint.as_deref().map(plain_endpoint);
+        let endpoint = self.endpoint.as_deref().map(access::plain_endpoint);
         Ok(GcpConfig {
             bucket: self.bucket_name.clone(),
-            path: self.path.as_deref().unwrap_or_default().trim_matches('/').to_owned(),
+            path: access::trimmed(self.path.as_deref()),
             identity: key.or(file).unwrap_or(GcpIdentity::Default),
             endpoint: endpoint.as_deref().map_or(GOOGLE, without_json_path).to_owned(),
             part_bytes: self.min_part_size.unwrap_or(PART_BYTES).max(PART_BYTES_LEAST),
@@ -205,7 +198,8 @@ impl Read for GcpStorage {
         };
         access::check_agent(section, &read.secrets());
         super::check_path(section, read.path.as_deref().unwrap_or_default());
-        check_endpoint(section, read.endpoint.as_deref().unwrap_or_default());
+        let endpoint = read.endpoint.as_deref().filter(|text| !text.is_empty());
+        access::check_endpoint(section, "endpoint", endpoint);
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
         if !read.bucket_name.is_empty() && !read.bucket_name.chars().all(is_plain) {
             section.reject(

@@ -1,10 +1,13 @@
 //! `s3-storage` (abs.md 2.5, with options of our own).
 
+mod class;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::class::{S3Class, S3StorageClass};
 use super::access::{self, Resolver};
 use super::{PART_BYTES, PART_BYTES_MAX};
 use crate::config::SecretAgent;
@@ -105,35 +108,6 @@ pub enum S3LogLevel {
     Debug,
     /// Each request.
     Trace,
-}
-
-/// Where objects are kept, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct S3StorageClass {
-    /// Data files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<S3Class>,
-    /// What lists and plans read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<S3Class>,
-}
-
-/// A storage class of S3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[allow(missing_docs)] // the names are Amazon's
-pub enum S3Class {
-    Standard,
-    Glacier,
-    StandardIa,
-    OnezoneIa,
-    IntelligentTiering,
-    DeepArchive,
-    Outposts,
-    GlacierIr,
-    Snow,
-    ExpressOnezone,
 }
 
 /// Encryption at rest by the server.
@@ -282,19 +256,13 @@ impl S3Storage {
         name: Option<&str>,
         agents: &BTreeMap<String, SecretAgent>,
     ) -> Result<S3Config> {
-        let resolver = Resolver {
-            name,
-            kind: KEY,
-            agents,
-            agent: self.secret_agent.as_ref(),
-            agent_name: self.secret_agent_name.as_deref(),
-        };
+        let resolver = Resolver::new(name, KEY, agents, (&self.secret_agent, &self.secret_agent_name));
         let id = resolver.source(self.access_key_id.as_ref(), "access-key-id")?;
         let secret = resolver.source(self.secret_access_key.as_ref(), "secret-access-key")?;
         let endpoint = self.s3_endpoint_override.as_ref();
         Ok(S3Config {
             bucket: self.bucket.clone(),
-            path: self.path.as_deref().unwrap_or_default().trim_matches('/').to_owned(),
+            path: access::trimmed(self.path.as_deref()),
             region: self.s3_region.clone(),
             profile: self.s3_profile.clone(),
             endpoint: endpoint.map(|endpoint| endpoint.trim_end_matches('/').to_owned()),
@@ -387,9 +355,7 @@ impl S3Storage {
         if !self.bucket.is_empty() && !self.bucket.chars().all(is_plain) {
             section.reject("bucket", "\"bucket\" must be the name of a bucket or an ARN");
         }
-        if self.s3_endpoint_override.as_ref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
-            section.reject("s3-endpoint-override", format!("\"s3-endpoint-override\" {NO_ENDPOINT}"));
-        }
+        access::check_endpoint(section, "s3-endpoint-override", self.s3_endpoint_override.as_deref());
         for (index, tag) in self.object_tags.iter().flatten().enumerate() {
             if let Err(reason) = split_tag(tag) {
                 section.reject_item("object-tags", index, reason);
@@ -404,13 +370,6 @@ impl S3Storage {
     }
 }
 
-const NO_ENDPOINT: &str = "must be an http:// or https:// address without user and query";
-
-fn is_endpoint(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.trim_end_matches('/').is_empty() && !rest.contains(['?', '#', '@', ' ']))
-}
-
 /// `key=value`, with S3's limits.
 fn split_tag(tag: &str) -> Result<(String, String), &'static str> {
     let (key, value) = tag.split_once('=').ok_or("must be key=value")?;
@@ -418,54 +377,6 @@ fn split_tag(tag: &str) -> Result<(String, String), &'static str> {
         return Err("a tag has a key of 1 to 128 and a value of at most 256 characters");
     }
     Ok((key.to_owned(), value.to_owned()))
-}
-
-const CLASSES: [(&str, S3Class); 10] = [
-    ("STANDARD", S3Class::Standard),
-    ("GLACIER", S3Class::Glacier),
-    ("STANDARD_IA", S3Class::StandardIa),
-    ("ONEZONE_IA", S3Class::OnezoneIa),
-    ("INTELLIGENT_TIERING", S3Class::IntelligentTiering),
-    ("DEEP_ARCHIVE", S3Class::DeepArchive),
-    ("OUTPOSTS", S3Class::Outposts),
-    ("GLACIER_IR", S3Class::GlacierIr),
-    ("SNOW", S3Class::Snow),
-    ("EXPRESS_ONEZONE", S3Class::ExpressOnezone),
-];
-
-impl S3Class {
-    /// The class's word.
-    pub fn word(self) -> &'static str {
-        CLASSES.iter().find(|(_, class)| *class == self).map_or("STANDARD", |(word, _)| word)
-    }
-
-    /// Whether objects must be thawed before they can be read.
-    pub const fn is_archive(self) -> bool {
-        matches!(self, Self::Glacier | Self::DeepArchive)
-    }
-
-    /// Whether lists and plans can live with it (abs.md 2.5).
-    const fn is_for_metadata(self) -> bool {
-        matches!(
-            self,
-            Self::Standard
-                | Self::StandardIa
-                | Self::IntelligentTiering
-                | Self::ExpressOnezone
-                | Self::OnezoneIa
-                | Self::Outposts
-        )
-    }
-}
-
-impl Read for S3StorageClass {
-    const KIND: Kind = Kind::S3Class;
-
-    fn read(section: &mut Section<'_>) -> Self {
-        let metadata: Vec<(&str, S3Class)> =
-            CLASSES.into_iter().filter(|(_, class)| class.is_for_metadata()).collect();
-        Self { data: section.word("data", &CLASSES), metadata: section.word("metadata", &metadata) }
-    }
 }
 
 impl Read for S3Encryption {
@@ -516,9 +427,7 @@ impl Read for S3Role {
                 .reject("role-arn", "\"role-arn\" must be an ARN, as arn:aws:iam::123456789012:role/backup");
         }
         let sts_endpoint = section.optional("sts-endpoint");
-        if sts_endpoint.as_ref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
-            section.reject("sts-endpoint", format!("\"sts-endpoint\" {NO_ENDPOINT}"));
-        }
+        access::check_endpoint(section, "sts-endpoint", sts_endpoint.as_deref());
         Self {
             role_arn,
             session_name: section.optional("session-name"),

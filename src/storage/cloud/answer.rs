@@ -118,6 +118,17 @@ pub(super) fn worst_of_batch(body: &[u8]) -> Option<Answer> {
     })
 }
 
+/// Whether a page of a list says that there is more, and not how to ask for it. The client would take it for the last one.
+pub(super) fn is_half_list(body: &[u8]) -> bool {
+    let says = |text: &str| memchr::memmem::find(body, text.as_bytes()).is_some();
+    says("<IsTruncated>true</IsTruncated>") && !says("<NextContinuationToken>")
+}
+
+/// The error of half a list, which must not look like a whole one (rules.md 6.1).
+pub(super) fn half_list(host: &str) -> Error {
+    Error::temporary("storage-io", format!("{host} says neither the end of the list nor how it goes on"))
+}
+
 /// Whether it is a machine's own service for its identity, which only machines of that cloud have.
 pub(super) fn is_identity_service(host: &str) -> bool {
     let name = host.split(':').next().unwrap_or_default();

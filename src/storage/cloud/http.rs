@@ -4,7 +4,6 @@
 //! none is kept in the [`Call`] under which it runs, as an error of ours.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,14 +24,10 @@ use rustls::ClientConfig;
 use super::answer::{self, Answer};
 use crate::error::{Error, Result};
 use crate::limit::Limit;
-use crate::storage::retry::{Failure, Pace, RetryPolicy, retrying};
+use crate::storage::retry::{Failure, Pace, RetryPolicy, retrying, within};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer may take, and each further piece of it.
-pub(super) const ANSWER: Duration = Duration::from_mins(1);
-/// What is sent may take this long more per byte: 64 KiB a second.
-const SENT_BYTES_PER_SECOND: u64 = 64 << 10;
 /// How long the machine's own identity service may take: where there is none, nobody waits for it.
 const IDENTITY: Duration = Duration::from_secs(5);
 /// The largest answer that is read as a whole: a page of a list has at most 5,000 rows.
@@ -47,7 +42,6 @@ pub(super) struct Call {
     /// What is done with the body of an answer.
     pub body: Body,
     seen: Mutex<Seen>,
-    tries: AtomicU32,
 }
 
 /// What is done with the body of a success.
@@ -80,7 +74,7 @@ tokio::task_local! {
 
 impl Call {
     pub(super) fn new(what: String, policy: RetryPolicy, body: Body) -> Self {
-        Self { what, policy, body, seen: Mutex::default(), tries: AtomicU32::new(0) }
+        Self { what, policy, body, seen: Mutex::default() }
     }
 
     /// Runs `work`, whose requests belong to this call from now on.
@@ -96,11 +90,6 @@ impl Call {
     /// Why there was no answer that will do.
     pub(super) fn failed(&self) -> Option<Error> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).failed.take()
-    }
-
-    /// How many requests were sent, those that were tried again counted each time.
-    pub(super) fn tries(&self) -> u32 {
-        self.tries.load(Ordering::Relaxed)
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
@@ -183,21 +172,16 @@ impl Connector {
     /// One try: an answer that asking again would not change, or why there is none.
     async fn attempt(&self, call: &Call, request: &HttpRequest) -> Result<HttpResponse, Failure> {
         self.turn().await;
-        call.tries.fetch_add(1, Ordering::Relaxed);
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         let own = host.eq_ignore_ascii_case(&self.0.server);
         let sent = request.body().content_length() as u64;
-        let wait = if answer::is_identity_service(&host) {
-            IDENTITY
-        } else {
-            ANSWER + Duration::from_secs(sent / SENT_BYTES_PER_SECOND)
-        };
+        let wait = if answer::is_identity_service(&host) { IDENTITY } else { call.policy.patience(sent) };
         let head = request.method().as_str() == "HEAD";
-        let answered = tokio::time::timeout(wait, self.0.client.request(request.clone()));
-        let response = match answered.await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(answer::unreached(&host, error).into()),
-            Err(_) => return Err(answer::silent(&host, wait).into()),
+        let pace = self.0.pace.as_ref();
+        let response = match within(pace, wait, self.0.client.request(request.clone())).await {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => return Err(answer::unreached(&host, error).into()),
+            None => return Err(answer::silent(&host, wait).into()),
         };
         let (parts, body) = response.into_parts();
         let status = parts.status.as_u16();
@@ -216,11 +200,15 @@ impl Connector {
                 Bytes::new()
             }
             _ if head => Bytes::new(),
-            _ => collect(&host, body).await?,
+            _ => collect(pace, call.policy.answer, &host, body).await?,
         };
+        let asks = |what: &str| request.uri().query().is_some_and(|query| query.contains(what));
         if parts.status.is_success() {
+            if own && asks("list-type=2") && answer::is_half_list(&body) {
+                return Err(answer::half_list(&host).into());
+            }
             if own
-                && request.uri().query().is_some_and(|query| query.contains("comp=batch"))
+                && asks("comp=batch")
                 && let Some(given) = answer::worst_of_batch(&body)
             {
                 if let Some(error) = given.passing(&host) {
@@ -258,15 +246,20 @@ impl Connector {
 }
 
 /// The whole body; one that breaks off is asked for again.
-async fn collect(host: &str, body: HttpResponseBody) -> Result<Bytes, Failure> {
+async fn collect(
+    pace: &dyn Pace,
+    limit: Duration,
+    host: &str,
+    body: HttpResponseBody,
+) -> Result<Bytes, Failure> {
     let mut pieces = body.bytes_stream();
     let mut whole = BytesMut::new();
     loop {
-        match tokio::time::timeout(ANSWER, pieces.next()).await {
-            Ok(Some(Ok(piece))) => whole.extend_from_slice(&piece),
-            Ok(Some(Err(error))) => return Err(answer::broken(host, error).into()),
-            Ok(None) => return Ok(whole.freeze()),
-            Err(_) => return Err(answer::silent(host, ANSWER).into()),
+        match within(pace, limit, pieces.next()).await {
+            Some(Some(Ok(piece))) => whole.extend_from_slice(&piece),
+            Some(Some(Err(error))) => return Err(answer::broken(host, error).into()),
+            Some(None) => return Ok(whole.freeze()),
+            None => return Err(answer::silent(host, limit).into()),
         }
         if whole.len() as u64 > ANSWER_BYTES_MAX {
             let text = format!("{host} answered with more than {} MiB", ANSWER_BYTES_MAX >> 20);

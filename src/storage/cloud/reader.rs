@@ -10,11 +10,14 @@ use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta};
 
-use super::http::{ANSWER, Body};
+use super::http::Body;
 use super::{Inner, needed};
 use crate::error::{Error, Result};
-use crate::storage::retry::RetryPolicy;
+use crate::storage::retry::{RetryPolicy, within};
 use crate::storage::{ObjectReader, READ_BLOCK_BYTES};
+
+/// What a body must give so that it was of use.
+const LEAST_BYTES: u64 = READ_BLOCK_BYTES as u64 / 4;
 
 /// An object being read.
 pub(super) struct CloudReader {
@@ -26,11 +29,13 @@ pub(super) struct CloudReader {
     etag: Option<String>,
     /// How many bytes came, those in `block` too.
     at: u64,
+    /// Where the body begins.
+    began: u64,
     /// The body being read; none: the next one begins at `at`.
     body: Option<BoxStream<'static, object_store::Result<Bytes>>>,
     /// What came of the next block.
     block: BytesMut,
-    /// Since when and how often nothing came.
+    /// Since when and how often too little came.
     stuck: Option<(Duration, u32)>,
 }
 
@@ -43,6 +48,7 @@ impl CloudReader {
             size: found.size,
             etag: found.e_tag,
             at: 0,
+            began: 0,
             body: None,
             block: BytesMut::new(),
             stuck: None,
@@ -63,6 +69,7 @@ impl CloudReader {
         if found.meta.size != self.size {
             return Err(self.error(&format!("it had {} bytes, and has {} now", self.size, found.meta.size)));
         }
+        self.began = self.at;
         self.body = Some(found.into_stream());
         Ok(())
     }
@@ -95,11 +102,11 @@ impl CloudReader {
     /// The next piece of the body; none: it is over, or broke off.
     async fn piece(&mut self) -> Option<Result<Bytes, &'static str>> {
         let body = self.body.as_mut()?;
-        match tokio::time::timeout(ANSWER, body.next()).await {
-            Ok(Some(Ok(piece))) => Some(Ok(piece)),
-            Ok(Some(Err(_))) => Some(Err("the body broke off")),
-            Ok(None) => Some(Err("the body ended early")),
-            Err(_) => Some(Err("nothing more came")),
+        match within(self.inner.parts.pace.as_ref(), RetryPolicy::DATA.answer, body.next()).await {
+            Some(Some(Ok(piece))) => Some(Ok(piece)),
+            Some(Some(Err(_))) => Some(Err("the body broke off")),
+            Some(None) => Some(Err("the body ended early")),
+            None => Some(Err("nothing more came")),
         }
     }
 }
@@ -115,10 +122,11 @@ impl ObjectReader for CloudReader {
                     if piece.len() as u64 > self.size - self.at {
                         return Err(self.error("more came than it has"));
                     }
-                    if !piece.is_empty() {
+                    self.at += piece.len() as u64;
+                    // One that gives a few bytes each time would go on for ever.
+                    if self.at >= self.began + LEAST_BYTES {
                         self.stuck = None;
                     }
-                    self.at += piece.len() as u64;
                     self.block.extend_from_slice(&piece);
                 }
             }

@@ -128,7 +128,8 @@ impl CloudWriter {
     }
 }
 
-/// Puts the parts together. An answer that was lost leaves the doubt whether they are: storage says.
+/// Puts the parts together. An answer that was lost, or a request that was delivered twice, leaves the doubt whether they
+/// are: storage says.
 async fn complete(
     inner: &Inner,
     key: &str,
@@ -139,15 +140,13 @@ async fn complete(
     let call = Arc::new(Call::new(what, RetryPolicy::DATA, Body::ANSWER));
     let done = inner.judged(&call, upload.complete()).await.map(drop);
     let Err(undone) = done else { return Ok(()) };
-    let asked_again = call.tries() > 1;
     let refused = match undone {
         Undone::Absent => {
             Error::temporary("storage-io", "the upload is not there any more").context(&call.what)
         }
         Undone::Failed(error) => error,
     };
-    if asked_again
-        && let Ok(Some(found)) = inner.look(key).await
+    if let Ok(Some(found)) = inner.look(key).await
         && found.size == written
     {
         return Ok(());

@@ -27,11 +27,6 @@ use crate::tls::{self, TlsFiles};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer to a question may take, to its first byte.
-const ASK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a request with data may take, and one that has the server put parts together (abs.md 2.5). That data stands
-/// still is found out sooner, by the SDK.
-pub(super) const DATA_TIMEOUT: Duration = Duration::from_mins(10);
 /// After how long keys are asked for again (abs.md 2.4).
 const KEYS_LAST_MS: i64 = 10 * 60 * 1000;
 /// The session's name where none is given; it stands in the audit log.
@@ -39,10 +34,8 @@ const SESSION: &str = "holdfast";
 
 /// Makes the client; nothing is sent.
 pub(super) async fn build(config: &S3Config, keeper: &Keeper, clock: &SharedClock) -> Result<Client> {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ASK_TIMEOUT)
-        .build();
+    // How long an answer may take is the matter of each request.
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(config.region.clone()))
         .http_client(http(config).await?)

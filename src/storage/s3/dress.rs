@@ -2,17 +2,15 @@
 
 use std::fmt::Write as _;
 
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 
 use super::failure::failure;
-use super::{S3Storage, client};
+use super::{ASK, S3Storage};
 use crate::config::{S3Checksum, S3Config, S3EncryptionMode, S3LockMode};
 use crate::model::UnixMillis;
-use crate::storage::retry::Failure;
+use crate::storage::retry::{Failure, RetryPolicy};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -106,58 +104,45 @@ impl S3Storage {
     }
 }
 
-/// For requests that carry data, or wait until a server has put parts together.
-pub(super) fn patient() -> aws_sdk_s3::config::Builder {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(client::DATA_TIMEOUT).build();
-    aws_sdk_s3::Config::builder().timeout_config(timeouts)
-}
+impl S3Storage {
+    /// Writes a whole object.
+    pub(super) async fn try_put(&self, object: &str, dress: &Dress, bytes: Bytes) -> Result<(), Failure> {
+        let (dress, limit) = (dress.clone(), RetryPolicy::DATA.patience(bytes.len() as u64));
+        let request = self
+            .client()
+            .put_object()
+            .bucket(self.bucket())
+            .key(object)
+            .set_storage_class(dress.class)
+            .set_server_side_encryption(dress.encryption)
+            .set_ssekms_key_id(dress.kms_key_id)
+            .set_object_lock_mode(dress.lock_mode)
+            .set_object_lock_retain_until_date(dress.locked_until)
+            .set_tagging(dress.tagging)
+            .set_checksum_algorithm(dress.checksum)
+            .body(ByteStream::from(bytes));
+        self.answered(limit, request.send()).await?.map(drop).map_err(failure)
+    }
 
-/// Writes a whole object.
-pub(super) async fn put(
-    client: &Client,
-    bucket: &str,
-    object: &str,
-    dress: &Dress,
-    bytes: Bytes,
-) -> Result<(), Failure> {
-    let dress = dress.clone();
-    let request = client
-        .put_object()
-        .bucket(bucket)
-        .key(object)
-        .set_storage_class(dress.class)
-        .set_server_side_encryption(dress.encryption)
-        .set_ssekms_key_id(dress.kms_key_id)
-        .set_object_lock_mode(dress.lock_mode)
-        .set_object_lock_retain_until_date(dress.locked_until)
-        .set_tagging(dress.tagging)
-        .set_checksum_algorithm(dress.checksum)
-        .body(ByteStream::from(bytes));
-    request.customize().config_override(patient()).send().await.map(drop).map_err(failure)
-}
-
-/// Begins an upload in parts: its id.
-pub(super) async fn begin(
-    client: &Client,
-    bucket: &str,
-    object: &str,
-    dress: &Dress,
-) -> Result<String, Failure> {
-    let dress = dress.clone();
-    let request = client
-        .create_multipart_upload()
-        .bucket(bucket)
-        .key(object)
-        .set_storage_class(dress.class)
-        .set_server_side_encryption(dress.encryption)
-        .set_ssekms_key_id(dress.kms_key_id)
-        .set_object_lock_mode(dress.lock_mode)
-        .set_object_lock_retain_until_date(dress.locked_until)
-        .set_tagging(dress.tagging)
-        .set_checksum_algorithm(dress.checksum);
-    let begun = request.send().await.map_err(failure)?;
-    let id = begun.upload_id.filter(|id| !id.is_empty());
-    id.ok_or_else(|| super::broken("the server began an upload without a name").into())
+    /// Begins an upload in parts: its id.
+    pub(super) async fn try_begin(&self, object: &str, dress: &Dress) -> Result<String, Failure> {
+        let dress = dress.clone();
+        let request = self
+            .client()
+            .create_multipart_upload()
+            .bucket(self.bucket())
+            .key(object)
+            .set_storage_class(dress.class)
+            .set_server_side_encryption(dress.encryption)
+            .set_ssekms_key_id(dress.kms_key_id)
+            .set_object_lock_mode(dress.lock_mode)
+            .set_object_lock_retain_until_date(dress.locked_until)
+            .set_tagging(dress.tagging)
+            .set_checksum_algorithm(dress.checksum);
+        let begun = self.answered(ASK, request.send()).await?.map_err(failure)?;
+        let id = begun.upload_id.filter(|id| !id.is_empty());
+        id.ok_or_else(|| super::broken("the server began an upload without a name").into())
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Lists, which come in pages, and deleting by them.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use super::failure::failure;
-use super::{S3Storage, modified};
+use super::{ASK, S3Storage, modified};
 use crate::error::{Error, Result};
 use crate::storage::retry::{Failure, RetryPolicy};
 use crate::storage::{ObjectInfo, check_key};
@@ -43,7 +45,7 @@ impl S3Storage {
                 .set_prefix(prefix.clone())
                 .set_delimiter(delimiter.map(str::to_owned))
                 .set_continuation_token(after.clone());
-            async move { request.send().await.map_err(failure) }
+            async move { self.answered(ASK, request.send()).await?.map_err(failure) }
         })
         .await
     }
@@ -78,10 +80,12 @@ impl S3Storage {
 
     pub(super) async fn list_objects(&self, folder: &str) -> Result<Vec<ObjectInfo>> {
         let mut found = Vec::new();
+        let prefix = self.prefix(folder);
         self.pages(folder, None, |page| {
             found.extend(page.contents().iter().filter_map(|object| {
+                let name = object.key().filter(|name| name.starts_with(&prefix))?;
                 Some(ObjectInfo {
-                    key: self.key_of(object.key()?)?.to_owned(),
+                    key: self.key_of(name)?.to_owned(),
                     size_bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
                     modified: modified(object.last_modified()),
                 })
@@ -112,6 +116,20 @@ impl S3Storage {
     pub(super) async fn delete_folder(&self, folder: &str) -> Result<u64> {
         // First the uploads: one that is finished in between is in the list.
         self.abort_uploads(folder).await?;
+        let objects = self.objects_in(folder).await?;
+        self.delete_objects(folder, &objects).await?;
+        let mut gone: BTreeSet<String> = objects.into_iter().collect();
+        if !gone.is_empty() {
+            // Storage says what is gone: a list may leave something out.
+            let left = self.objects_in(folder).await?;
+            self.delete_objects(folder, &left).await?;
+            gone.extend(left);
+        }
+        Ok(gone.iter().filter(|object| self.key_of(object).is_some()).count() as u64)
+    }
+
+    /// The names of all objects in a folder, by the bucket's own names.
+    async fn objects_in(&self, folder: &str) -> Result<Vec<String>> {
         let mut objects = Vec::new();
         let prefix = self.prefix(folder);
         self.pages(folder, None, |page| {
@@ -119,10 +137,14 @@ impl S3Storage {
             objects.extend(keys.filter(|key| key.starts_with(&prefix)).map(str::to_owned));
         })
         .await?;
+        Ok(objects)
+    }
+
+    async fn delete_objects(&self, folder: &str, objects: &[String]) -> Result<()> {
         for batch in objects.chunks(BATCH) {
             self.call(&RetryPolicy::ASK, "delete", folder, || self.try_delete(batch)).await?;
         }
-        Ok(objects.iter().filter(|object| self.key_of(object).is_some()).count() as u64)
+        Ok(())
     }
 
     async fn try_delete(&self, objects: &[String]) -> Result<(), Failure> {
@@ -132,7 +154,7 @@ impl S3Storage {
         let keys: Vec<_> = keys.collect::<Result<_, _>>().map_err(unnamed)?;
         let delete = Delete::builder().set_objects(Some(keys)).quiet(true).build().map_err(unnamed)?;
         let request = self.client().delete_objects().bucket(self.bucket()).delete(delete);
-        let output = request.send().await.map_err(failure)?;
+        let output = self.answered(ASK, request.send()).await?.map_err(failure)?;
         let Some(first) = output.errors().iter().find(|error| error.code() != Some("NoSuchKey")) else {
             return Ok(());
         };
@@ -165,7 +187,7 @@ impl S3Storage {
                         .prefix(&prefix)
                         .set_key_marker(key_marker.clone())
                         .set_upload_id_marker(id_marker.clone());
-                    async move { request.send().await.map_err(failure) }
+                    async move { self.answered(ASK, request.send()).await?.map_err(failure) }
                 })
                 .await;
             let listed = match listed {
@@ -196,7 +218,7 @@ impl S3Storage {
             let request = self.client().abort_multipart_upload().bucket(self.bucket());
             let request = request.key(object).upload_id(id);
             async move {
-                match request.send().await {
+                match self.answered(ASK, request.send()).await? {
                     Ok(_) => Ok(()),
                     Err(error) if super::failure::status(&error) == Some(404) => Ok(()),
                     Err(error) => Err(failure(error)),

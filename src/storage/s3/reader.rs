@@ -9,11 +9,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{S3Storage, broken};
 use crate::error::{Error, Result};
-use crate::storage::retry::RetryPolicy;
+use crate::storage::retry::{RetryPolicy, within};
 use crate::storage::{ObjectReader, READ_BLOCK_BYTES};
 
-/// How long a body may give nothing.
-const SILENCE: Duration = Duration::from_mins(1);
 /// Bodies that may break off one after another before a block.
 const FRUITLESS_MAX: u32 = 5;
 /// What comes in smaller pieces is put together up to this: each block costs those behind it something.
@@ -59,9 +57,10 @@ impl S3Reader {
                 self.go_on().await?;
                 continue;
             };
-            let why = match tokio::time::timeout(SILENCE, body.next()).await {
-                Ok(Some(Ok(piece))) if piece.is_empty() => continue,
-                Ok(Some(Ok(piece))) => {
+            let why = match within(self.storage.0.pace.as_ref(), RetryPolicy::DATA.answer, body.next()).await
+            {
+                Some(Some(Ok(piece))) if piece.is_empty() => continue,
+                Some(Some(Ok(piece))) => {
                     self.taken += piece.len() as u64;
                     if self.taken >= self.began + BLOCK_BYTES as u64 {
                         self.fruitless = 0;
@@ -71,14 +70,14 @@ impl S3Reader {
                     }
                     return Ok(Some(piece));
                 }
-                Ok(Some(Err(error))) => broken("the answer broke off").source(error),
-                Ok(None) => broken("the answer was shorter than it said"),
-                Err(_) => broken("the answer came to a standstill"),
+                Some(Some(Err(error))) => broken("the answer broke off").source(error),
+                Some(None) => broken("the answer was shorter than it said"),
+                None => broken("the answer came to a standstill"),
             };
             self.body = None;
             self.fruitless += 1;
             if self.fruitless > FRUITLESS_MAX {
-                return Err(self.told(why));
+                return Err(self.told(why.context(format!("{} times in a row", self.fruitless))));
             }
             tracing::debug!(key = self.key, at = self.taken, reason = why.report(), "reading on by range");
         }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::S3Storage;
@@ -16,32 +15,13 @@ use crate::config::{
 };
 use crate::model::UnixMillis;
 use crate::secrets::{Keeper, SecretSource};
-use crate::storage::retry::Pace;
+use crate::storage::retry::still::Still;
 use crate::storage::{Storage, conformance};
 use crate::tls::test_certificates::Certificates;
 
 /// 2026-11-21.
 const NOW: UnixMillis = UnixMillis(1_795_219_200_000);
 const MIB: usize = 1 << 20;
-
-/// Time that passes only in pauses.
-#[derive(Debug, Default)]
-struct Still(Mutex<Vec<Duration>>);
-
-#[async_trait]
-impl Pace for Still {
-    fn now(&self) -> Duration {
-        self.0.lock().unwrap().iter().sum()
-    }
-
-    fn chance(&self) -> f64 {
-        1.0
-    }
-
-    async fn pause(&self, pause: Duration) {
-        self.0.lock().unwrap().push(pause);
-    }
-}
 
 fn config(server: &S3Server) -> S3Config {
     S3Config {
@@ -501,5 +481,5 @@ async fn a_server_that_says_when_to_come_back_is_believed() {
             .then(|| Fault::Answer(429, vec![("retry-after", "17".to_owned())], String::new()))
     });
     storage.put("a", "x".into()).await.unwrap();
-    assert_eq!(*pace.0.lock().unwrap(), [Duration::from_secs(17)]);
+    assert_eq!(pace.pauses(), [Duration::from_secs(17)]);
 }

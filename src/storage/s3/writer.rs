@@ -2,6 +2,8 @@
 //!
 //! At most two parts are held: one that is filled, one on its way. What stays below one part goes up as a whole.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -12,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::dress::{self, Dress, patient};
+use super::dress::Dress;
 use super::failure::{failure, status};
 use super::{S3Storage, broken};
 use crate::error::{Error, Result};
@@ -20,6 +22,8 @@ use crate::storage::retry::{Failure, RetryPolicy};
 use crate::storage::{ObjectWriter, Storage};
 use crate::tasks::Scope;
 
+/// How long the server may take to put the parts together; below the total of the tries, so that there can be another one.
+const FINISH: Duration = Duration::from_mins(4);
 /// The most parts of an object.
 const PARTS_MAX: i32 = 10_000;
 
@@ -113,9 +117,7 @@ impl Upload {
     async fn begin(storage: &S3Storage, key: &str, dress: &Dress) -> Result<Self> {
         let object = storage.object(key);
         let id = storage
-            .call(&RetryPolicy::DATA, "begin the upload of", key, || {
-                dress::begin(storage.client(), storage.bucket(), &object, dress)
-            })
+            .call(&RetryPolicy::DATA, "begin the upload of", key, || storage.try_begin(&object, dress))
             .await?;
         let storage = storage.clone();
         Ok(Self { storage, object, id, parts: Vec::new(), on_its_way: None, is_done: false })
@@ -143,9 +145,9 @@ impl Upload {
                     .part_number(number)
                     .set_checksum_algorithm(checksum.clone())
                     .body(ByteStream::from(bytes.clone()));
+                let (storage, limit) = (&storage, RetryPolicy::DATA.patience(bytes.len() as u64));
                 async move {
-                    let sent = request.customize().config_override(patient()).send().await;
-                    match sent {
+                    match storage.answered(limit, request.send()).await? {
                         Ok(sent) => completed(number, sent).map(Ok).map_err(Failure::from),
                         Err(error) if is_gone(&error) => Ok(Err(gone())),
                         Err(error) => Err(failure(error)),
@@ -171,10 +173,9 @@ impl Upload {
     /// Publishes the object.
     async fn complete(&mut self, key: &str, size_bytes: u64) -> Result<()> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts.clone())).build();
-        let (storage, mut tries) = (&self.storage, 0);
+        let storage = &self.storage;
         storage
             .call(&RetryPolicy::DATA, "finish the upload of", key, || {
-                tries += 1;
                 let request = storage
                     .client()
                     .complete_multipart_upload()
@@ -182,20 +183,18 @@ impl Upload {
                     .key(&self.object)
                     .upload_id(&self.id)
                     .multipart_upload(parts.clone());
-                let (object, is_again) = (&self.object, tries > 1);
+                let object = &self.object;
                 async move {
-                    let sent = request.customize().config_override(patient()).send().await;
-                    match sent {
+                    match storage.answered(FINISH, request.send()).await? {
                         Ok(_) => Ok(Ok(())),
-                        // An earlier try may have been done, and its answer lost.
-                        Err(error) if is_again && status(&error) == Some(404) => {
+                        // An earlier try may have been done, and its answer lost; or it was delivered twice.
+                        Err(error) if status(&error) == Some(404) => {
                             let found = storage.try_head(key, object).await?;
                             match found {
                                 Some(found) if found.size_bytes == size_bytes => Ok(Ok(())),
                                 _ => Ok(Err(gone())),
                             }
                         }
-                        Err(error) if is_gone(&error) => Ok(Err(gone())),
                         Err(error) => Err(failure(error)),
                     }
                 }
