@@ -4,8 +4,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::App;
 use super::fence::check_fence;
+use super::places::LOOK;
 use crate::config::RestoreConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory::{Class, Need};
 use crate::restore::{Looked, RestorePreview, look};
 use crate::store::RequestKey;
@@ -31,7 +32,9 @@ impl App {
         if !config.unconfirmed || self.jobs.is_known_key(key).await? {
             return Ok(());
         }
-        match self.look(config).await {
+        let silent = || Error::temporary("storage-unavailable", "storage or destination have not answered");
+        let looked = tokio::time::timeout(LOOK, self.look(config)).await;
+        match looked.unwrap_or_else(|_| Err(silent())) {
             Ok(looked) => looked.not_confirmed(config).map_or(Ok(()), Err),
             Err(error) => {
                 let reason = error.report();

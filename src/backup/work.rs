@@ -361,7 +361,12 @@ fn partial(all: usize, done: usize, failed: &[(&str, Error)]) -> Error {
 }
 
 /// How wide the stages are with the job's share of memory (rules.md 8.1); says where that is less than was asked for.
-pub(super) fn widths(context: &JobContext, config: &JobConfig, active: usize, record_bytes: u64) -> BackupWidths {
+pub(super) fn widths(
+    context: &JobContext,
+    config: &JobConfig,
+    active: usize,
+    record_bytes: u64,
+) -> BackupWidths {
     let memory = config.memory();
     let share = context.memory.grow(memory.need_of(active, record_bytes));
     let widths = memory.widths(share, active, record_bytes);

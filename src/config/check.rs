@@ -135,8 +135,10 @@ impl Config {
         }
         for name in self.backup_routines.keys().filter(|name| name.starts_with(SAFETY)) {
             let path = Path::from(["backup-routines", name]);
-            let message =
-                format!("name \"{}\" is taken: backups before restores are kept under \"{SAFETY}…\"", clip(name));
+            let message = format!(
+                "name \"{}\" is taken: backups before restores are kept under \"{SAFETY}…\"",
+                clip(name)
+            );
             problems.push(Problem::new(ProblemKind::Value, path, message));
         }
     }

@@ -45,7 +45,8 @@ impl Jobs {
             let mine = ClaimRow { job_id, cluster, namespace, mode: JobKind::Restore };
             for other in others.iter().filter(|other| mine.excludes(other)) {
                 // A cluster has several names.
-                let is_known = |one: &Collision| one.job == other.job_id.0 && one.namespace == other.namespace;
+                let is_known =
+                    |one: &Collision| one.job == other.job_id.0 && one.namespace == other.namespace;
                 if found.iter().any(is_known) {
                     continue;
                 }

@@ -11,7 +11,9 @@ use crate::asb::{IndexDef, UdfDef};
 use crate::config::{RestoreConfig, VerifyFirst};
 use crate::engine::aerospike::inspect::Held;
 use crate::engine::pace::Pace;
-use crate::engine::{ClusterFacts, Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
+use crate::engine::{
+    ClusterFacts, Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch,
+};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::memory::{InFlight, RestoreWidths};

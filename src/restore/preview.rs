@@ -146,10 +146,10 @@ impl Looked {
             namespaces,
             conflicts,
             confirmation_required: self.not_confirmed(config).is_some(),
-            safety_backup: config.safety_backup.as_ref().map(|place| SafetyPlace {
-                storage: place.name.clone(),
-                routine: safety_folder(instance),
-            }),
+            safety_backup: config
+                .safety_backup
+                .as_ref()
+                .map(|place| SafetyPlace { storage: place.name.clone(), routine: safety_folder(instance) }),
             warnings: self.plan.warnings.clone(),
         })
     }

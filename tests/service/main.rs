@@ -21,6 +21,7 @@ mod process;
 mod reload;
 mod restores;
 mod retrieve;
+mod safety;
 mod tls;
 mod triggers;
 mod unconfigured;
