@@ -50,20 +50,24 @@ async fn by_time(app: web::Data<App>, request: HttpRequest, payload: web::Payloa
     let body = body(payload).await?;
     let mut wanted: RestoreTimestampRequest =
         config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
-    check_reach(&request, &wanted)?;
+    check_reach(&app, &request, &wanted)?;
     check_inline(&app, &request, &wanted.ends)?;
     app.keep_secrets(&mut wanted.ends);
     let config = app.config().resolve_restore_timestamp(&wanted).map_err(|problems| refused(&problems))?;
     start(&app, &request, config, wanted.safety.dry_run).await
 }
 
-/// Who is limited to routines restores one of them from its storage to its own place: any other end may be another's.
-fn check_reach(request: &HttpRequest, wanted: &RestoreTimestampRequest) -> Result<(), ApiError> {
+/// Who is limited to routines restores one of them from its storage to its own place: any other end may be another's. What
+/// is saved first goes to its storage too.
+fn check_reach(app: &App, request: &HttpRequest, wanted: &RestoreTimestampRequest) -> Result<(), ApiError> {
     let Some(caller) = access::caller(request).filter(|caller| caller.routines.is_some()) else {
         return Ok(());
     };
     let own_ends = wanted.ends == RestoreEnds::default() && wanted.policy.namespace.is_none();
-    if own_ends && caller.reaches(&wanted.routine) {
+    let config = app.config();
+    let storage = config.backup_routines.get(&wanted.routine).map(|routine| &routine.storage);
+    let own_backup = wanted.safety.backup.as_ref().is_none_or(|backup| Some(&backup.storage) == storage);
+    if own_ends && own_backup && caller.reaches(&wanted.routine) {
         Ok(())
     } else {
         Err(ApiError::out_of_reach(&caller.name))
@@ -98,7 +102,14 @@ fn check_inline(app: &App, request: &HttpRequest, ends: &RestoreEnds) -> Result<
 /// (rules.md 2.1). Of a dry run 200 and the plan.
 async fn start(app: &App, request: &HttpRequest, config: RestoreConfig, dry_run: bool) -> Answer {
     if dry_run {
-        return respond::json(&app.preview_restore(&config).await.map_err(ApiError::plan)?);
+        let mut preview = app.preview_restore(&config).await.map_err(ApiError::plan)?;
+        if let Some(caller) = access::caller(request) {
+            // Of other routines it is told that a job is in the way, and no more.
+            for conflict in &mut preview.conflicts {
+                conflict.routine.take_if(|routine| !caller.reaches(routine));
+            }
+        }
+        return respond::json(&preview);
     }
     let asked = Asked::of(request)?;
     let row = app.trigger_restore(config, asked).await?;

@@ -12,6 +12,7 @@ mod config_changes;
 mod conformance;
 mod door;
 mod errors;
+mod fence;
 mod jobs;
 mod limits;
 mod operator;
