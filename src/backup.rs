@@ -9,6 +9,7 @@ pub mod plan;
 mod read;
 mod resume;
 mod run;
+pub mod safety;
 mod watch;
 mod work;
 
@@ -18,4 +19,5 @@ mod tests;
 pub use end::end_of_committed;
 pub use plan::{NamespacePlan, RunPlan};
 pub use resume::is_same_backup;
+pub use safety::{SafetyBackup, Saved};
 pub use work::BackupWork;

@@ -19,6 +19,7 @@ mod resolve;
 mod restore;
 mod retention;
 mod routine;
+mod safety;
 mod secret_agent;
 mod service;
 mod storage;
@@ -59,6 +60,7 @@ pub use restore::{
 };
 pub use retention::{KeepTiers, Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
+pub use safety::{RestoreSafety, SafetyBackup};
 pub use secret_agent::{ConnectionType, SecretAgent};
 pub use service::{
     Audit, FileWriter, FileWriterConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger,

@@ -4,6 +4,7 @@
 //! rows into tasks; [`recovery`] settles what an earlier process left.
 
 pub mod admit;
+pub mod collide;
 pub mod context;
 pub mod events;
 pub mod follow;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify};
 
 pub use admit::{Admitted, Asked, NewJob, Refusal, RoutineJob};
+pub use collide::Collision;
 pub use context::JobContext;
 pub use events::{NamespaceRetry, Observer, Transition};
 pub use follow::Follow;

@@ -3,7 +3,10 @@
 mod execute;
 mod find;
 pub mod plan;
+pub mod preview;
+mod safety;
 mod work;
 
 pub use plan::{MemberPlan, NamespaceRestore, RestorePlan};
+pub use preview::{Looked, RestorePreview, look};
 pub use work::RestoreWork;

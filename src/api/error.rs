@@ -128,6 +128,18 @@ impl ApiError {
         }
     }
 
+    /// What the restore of a dry run would fail with: 409, or 503 where it may go another time.
+    pub fn plan(error: Error) -> Self {
+        let is_temporary = error.is_temporary();
+        let answer = Self::from(error);
+        let status = match answer.status {
+            StatusCode::INTERNAL_SERVER_ERROR if is_temporary => StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::INTERNAL_SERVER_ERROR => StatusCode::CONFLICT,
+            status => status,
+        };
+        Self { status, ..answer }
+    }
+
     /// The stable code.
     pub const fn code(&self) -> &'static str {
         self.code
@@ -206,6 +218,8 @@ impl From<Error> for ApiError {
                 StatusCode::NOT_FOUND
             }
             "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
+            "storage-outside-roots" => StatusCode::BAD_REQUEST,
+            "inline-destination-forbidden" => StatusCode::FORBIDDEN,
             "routine-owned"
             | "config-file-edited"
             | "retention-not-configured"
@@ -215,6 +229,7 @@ impl From<Error> for ApiError {
             | "attempt-unsettled"
             | "backup-has-dependents"
             | "backup-in-use"
+            | "confirmation-required"
             | "nothing-to-retry" => StatusCode::CONFLICT,
             "stopping" | "memory-budget" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -12,7 +12,10 @@ use super::error::{Answer, ApiError};
 use super::query::{self, Query};
 use super::{abs, respond, status};
 use crate::app::App;
-use crate::config::{self, Problems, RestoreConfig, RestoreEnds, RestoreRequest, RestoreTimestampRequest};
+use crate::config::{
+    self, Problems, RestoreConfig, RestoreEnds, RestoreRequest, RestoreTimestampRequest, Role,
+};
+use crate::error::Error;
 use crate::jobs::Asked;
 use crate::model::JobKind;
 use crate::store::{JobFilter, JobId};
@@ -37,37 +40,77 @@ async fn by_path(app: web::Data<App>, request: HttpRequest, payload: web::Payloa
     let body = body(payload).await?;
     let mut wanted: RestoreRequest =
         config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
+    check_inline(&app, &request, &wanted.ends)?;
     app.keep_secrets(&mut wanted.ends);
     let config = app.config().resolve_restore(&wanted).map_err(|problems| refused(&problems))?;
-    start(&app, &request, config).await
+    start(&app, &request, config, wanted.safety.dry_run).await
 }
 
 async fn by_time(app: web::Data<App>, request: HttpRequest, payload: web::Payload) -> Answer {
     let body = body(payload).await?;
     let mut wanted: RestoreTimestampRequest =
         config::from_json(&body, app.now()).map_err(|problems| refused(&problems))?;
-    check_reach(&request, &wanted)?;
+    check_reach(&app, &request, &wanted)?;
+    check_inline(&app, &request, &wanted.ends)?;
     app.keep_secrets(&mut wanted.ends);
     let config = app.config().resolve_restore_timestamp(&wanted).map_err(|problems| refused(&problems))?;
-    start(&app, &request, config).await
+    start(&app, &request, config, wanted.safety.dry_run).await
 }
 
-/// Who is limited to routines restores one of them from its storage to its own place: any other end may be another's.
-fn check_reach(request: &HttpRequest, wanted: &RestoreTimestampRequest) -> Result<(), ApiError> {
+/// Who is limited to routines restores one of them from its storage to its own place: any other end may be another's. What
+/// is saved first goes to its storage too.
+fn check_reach(app: &App, request: &HttpRequest, wanted: &RestoreTimestampRequest) -> Result<(), ApiError> {
     let Some(caller) = access::caller(request).filter(|caller| caller.routines.is_some()) else {
         return Ok(());
     };
     let own_ends = wanted.ends == RestoreEnds::default() && wanted.policy.namespace.is_none();
-    if own_ends && caller.reaches(&wanted.routine) {
+    let config = app.config();
+    let storage = config.backup_routines.get(&wanted.routine).map(|routine| &routine.storage);
+    let own_backup = wanted.safety.backup.as_ref().is_none_or(|backup| Some(&backup.storage) == storage);
+    if own_ends && own_backup && caller.reaches(&wanted.routine) {
         Ok(())
     } else {
         Err(ApiError::out_of_reach(&caller.name))
     }
 }
 
+/// Whose records go to which cluster is not for everybody to say, where there is somebody who can be told apart.
+fn check_inline(app: &App, request: &HttpRequest, ends: &RestoreEnds) -> Result<(), ApiError> {
+    if ends.destination.is_none() {
+        return Ok(());
+    }
+    let (caller, allowed) = (access::caller(request), app.config().service().allow_inline_destinations);
+    let is_allowed = allowed.unwrap_or_else(|| caller.as_ref().is_none_or(|one| one.role == Role::Admin));
+    if is_allowed {
+        return Ok(());
+    }
+    let (text, hint) = match allowed {
+        Some(_) => (
+            "no restore may name a destination inline: service.allow-inline-destinations is false".to_owned(),
+            "Name a configured cluster with destination-name.",
+        ),
+        None => (
+            format!("{} may not name a destination inline", caller.map(|one| one.name).unwrap_or_default()),
+            "Name a configured cluster with destination-name; an admin, or all with \
+             service.allow-inline-destinations, may name another.",
+        ),
+    };
+    Err(Error::permanent("inline-destination-forbidden", text).hint(hint).into())
+}
+
 /// 202 and the id as a bare number, also for a job that was refused: then it is `failed`, with the reason
-/// (rules.md 2.1).
-async fn start(app: &App, request: &HttpRequest, config: RestoreConfig) -> Answer {
+/// (rules.md 2.1). Of a dry run 200 and the plan.
+async fn start(app: &App, request: &HttpRequest, config: RestoreConfig, dry_run: bool) -> Answer {
+    if dry_run {
+        let mut preview = app.preview_restore(&config).await.map_err(ApiError::plan)?;
+        if let Some(caller) = access::caller(request) {
+            // Of other routines it is told that a job is in the way, and no more.
+            for conflict in &mut preview.conflicts {
+                conflict.routine.take_if(|routine| !caller.reaches(routine));
+            }
+        }
+        return respond::json(&preview);
+    }
     let asked = Asked::of(request)?;
     let row = app.trigger_restore(config, asked).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);

@@ -1,5 +1,6 @@
 //! Triggers: each becomes a row, with the configuration it runs with (rules.md 2.3, 7.4).
 
+use super::fence::check_fence;
 use super::reload::routine_job;
 use super::{App, TimeBounds};
 use crate::config::{JobConfig, RestoreConfig, RestoreEnds, RestoreTarget, RoutineConfig};
@@ -66,7 +67,11 @@ impl App {
     }
 
     /// Admits a restore; the row says whether it was refused.
+    ///
+    /// Errors: `storage-outside-roots`, `confirmation-required`, `stopping`.
     pub async fn trigger_restore(&self, config: RestoreConfig, asked: Asked) -> Result<JobRow> {
+        check_fence(&config).await?;
+        self.check_confirmed(&config, asked.key.as_ref()).await?;
         let (routine, named) = match &config.target {
             RestoreTarget::Time { routine, namespaces, .. } => (Some(routine.clone()), namespaces.clone()),
             RestoreTarget::Path { .. } => (None, Vec::new()),

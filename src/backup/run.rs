@@ -36,6 +36,8 @@ pub struct Run {
     pub context: JobContext,
     /// Names the folder.
     pub created: UnixMillis,
+    /// The name of the run's folder; none: that of `created`.
+    pub folder_name: Option<String>,
     /// What the cluster said of itself.
     pub facts: ClusterFacts,
     /// What its clocks mean.
@@ -62,7 +64,10 @@ pub struct Run {
 impl Run {
     /// The folder that backups of a type go to in this run.
     pub fn folder(&self, backup_type: BackupType) -> Result<RunFolder> {
-        RunFolder::new(&self.config.routine, backup_type, self.created, self.config.timestamp_format)
+        let folder =
+            RunFolder::new(&self.config.routine, backup_type, self.created, self.config.timestamp_format)?;
+        let name = self.folder_name.clone().unwrap_or_else(|| folder.name.clone());
+        Ok(RunFolder { name, ..folder })
     }
 
     /// Refuses once the routine's folder is no longer ours (rules.md 5.5).

@@ -118,6 +118,7 @@ impl BackupWork {
             ownership: self.ownership,
             context: context.clone(),
             created,
+            folder_name: None,
             facts,
             skew,
             scope,
@@ -281,7 +282,7 @@ impl Run {
         run.judge(&plan, ends)
     }
 
-    async fn namespace(self: &Arc<Self>, plan: &NamespacePlan) -> NamespaceEnd {
+    pub(super) async fn namespace(self: &Arc<Self>, plan: &NamespacePlan) -> NamespaceEnd {
         for warning in &plan.warnings {
             self.context.warn("namespace", format!("{}: {warning}", plan.namespace));
         }
@@ -300,7 +301,7 @@ impl Run {
     }
 
     /// How the job ends (rules.md 2.8, 2.10).
-    fn judge(&self, plan: &RunPlan, ends: Vec<NamespaceEnd>) -> Ended {
+    pub(super) fn judge(&self, plan: &RunPlan, ends: Vec<NamespaceEnd>) -> Ended {
         let is_done =
             |end: &NamespaceEnd| matches!(end, NamespaceEnd::Committed { .. } | NamespaceEnd::Empty);
         if ends.iter().all(is_done) {
@@ -360,7 +361,12 @@ fn partial(all: usize, done: usize, failed: &[(&str, Error)]) -> Error {
 }
 
 /// How wide the stages are with the job's share of memory (rules.md 8.1); says where that is less than was asked for.
-fn widths(context: &JobContext, config: &JobConfig, active: usize, record_bytes: u64) -> BackupWidths {
+pub(super) fn widths(
+    context: &JobContext,
+    config: &JobConfig,
+    active: usize,
+    record_bytes: u64,
+) -> BackupWidths {
     let memory = config.memory();
     let share = context.memory.grow(memory.need_of(active, record_bytes));
     let widths = memory.widths(share, active, record_bytes);
@@ -390,7 +396,7 @@ fn resolved(config: &JobConfig, facts: &ClusterFacts) -> Vec<String> {
 }
 
 /// The scope as the manifest records it (rules.md 3.6).
-fn scope_of(config: &JobConfig, key_id: Option<String>) -> Scope {
+pub(super) fn scope_of(config: &JobConfig, key_id: Option<String>) -> Scope {
     Scope {
         sets: config.scope.sets.clone(),
         bins: config.scope.bins.clone(),

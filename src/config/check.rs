@@ -6,7 +6,7 @@ use super::problem::{Path, Problem, ProblemKind, Problems, clip};
 use super::suggest::did_you_mean;
 use crate::memory::{Budget, Class, mib};
 use crate::model::check_name;
-use crate::model::instance::INSTANCES;
+use crate::model::instance::{INSTANCES, SAFETY};
 
 impl Config {
     pub(super) fn check_into(&self, problems: &mut Problems) {
@@ -131,6 +131,14 @@ impl Config {
             let path = Path::from(["backup-routines", INSTANCES]);
             let message =
                 format!("name \"{INSTANCES}\" is taken: instances of Holdfast show there that they live");
+            problems.push(Problem::new(ProblemKind::Value, path, message));
+        }
+        for name in self.backup_routines.keys().filter(|name| name.starts_with(SAFETY)) {
+            let path = Path::from(["backup-routines", name]);
+            let message = format!(
+                "name \"{}\" is taken: backups before restores are kept under \"{SAFETY}…\"",
+                clip(name)
+            );
             problems.push(Problem::new(ProblemKind::Value, path, message));
         }
     }

@@ -60,6 +60,7 @@ pub(crate) enum Kind {
     RestoreTimestamp,
     RestorePolicy,
     Remap,
+    SafetyBackup,
 }
 
 impl Kind {
@@ -106,6 +107,7 @@ impl Kind {
             Self::Restore | Self::RestoreTimestamp => "restore",
             Self::RestorePolicy => "restore.policy",
             Self::Remap => "restore.policy.namespace",
+            Self::SafetyBackup => "restore.safety-backup",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a job runs with: plain values with every default applied and every name followed.
 
 use std::collections::BTreeMap;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,16 @@ pub struct RestoreConfig {
     pub policy: RestorePolicyConfig,
     /// How things that may be wrong are met.
     pub care: RestoreCare,
+    /// Below which of these folders an inline `local-storage` must truly lie, symbolic links followed; empty: the storage
+    /// is a configured one.
+    #[serde(default)]
+    pub fence: Vec<PathBuf>,
+    /// The service asks for a confirmation where the destination is not empty, and nobody has given it.
+    #[serde(default)]
+    pub unconfirmed: bool,
+    /// Where a full backup of the destination goes before the first write.
+    #[serde(default)]
+    pub safety_backup: Option<StorageConfig>,
 }
 
 /// What is restored.
@@ -191,14 +201,6 @@ impl Config {
         self.backup_routines.keys().map(|name| self.routine(name, now)).collect()
     }
 
-    /// The directories under which a request's inline `local-storage` may lie: the configured ones.
-    pub fn local_roots(&self) -> Vec<PathBuf> {
-        let storages = self.storage.values().filter_map(|storage| storage.local_storage.as_ref());
-        let mut roots: Vec<PathBuf> = storages.map(|local| PathBuf::from(&local.path)).collect();
-        roots.extend(self.service().local_roots);
-        roots
-    }
-
     /// What `POST /v1/restore/full` runs with.
     pub fn resolve_restore(&self, request: &RestoreRequest) -> std::result::Result<RestoreConfig, Problems> {
         let mut problems = Problems::default();
@@ -210,7 +212,9 @@ impl Config {
         };
         let agent = self.agent(&request.ends, &mut problems);
         let policy = restore_policy(&request.policy, &request.ends, agent.as_ref(), &mut problems);
-        restore_config(problems, target, source, destination, policy, request.care)
+        let safety_backup = self.safety_storage(&request.safety, &mut problems);
+        let config = restore_config(problems, target, source, destination, policy, request.care)?;
+        Ok(self.fenced(RestoreConfig { safety_backup, ..config }, &request.safety))
     }
 
     /// What `POST /v1/restore/timestamp` runs with: what the request leaves out is the routine's own.
@@ -254,7 +258,9 @@ impl Config {
             let own = own.and_then(|own| own.resolve(agent.as_ref()).ok().flatten());
             policy.encryption = own.map(Into::into);
         }
-        restore_config(problems, target, source, destination, policy, request.care)
+        let safety_backup = self.safety_storage(&request.safety, &mut problems);
+        let config = restore_config(problems, target, source, destination, policy, request.care)?;
+        Ok(self.fenced(RestoreConfig { safety_backup, ..config }, &request.safety))
     }
 
     /// The agent that a request names.
@@ -291,7 +297,8 @@ impl Config {
             problems.push(Problem::new(
                 ProblemKind::Value,
                 Path::from(["source", "local-storage", "path"]),
-                "\"path\" lies under no configured local-storage and none of service.local-roots",
+                "\"path\" lies under no folder that requests may read: those of service.local-storage-roots, else of the \
+                 configured local storages",
             ));
         }
         Some(storage)
@@ -315,16 +322,6 @@ impl Config {
                 None
             }
         }
-    }
-
-    /// Whoever may call the API must not read every file of this machine (DESIGN.md, secure by default).
-    ///
-    /// By the names alone: what a symbolic link below a root points to is the matter of who put it there.
-    fn is_under_local_root(&self, path: &FilePath) -> bool {
-        let clean = !path.components().any(|part| part == std::path::Component::ParentDir);
-        let Ok(path) = std::path::absolute(path) else { return false };
-        let mut roots = self.local_roots().into_iter().filter_map(|root| std::path::absolute(root).ok());
-        clean && roots.any(|root| path.starts_with(root))
     }
 }
 
@@ -357,7 +354,17 @@ fn restore_config(
     care: RestoreCare,
 ) -> std::result::Result<RestoreConfig, Problems> {
     if let (Some(source), Some(destination), Some(policy)) = (source, destination, policy) {
-        return problems.unless_any(RestoreConfig { target, source, destination, policy, care });
+        let (fence, unconfirmed, safety_backup) = (Vec::new(), false, None);
+        return problems.unless_any(RestoreConfig {
+            target,
+            source,
+            destination,
+            policy,
+            care,
+            fence,
+            unconfirmed,
+            safety_backup,
+        });
     }
     if problems.is_empty() {
         let message = "the request names no source or no destination";

@@ -7,6 +7,7 @@ use super::encryption::{DecryptionConfig, DecryptionPolicy};
 use super::policy::{Compression, CompressionPolicy, PARALLEL_MAX, RetryConfig, RetryPolicy};
 use super::reader::{Idle, Kind, Read, Section};
 use super::routine::{check_namespace, namespaces};
+use super::safety::RestoreSafety;
 use super::secret_agent::SecretAgent;
 use super::storage::Storage;
 use super::{MS_MAX, problem};
@@ -25,6 +26,8 @@ pub struct RestoreRequest {
     pub policy: RestorePolicy,
     /// Ours: how things that may be wrong are met.
     pub care: RestoreCare,
+    /// Ours: what keeps it from writing over what nobody meant it to.
+    pub safety: RestoreSafety,
     /// Ours: a folder of a routine without `metadata.yaml` may be restored (rules.md 4.10).
     pub allow_incomplete: bool,
 }
@@ -44,6 +47,8 @@ pub struct RestoreTimestampRequest {
     pub disable_reordering: bool,
     /// Ours: how things that may be wrong are met.
     pub care: RestoreCare,
+    /// Ours: what keeps it from writing over what nobody meant it to.
+    pub safety: RestoreSafety,
     /// Ours: which namespaces; empty: rules.md 3.8.
     pub namespaces: Vec<String>,
     /// Ours: whether a chain with a gap may be restored (rules.md 3.4).
@@ -272,11 +277,13 @@ impl Read for RestoreRequest {
         if !section.has("source") && ends.source_name.is_none() {
             section.missing_either("source", "source-name");
         }
+        let care = RestoreCare::read(section);
         Self {
             backup_data_path: path.trim_end_matches('/').to_owned(),
             ends,
             policy: section.child("policy").unwrap_or_default(),
-            care: RestoreCare::read(section),
+            care,
+            safety: RestoreSafety::read(section, care),
             allow_incomplete: section.flag("allow-incomplete").unwrap_or(false),
         }
     }
@@ -311,13 +318,15 @@ impl Read for RestoreTimestampRequest {
             // In the order of time, the older version is there before the newer one is refused (rules.md 4.5).
             section.reject("disable-reordering", exclusive("disable-reordering", "ignore-record-error"));
         }
+        let care = RestoreCare::read(section);
         Self {
             routine,
             time: time.unwrap_or(0),
             ends,
             policy,
             disable_reordering,
-            care: RestoreCare::read(section),
+            care,
+            safety: RestoreSafety::read(section, care),
             namespaces: namespaces(section),
             allow_gap: section.flag("allow-gap").unwrap_or(false),
         }
@@ -428,6 +437,9 @@ const BANDWIDTH_MIN_MIB: i64 = 8;
 /// 1 TiB per second: no limit that anybody would feel.
 const BANDWIDTH_MAX_MIB: i64 = 1 << 20;
 
+/// The longest key that every storage takes.
+const KEY_BYTES_MAX: usize = 1024;
+
 /// The longest name of a bin that a server takes.
 const BIN_NAME_BYTES_MAX: usize = 15;
 
@@ -458,6 +470,9 @@ fn check_data_path(path: &str) -> Result<(), String> {
     }
     if path.split(['/', '\\']).any(|segment| segment == "..") || path.contains('\0') {
         return Err("validation error: backup-data-path must not contain traversal".into());
+    }
+    if path.contains('\\') || path.len() > KEY_BYTES_MAX {
+        return Err(format!("validation error: \"{shown}\" cannot be the key of an object"));
     }
     let clean = path.strip_suffix('/').unwrap_or(path);
     if !clean.is_empty() && clean.split('/').any(|segment| segment.is_empty() || segment == ".") {

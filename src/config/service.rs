@@ -40,9 +40,15 @@ pub struct Service {
     /// How long running jobs may go on after SIGTERM, in ms (rules.md 6.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shutdown_grace: Option<u64>,
-    /// Directories under which a request's inline `local-storage` may lie, beside the configured storages.
+    /// Directories under which a request's inline `local-storage` must lie.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub local_roots: Option<Vec<String>>,
+    pub local_storage_roots: Option<Vec<String>>,
+    /// Whether a restore may name its destination inline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_inline_destinations: Option<bool>,
+    /// Whether a restore into what is not empty must be confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_restore_confirmation: Option<bool>,
     /// Names this installation as the owner of routine folders (rules.md 5.5).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
@@ -192,8 +198,12 @@ pub struct ServiceConfig {
     pub compatibility: AbsLevel,
     /// How long running jobs may go on after SIGTERM, in ms; default 20,000 (rules.md 6.4).
     pub shutdown_grace: u64,
-    /// Directories under which a request's inline `local-storage` may lie, beside the configured storages.
-    pub local_roots: Vec<PathBuf>,
+    /// Directories under which a request's inline `local-storage` must lie; default: those of the configured ones.
+    pub local_storage_roots: Option<Vec<PathBuf>>,
+    /// Whether a restore may name its destination inline; default: everybody without authentication, with it admins.
+    pub allow_inline_destinations: Option<bool>,
+    /// Whether a restore into what is not empty must be confirmed; default false.
+    pub require_restore_confirmation: bool,
     /// Names this installation as the owner of routine folders (rules.md 5.5); default: as the store says.
     pub instance_id: Option<String>,
     /// How long ended jobs are remembered.
@@ -292,7 +302,10 @@ impl Service {
             state_dir: self.state_dir.as_deref().unwrap_or(STATE_DIR).into(),
             compatibility: self.compatibility.unwrap_or_default(),
             shutdown_grace: self.shutdown_grace.unwrap_or(20_000),
-            local_roots: self.local_roots.iter().flatten().map(PathBuf::from).collect(),
+            local_storage_roots: (self.local_storage_roots.as_ref())
+                .map(|roots| roots.iter().map(PathBuf::from).collect()),
+            allow_inline_destinations: self.allow_inline_destinations,
+            require_restore_confirmation: self.require_restore_confirmation.unwrap_or(false),
             instance_id: self.instance_id.clone(),
             job_history: self.job_history.as_ref().map(JobHistory::resolve).unwrap_or_default(),
             memory_budget: self.memory_budget.unwrap_or(BUDGET_BYTES),
@@ -376,7 +389,9 @@ impl Read for Service {
                 &[("3.5", AbsLevel::V3_5), ("3.6", AbsLevel::V3_6), ("3.7", AbsLevel::V3_7)],
             ),
             shutdown_grace: section.int("shutdown-grace", 0..=MS_MAX),
-            local_roots: section.texts("local-roots"),
+            local_storage_roots: section.texts("local-storage-roots"),
+            allow_inline_destinations: section.flag("allow-inline-destinations"),
+            require_restore_confirmation: section.flag("require-restore-confirmation"),
             instance_id,
             job_history: section.child("job-history"),
             memory_budget: section.int("memory-budget", MEMORY_BUDGET_MIN..=MEMORY_BUDGET_MAX),

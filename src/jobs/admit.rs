@@ -439,6 +439,11 @@ pub(super) fn exclusion(own: &[ClaimRow], others: &[ClaimRow]) -> Option<Refusal
     let (mine, other) = own
         .iter()
         .find_map(|mine| others.iter().find(|other| mine.excludes(other)).map(|other| (mine, other)))?;
+    Some(in_the_way(mine, other))
+}
+
+/// Why `other`, which excludes `mine`, is in the way: it names the job.
+pub(super) fn in_the_way(mine: &ClaimRow, other: &ClaimRow) -> Refusal {
     let (code, what) = match other.mode {
         JobKind::Restore => ("restore-running", "A restore"),
         // Retention and verification touch no cluster, so they claim nothing.
@@ -450,7 +455,7 @@ pub(super) fn exclusion(own: &[ClaimRow], others: &[ClaimRow]) -> Option<Refusal
     } else {
         format!("namespace \"{namespace}\" of cluster \"{}\"", mine.cluster)
     };
-    Some(refusal(code, format!("{what} uses {scope}: job {}.", other.job_id)))
+    refusal(code, format!("{what} uses {scope}: job {}.", other.job_id))
 }
 
 fn refusal(code: &'static str, reason: String) -> Refusal {

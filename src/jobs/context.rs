@@ -9,7 +9,7 @@ use super::{Jobs, NamespaceRetry, Progress, resume};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::memory::Share;
-use crate::model::UnixMillis;
+use crate::model::{JobKind, UnixMillis};
 use crate::store::{
     AttemptEnd, AttemptRow, AttemptStart, AttemptStatus, CheckpointFile, CheckpointRow, ClaimRow, JobRow,
     PinRow, Store, Warning,
@@ -62,6 +62,12 @@ impl JobContext {
         if !report.warnings.contains(&warning) {
             report.warnings.push(warning);
         }
+    }
+
+    /// The same job in a phase that is not what it is about: see [`Progress::phase`].
+    #[must_use]
+    pub fn phase(&self, name: &'static str) -> Self {
+        Self { progress: self.progress.phase(name), ..self.clone() }
     }
 
     /// Sets what came of the job; the last value counts.
@@ -145,7 +151,11 @@ impl JobContext {
     ) -> Result<AttemptRow> {
         let mut tx = self.hold().await?;
         let routine = self.job.routine.as_deref().unwrap_or_default();
-        let attempt = tx.next_attempt(routine, created, namespace).await?;
+        let attempt = match self.job.kind {
+            // Its safety backup is of no run of a routine.
+            JobKind::Restore => tx.next_attempt_of(self.job.id, namespace).await?,
+            _ => tx.next_attempt(routine, created, namespace).await?,
+        };
         let row = tx.start_attempt(self.job.id, attempt, &start(attempt), self.clock.now()).await?;
         tx.commit().await?;
         Ok(row)

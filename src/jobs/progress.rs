@@ -9,7 +9,12 @@ use crate::store::{JobId, ProgressRow};
 
 /// Where a running job's tasks count what they do; cheap to clone and to call. Nothing ever goes backwards.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Counts>);
+pub struct Progress {
+    counts: Arc<Counts>,
+    signs: Arc<Signs>,
+    /// What the words of a phase begin with.
+    phase: Option<&'static str>,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -19,6 +24,10 @@ struct Counts {
     bytes_total: AtomicU64,
     in_pipeline: AtomicI64,
     percent: AtomicU8,
+}
+
+#[derive(Debug, Default)]
+struct Signs {
     /// Grows with every sign of life: a count, or a call that came back.
     moves: AtomicU64,
     /// How many parts of the job wait on purpose now.
@@ -36,70 +45,80 @@ pub struct Waiting(Progress);
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.moved();
-        self.0.0.waits.fetch_sub(1, Ordering::Relaxed);
+        self.0.signs.waits.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Progress {
+    /// Of a phase that is not what the job is about: its signs of life and words are the job's, its counts are not.
+    #[must_use]
+    pub fn phase(&self, name: &'static str) -> Self {
+        Self { counts: Arc::default(), signs: Arc::clone(&self.signs), phase: Some(name) }
+    }
+
     /// More records are done.
     pub fn add_done(&self, records: u64) {
-        self.0.done.fetch_add(records, Ordering::Relaxed);
+        self.counts.done.fetch_add(records, Ordering::Relaxed);
         self.moved();
     }
 
     /// More bytes are written to storage, or read from it.
     pub fn add_bytes(&self, bytes: u64) {
-        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.moved();
     }
 
     /// How many records are expected in all; an estimate, of which the largest counts.
     pub fn set_total(&self, records: u64) {
-        self.0.total.fetch_max(records, Ordering::Relaxed);
+        self.counts.total.fetch_max(records, Ordering::Relaxed);
     }
 
     /// More records are expected: another namespace has made its estimate.
     pub fn add_total(&self, records: u64) {
-        self.0.total.fetch_add(records, Ordering::Relaxed);
+        self.counts.total.fetch_add(records, Ordering::Relaxed);
     }
 
     /// How many bytes will be read in all, where that is known: then they say how far the job is, not the records.
     pub fn set_bytes_total(&self, bytes: u64) {
-        self.0.bytes_total.fetch_max(bytes, Ordering::Relaxed);
+        self.counts.bytes_total.fetch_max(bytes, Ordering::Relaxed);
     }
 
     /// Records were read and not written yet (positive), or have been written (negative).
     pub fn add_pipeline(&self, records: i64) {
-        self.0.in_pipeline.fetch_add(records, Ordering::Relaxed);
+        self.counts.in_pipeline.fetch_add(records, Ordering::Relaxed);
         self.moved();
     }
 
     /// Something has moved that no counter shows: storage answered, or a node said that it is still at work.
     pub fn moved(&self) {
-        self.0.moves.fetch_add(1, Ordering::Relaxed);
+        self.signs.moves.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Until the answer is dropped, nothing moves on purpose (rules.md 2.9).
     pub fn wait(&self) -> Waiting {
-        self.0.waits.fetch_add(1, Ordering::Relaxed);
+        self.signs.waits.fetch_add(1, Ordering::Relaxed);
         Waiting(self.clone())
     }
 
     /// Notes what a part of the job (a namespace; empty: the job itself) is doing, for whoever asks why nothing moves.
     pub fn doing(&self, part: &str, what: impl Into<String>) {
         self.moved();
-        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), what.into());
+        let what = match self.phase {
+            Some(phase) => format!("{phase}: {}", what.into()),
+            None => what.into(),
+        };
+        self.signs.doing.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), what);
     }
 
     /// A part of the job has ended.
     pub fn done_with(&self, part: &str) {
         self.moved();
-        self.0.doing.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
+        self.signs.doing.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
 
     /// What the job is doing, in words.
     pub(super) fn describe(&self) -> String {
-        let doing = self.0.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        let doing = self.signs.doing.lock().unwrap_or_else(PoisonError::into_inner);
         let parts: Vec<String> = doing
             .iter()
             .filter(|(part, _)| !part.is_empty() || doing.len() == 1)
@@ -109,24 +128,24 @@ impl Progress {
     }
 
     pub(super) fn moves(&self) -> u64 {
-        self.0.moves.load(Ordering::Relaxed)
+        self.signs.moves.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        self.0.waits.load(Ordering::Relaxed) > 0
+        self.signs.waits.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn set_idle_ms(&self, ms: u64) {
-        self.0.idle_ms.store(ms, Ordering::Relaxed);
+        self.signs.idle_ms.store(ms, Ordering::Relaxed);
     }
 
     pub(super) fn row(&self, job_id: JobId, updated: UnixMillis) -> ProgressRow {
         ProgressRow {
             job_id,
-            done: self.0.done.load(Ordering::Relaxed),
-            total: self.0.total.load(Ordering::Relaxed),
-            bytes: self.0.bytes.load(Ordering::Relaxed),
-            in_pipeline: self.0.in_pipeline.load(Ordering::Relaxed).max(0) as u64,
+            done: self.counts.done.load(Ordering::Relaxed),
+            total: self.counts.total.load(Ordering::Relaxed),
+            bytes: self.counts.bytes.load(Ordering::Relaxed),
+            in_pipeline: self.counts.in_pipeline.load(Ordering::Relaxed).max(0) as u64,
             updated,
         }
     }
@@ -135,12 +154,12 @@ impl Progress {
         let row = self.row(job, now);
         let elapsed_ms = now.since(started).max(1) as u64;
         let per_second = |count: u64| (u128::from(count) * 1000 / u128::from(elapsed_ms)) as u64;
-        let (done, total) = match self.0.bytes_total.load(Ordering::Relaxed) {
+        let (done, total) = match self.counts.bytes_total.load(Ordering::Relaxed) {
             0 => (row.done, row.total),
             bytes_total => (row.bytes, bytes_total),
         };
         let percent = (u128::from(done) * 100).checked_div(u128::from(total)).unwrap_or(0).min(100) as u8;
-        let percent = percent.max(self.0.percent.fetch_max(percent, Ordering::Relaxed));
+        let percent = percent.max(self.counts.percent.fetch_max(percent, Ordering::Relaxed));
         // abs.md 1.3: an estimate needs at least 1 %.
         let estimated_end = (percent >= 1 && done > 0).then(|| {
             let whole_ms = u128::from(elapsed_ms) * u128::from(total.max(done)) / u128::from(done);
@@ -156,7 +175,7 @@ impl Progress {
             estimated_end,
             records_per_second: per_second(row.done),
             kilobytes_per_second: per_second(row.bytes) / 1024,
-            idle_ms: self.0.idle_ms.load(Ordering::Relaxed),
+            idle_ms: self.signs.idle_ms.load(Ordering::Relaxed),
         }
     }
 }

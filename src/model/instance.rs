@@ -5,6 +5,10 @@ use std::fmt;
 /// The folder at a storage root where instances show that they live: no routine may have this name.
 pub const INSTANCES: &str = "holdfast-instances";
 
+/// What the folders begin with where instances keep what restores were about to write over, the instance's id behind it:
+/// no routine may have such a name.
+pub const SAFETY: &str = "holdfast-safety-";
+
 /// The name of an installation: 1 to 64 of `a-z A-Z 0-9 . _ -`, with a letter or digit first. It names a file in storage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(String);

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::plan::{MemberPlan, NamespaceRestore, Way};
+use super::safety::not_confirmed;
 use crate::asb::{IndexDef, UdfDef};
-use crate::config::{RestoreConfig, RestoreTarget, VerifyFirst};
+use crate::config::{RestoreConfig, VerifyFirst};
 use crate::engine::aerospike::inspect::Held;
 use crate::engine::pace::Pace;
-use crate::engine::{Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch};
+use crate::engine::{
+    ClusterFacts, Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch,
+};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::memory::{InFlight, RestoreWidths};
@@ -27,6 +30,8 @@ pub(super) struct Restore {
     pub context: JobContext,
     pub storage: Arc<dyn Storage>,
     pub destination: Arc<dyn Destination>,
+    /// What its nodes said of themselves.
+    pub facts: ClusterFacts,
     /// Where tables of digests may be made.
     pub state_dir: PathBuf,
     /// How many namespaces go side by side, and what each may read at once and have on its way: the policy counts files per
@@ -173,11 +178,7 @@ impl Restore {
 
     async fn choose_way(&self, plan: &NamespaceRestore) -> Result<Way> {
         let sets = &self.config.policy.sets;
-        let disable_reordering =
-            matches!(self.config.target, RestoreTarget::Time { disable_reordering: true, .. });
-        let choose = |empty| {
-            Way::choose(&self.config.policy, disable_reordering, self.config.care.verify_first, empty)
-        };
+        let choose = |empty| Way::choose(&self.config, empty);
         // What the first attempt wrote must not make another order of this one (rules.md 2.5).
         if let Some(empty) = self.context.found_empty(&plan.destination).await? {
             let way = choose(empty)?;
@@ -186,6 +187,11 @@ impl Restore {
             return Ok(Way { verify_first, ..way });
         }
         let empty = self.destination.is_empty(&plan.destination, sets, &self.context.cancel).await?;
+        if self.config.unconfirmed && !empty {
+            // Since all were looked at, somebody has written to it.
+            let objects = self.facts.namespace(&plan.destination).map_or(0, |known| known.objects);
+            return Err(not_confirmed(&plan.destination, objects));
+        }
         self.context.note_found_empty(&plan.destination, empty).await?;
         choose(empty)
     }

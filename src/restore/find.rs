@@ -11,12 +11,13 @@ use crate::asb::cipher::Unlock;
 use crate::catalog::{AtPath, BackupEntry, Encryption, History, PathFolder, at_path};
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::aerospike::{decode, inspect};
-use crate::engine::{FileToRead, keys};
+use crate::engine::{ClusterFacts, FileToRead, keys};
 use crate::error::{Error, Result};
 use crate::model::chain::Chain;
 use crate::model::{BackupType, UnixMillis};
 use crate::storage::Storage;
-use crate::verify::contents::{Contents, plain_file};
+use crate::store::Store;
+use crate::verify::contents::{Contents, damaged, plain_file};
 
 /// Finds what a request asks for. `key`: of encrypted backups; `marked`: the folders that are being deleted, as known
 /// before.
@@ -44,6 +45,54 @@ pub async fn find(
         refuse_encrypted(&plan)?;
     }
     Ok(plan)
+}
+
+/// As [`find`], with the key of the restore and what the store knows by now: a restore's job does it once it holds its pins,
+/// and whoever asks for the plan alone without.
+pub async fn find_now(
+    storage: &Arc<dyn Storage>,
+    config: &RestoreConfig,
+    store: &Store,
+    now: UnixMillis,
+    cancel: &CancellationToken,
+) -> Result<RestorePlan> {
+    let marked = store.marked(&storage.describe()).await?;
+    let key = keys::key(config.policy.encryption.as_ref()).await;
+    // By time it may be the routine's own, which nobody named and backups that are not encrypted do not need.
+    let (key, no_key) = match (key, &config.target) {
+        (Err(error), RestoreTarget::Time { .. }) => (None, Some(error)),
+        (key, _) => (key?, None),
+    };
+    let found = find(storage, config, key.as_ref(), &marked, now, cancel).await;
+    match (found, no_key) {
+        (Err(error), Some(no_key)) if error.code() == "encryption-key-missing" => Err(no_key),
+        (found, _) => found,
+    }
+}
+
+/// A manifest that we wrote and that is gone is damage, not an old format (rules.md 4.2).
+pub async fn known_manifests(store: &Store, config: &RestoreConfig, plan: &RestorePlan) -> Result<()> {
+    let Some(storage) = &config.source.name else { return Ok(()) };
+    let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
+    // Of a plain directory nothing is promised, and somebody has accepted that.
+    for member in members.filter(|member| !member.contents.has_manifest && member.created.is_some()) {
+        if store.had_manifest(storage, &member.key).await? {
+            return Err(damaged(&member.key, "manifest.json is gone"));
+        }
+    }
+    Ok(())
+}
+
+/// The destination must have every namespace before anything is written (abs.md 4.7).
+pub fn check_namespaces(plan: &RestorePlan, facts: &ClusterFacts) -> Result<()> {
+    match plan.namespaces.iter().find(|namespace| facts.namespace(&namespace.destination).is_none()) {
+        None => Ok(()),
+        Some(missing) => Err(Error::permanent(
+            "namespace-missing",
+            format!("destination cluster does not have required namespace: {}", missing.destination),
+        )
+        .hint("Configure it on the cluster, or map the namespace to another one with policy.namespace.")),
+    }
 }
 
 /// What is asked of a routine's backups.

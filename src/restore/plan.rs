@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::catalog::{Compression, Encryption};
-use crate::config::{RestorePolicyConfig, VerifyFirst};
+use crate::config::{RestoreConfig, RestoreTarget, VerifyFirst};
 use crate::error::Result;
 use crate::model::restore_order::{self, Exists, Order, Remembered, Request};
 use crate::model::{BackupType, UnixMillis};
@@ -63,12 +63,10 @@ pub struct Way {
 
 impl Way {
     /// Decides by the table of rules.md 4.3.
-    pub fn choose(
-        policy: &RestorePolicyConfig,
-        disable_reordering: bool,
-        verify_first: VerifyFirst,
-        destination_empty: bool,
-    ) -> Result<Self> {
+    pub fn choose(config: &RestoreConfig, destination_empty: bool) -> Result<Self> {
+        let policy = &config.policy;
+        let disable_reordering =
+            matches!(config.target, RestoreTarget::Time { disable_reordering: true, .. });
         let order = restore_order::plan_order(Request {
             destination_empty,
             unique: policy.unique,
@@ -76,7 +74,7 @@ impl Way {
             replace: policy.replace,
             no_generation: policy.no_generation,
         })?;
-        let verify_first = match verify_first {
+        let verify_first = match config.care.verify_first {
             VerifyFirst::Auto => !destination_empty,
             VerifyFirst::Always => true,
             VerifyFirst::Never => false,
@@ -104,23 +102,8 @@ impl NamespaceRestore {
         self.members.iter().filter_map(|member| member.contents.expected.records).fold(0, u64::saturating_add)
     }
 
-    /// For the job's result.
-    pub fn describe(&self, way: &Way) -> impl Serialize + use<> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "kebab-case")]
-        struct Described {
-            namespace: String,
-            destination: String,
-            destination_empty: bool,
-            order: &'static str,
-            policy: &'static str,
-            verify_first: bool,
-            complete_before: Option<String>,
-            finished: Option<String>,
-            chain: Vec<String>,
-            bytes: u64,
-            records: u64,
-        }
+    /// For the job's result, and for whoever asks before there is a job.
+    pub fn describe(&self, way: &Way) -> Described {
         let render = |at: Option<UnixMillis>| at.map(UnixMillis::to_rfc3339);
         Described {
             namespace: self.source.clone(),
@@ -139,13 +122,52 @@ impl NamespaceRestore {
             complete_before: render(self.complete_before),
             finished: render(self.finished),
             chain: self.members.iter().map(|member| member.key.clone()).collect(),
-            bytes: self
-                .members
-                .iter()
-                .flat_map(|member| &member.contents.files)
-                .map(|file| file.size)
-                .fold(0, u64::saturating_add),
+            files: self.members.iter().map(|member| member.contents.files.len() as u64).sum(),
+            bytes: self.members.iter().map(MemberPlan::bytes).fold(0, u64::saturating_add),
             records: self.records(),
+            digest_table_bytes: if way.each_digest_once() { self.records() * DIGEST_ROW_BYTES } else { 0 },
         }
+    }
+}
+
+/// What a restore will do with one namespace, in the words of the API.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Described {
+    /// The namespace of the backups.
+    pub namespace: String,
+    /// The namespace that is written.
+    pub destination: String,
+    /// Whether nothing was found in the destination, in the sets concerned.
+    pub destination_empty: bool,
+    /// `newest-first` or `chronological`.
+    pub order: &'static str,
+    /// `create-only`, `update` or `replace`.
+    pub policy: &'static str,
+    /// Whether all bytes are read and checked before the first write.
+    pub verify_first: bool,
+    /// Every change stamped before this instant is in it; null where it is not known.
+    pub complete_before: Option<String>,
+    /// No change after this instant is in it; null where it is not known.
+    pub finished: Option<String>,
+    /// The folders of the backups, oldest first.
+    pub chain: Vec<String>,
+    /// Files of all of them.
+    pub files: u64,
+    /// Stored bytes of all of them.
+    pub bytes: u64,
+    /// Records of all of them, as far as they were counted.
+    pub records: u64,
+    /// About how large the table of digests on this machine becomes, where each digest is written once.
+    pub digest_table_bytes: u64,
+}
+
+/// rules.md 4.3.
+const DIGEST_ROW_BYTES: u64 = 40;
+
+impl MemberPlan {
+    /// Stored bytes of its files.
+    pub fn bytes(&self) -> u64 {
+        self.contents.files.iter().map(|file| file.size).fold(0, u64::saturating_add)
     }
 }

@@ -5,21 +5,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::execute::{Done, Restore};
-use super::find::find;
+use super::find::{check_namespaces, find_now, known_manifests};
 use super::plan::RestorePlan;
+use super::safety::{describe, not_confirmed, save_first};
+use crate::backup::safety::SafetyBackup;
 use crate::config::{RestoreConfig, RestoreTarget};
 use crate::engine::pace::Pace;
-use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters, keys};
+use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::paced::Paced;
 use crate::storage::{Storage, address};
 use crate::tasks::unless_canceled;
-use crate::verify::contents::damaged;
+
+/// Where a job's result names its safety backup.
+const SAFETY_BACKUP: &str = "safety-backup";
 
 /// The work of a restore job.
 pub struct RestoreWork {
@@ -27,6 +31,15 @@ pub struct RestoreWork {
     connect: Arc<dyn Connect>,
     storage: Arc<dyn Storage>,
     state_dir: PathBuf,
+    safety: Option<SafetyBackup>,
+}
+
+/// What was found before the first write.
+struct Prepared {
+    plan: RestorePlan,
+    destination: Arc<dyn Destination>,
+    facts: ClusterFacts,
+    record_bytes: u64,
 }
 
 impl RestoreWork {
@@ -37,28 +50,27 @@ impl RestoreWork {
         storage: Arc<dyn Storage>,
         state_dir: PathBuf,
     ) -> Self {
-        Self { config, connect, storage, state_dir }
+        Self { config, connect, storage, state_dir, safety: None }
     }
 
-    /// A manifest that we wrote and that is gone is damage, not an old format (rules.md 4.2).
-    async fn known_manifests(&self, context: &JobContext, plan: &RestorePlan) -> Result<()> {
-        let Some(storage) = &self.config.source.name else { return Ok(()) };
-        let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
-        // Of a plain directory nothing is promised, and somebody has accepted that.
-        for member in members.filter(|member| !member.contents.has_manifest && member.created.is_some()) {
-            if context.store.had_manifest(storage, &member.key).await? {
-                return Err(damaged(&member.key, "manifest.json is gone"));
-            }
-        }
-        Ok(())
+    /// With what takes the backup that the request wants of the destination first.
+    #[must_use]
+    pub fn saving_first(self, safety: SafetyBackup) -> Self {
+        Self { safety: Some(safety), ..self }
     }
 
     async fn execute(self, context: &JobContext) -> Result<()> {
-        let (plan, destination, record_bytes) =
-            unless_canceled(&context.cancel, self.prepare(context)).await?;
-        for warning in &plan.warnings {
+        let prepared = unless_canceled(&context.cancel, self.prepare(context)).await?;
+        for warning in &prepared.plan.warnings {
             context.warn("plan", warning.clone());
         }
+        unless_canceled(&context.cancel, self.check_confirmed(context, &prepared)).await?;
+        let saved = self.save_first(context, &prepared.plan).await?;
+        if let Some(saved) = &saved {
+            // Also of a restore that does not come to its end.
+            context.set_result(json!({ SAFETY_BACKUP: saved }));
+        }
+        let Prepared { plan, destination, record_bytes, facts } = prepared;
         context.progress.set_total(
             plan.namespaces.iter().map(super::plan::NamespaceRestore::records).fold(0, u64::saturating_add),
         );
@@ -83,11 +95,43 @@ impl RestoreWork {
             context: context.clone(),
             storage,
             destination,
+            facts,
             state_dir: self.state_dir,
             watch: Arc::new(ProgressWatch(context.progress.clone())),
         };
         let done = join_all(plan.namespaces.iter().map(|namespace| restore.namespace(namespace))).await;
-        report(context, &plan, done, restore.config.care.validate)
+        report(context, &plan, done, restore.config.care.validate, saved)
+    }
+
+    /// Every namespace is looked at before the first is written to; each again by itself, right before that.
+    async fn check_confirmed(&self, context: &JobContext, prepared: &Prepared) -> Result<()> {
+        if !self.config.unconfirmed {
+            return Ok(());
+        }
+        context.progress.doing("", "looking for records in the destination");
+        for namespace in prepared.plan.namespaces.iter().map(|namespace| &namespace.destination) {
+            // What an earlier attempt of this restore has written needs no other word.
+            let empty = match context.found_empty(namespace).await? {
+                Some(empty) => empty,
+                None => {
+                    let sets = &self.config.policy.sets;
+                    prepared.destination.is_empty(namespace, sets, &context.cancel).await?
+                }
+            };
+            if !empty {
+                let objects = prepared.facts.namespace(namespace).map_or(0, |known| known.objects);
+                return Err(not_confirmed(namespace, objects));
+            }
+        }
+        Ok(())
+    }
+
+    async fn save_first(&self, context: &JobContext, plan: &RestorePlan) -> Result<Option<Value>> {
+        let Some((place, safety)) = self.config.safety_backup.as_ref().zip(self.safety.as_ref()) else {
+            return Ok(None);
+        };
+        let saved = save_first(safety, &self.config, place, plan, context).await?;
+        Ok(Some(describe(&saved, &self.config)))
     }
 
     /// Finds what is asked for, and holds it against retention (rules.md 5.4).
@@ -98,29 +142,18 @@ impl RestoreWork {
             RestoreTarget::Time { routine, .. } => routine,
         };
         context.pin([address(&place, wide)]).await?;
-        let marked = context.store.marked(&place).await?;
-        let key = keys::key(self.config.policy.encryption.as_ref()).await;
-        // By time it may be the routine's own, which nobody named and backups that are not encrypted do not need.
-        let (key, no_key) = match (key, &self.config.target) {
-            (Err(error), RestoreTarget::Time { .. }) => (None, Some(error)),
-            (key, _) => (key?, None),
-        };
         let now = context.clock.now();
-        let found = find(&self.storage, &self.config, key.as_ref(), &marked, now, &context.cancel).await;
-        let plan = match (found, no_key) {
-            (Err(error), Some(no_key)) if error.code() == "encryption-key-missing" => return Err(no_key),
-            (found, _) => found?,
-        };
+        let plan = find_now(&self.storage, &self.config, &context.store, now, &context.cancel).await?;
         let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
         context.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
         Ok(plan)
     }
 
     /// Everything before the destination is looked at for records: nothing is written here.
-    async fn prepare(&self, context: &JobContext) -> Result<(RestorePlan, Arc<dyn Destination>, u64)> {
+    async fn prepare(&self, context: &JobContext) -> Result<Prepared> {
         context.progress.doing("", "looking for the backups in storage");
         let plan = self.find_and_pin(context).await?;
-        self.known_manifests(context, &plan).await?;
+        known_manifests(&context.store, &self.config, &plan).await?;
         context.progress.doing("", "asking the nodes of the cluster");
         let destination = self.connect.destination(&self.config.destination).await?;
         let facts = destination.facts().await?;
@@ -128,12 +161,11 @@ impl RestoreWork {
         let namespaces: Vec<String> =
             plan.namespaces.iter().map(|namespace| namespace.destination.clone()).collect();
         let record_bytes = facts.record_bytes_max(namespaces.iter().map(String::as_str));
-        if self.config.care.validate {
-            // Nothing is written: backups of the namespaces may go on beside it (rules.md 2.4).
-            return Ok((plan, destination, record_bytes));
+        // Where nothing is written backups of the namespaces may go on beside it (rules.md 2.4).
+        if !self.config.care.validate {
+            context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
         }
-        context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
-        Ok((plan, destination, record_bytes))
+        Ok(Prepared { plan, destination, facts, record_bytes })
     }
 }
 
@@ -150,22 +182,16 @@ impl Work for RestoreWork {
     }
 }
 
-/// The destination must have every namespace before anything is written (abs.md 4.7).
-fn check_namespaces(plan: &RestorePlan, facts: &ClusterFacts) -> Result<()> {
-    match plan.namespaces.iter().find(|namespace| facts.namespace(&namespace.destination).is_none()) {
-        None => Ok(()),
-        Some(missing) => Err(Error::permanent(
-            "namespace-missing",
-            format!("destination cluster does not have required namespace: {}", missing.destination),
-        )
-        .hint("Configure it on the cluster, or map the namespace to another one with policy.namespace.")),
-    }
-}
-
 /// Writes result and counters; fails if a namespace failed, naming those that are whole (rules.md 4.8).
 ///
 /// Where nothing was written, no counter says so: what would have been is in the result.
-fn report(context: &JobContext, plan: &RestorePlan, done: Vec<Done>, validate: bool) -> Result<()> {
+fn report(
+    context: &JobContext,
+    plan: &RestorePlan,
+    done: Vec<Done>,
+    validate: bool,
+    saved: Option<Value>,
+) -> Result<()> {
     let mut counters = RestoreCounters::default();
     let mut namespaces = Vec::new();
     let (mut whole, mut errors) = (Vec::new(), Vec::new());
@@ -189,7 +215,11 @@ fn report(context: &JobContext, plan: &RestorePlan, done: Vec<Done>, validate: b
     }
     context.set_counters(json!(counters));
     let key = if validate { "valid" } else { "restored-whole" };
-    context.set_result(json!({ "namespaces": namespaces, key: whole }));
+    let mut result = json!({ "namespaces": namespaces, key: whole });
+    if let (Some(saved), Some(result)) = (saved, result.as_object_mut()) {
+        result.insert(SAFETY_BACKUP.to_owned(), saved);
+    }
+    context.set_result(result);
     let more = errors.len().saturating_sub(1);
     match errors.into_iter().next() {
         None => Ok(()),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::app::Places;
+use crate::app::{Places, check_fence};
 use crate::backup::BackupWork;
+use crate::backup::safety::{SafetyBackup, safety_memory};
 use crate::catalog::Ownership;
 use crate::config::{JobConfig, RestoreConfig, StorageConfig};
 use crate::engine::Connect;
@@ -40,7 +41,7 @@ impl WorkFactory for Factory {
         let Some(document) = &job.config else { return Ok(None) };
         Ok(match job.kind {
             JobKind::Backup => Some(document.parse::<JobConfig>()?.memory().need()),
-            JobKind::Restore => Some(document.parse::<RestoreConfig>()?.memory().need()),
+            JobKind::Restore => Some(need_of_restore(&document.parse()?)?),
             JobKind::Verify => Some(VerifyMemory::need()),
             JobKind::Retention => None,
         })
@@ -63,6 +64,7 @@ impl WorkFactory for Factory {
                 config: document.parse()?,
                 connect,
                 state_dir: self.state_dir.clone(),
+                ownership: self.ownership.clone(),
                 places,
             }),
             JobKind::Retention => {
@@ -138,7 +140,36 @@ struct Restore {
     config: RestoreConfig,
     connect: Arc<dyn Connect>,
     state_dir: PathBuf,
+    ownership: Ownership,
     places: Places,
+}
+
+/// Its safety backup comes before it, and holds nothing any more when it begins.
+fn need_of_restore(config: &RestoreConfig) -> Result<Need> {
+    let need = config.memory().need();
+    let Some(place) = &config.safety_backup else { return Ok(need) };
+    let first = safety_memory(place)?.need();
+    Ok(Need { wish: need.wish.max(first.wish), least: need.least.max(first.least) })
+}
+
+impl Restore {
+    async fn open(self, context: &JobContext) -> Result<RestoreWork> {
+        check_fence(&self.config).await?;
+        let storage = storage_of(&self.places, context, &self.config.source).await?;
+        let safety = match &self.config.safety_backup {
+            None => None,
+            Some(place) => Some(SafetyBackup {
+                connect: Arc::clone(&self.connect),
+                storage: storage_of(&self.places, context, place).await?,
+                ownership: self.ownership,
+            }),
+        };
+        let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
+        Ok(match safety {
+            Some(safety) => work.saving_first(safety),
+            None => work,
+        })
+    }
 }
 
 #[async_trait]
@@ -151,11 +182,8 @@ impl Work for Restore {
     }
 
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match storage_of(&self.places, &context, &self.config.source).await {
-            Ok(storage) => {
-                let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
-                Box::new(work).run(context).await
-            }
+        match self.open(&context).await {
+            Ok(work) => Box::new(work).run(context).await,
             Err(error) => Ended::Failed(error),
         }
     }

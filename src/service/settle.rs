@@ -5,12 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::app::Places;
+use crate::backup::safety::safety_folder;
 use crate::backup::{end_of_committed, is_same_backup};
 use crate::catalog::commit::Commit;
 use crate::catalog::{Ownership, committed, remove_attempt};
-use crate::config::{Config, JobConfig};
+use crate::config::{Config, JobConfig, RestoreConfig};
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Settle, Settled};
+use crate::model::JobKind;
 use crate::store::{AttemptRow, Document, JobRow, Store};
 
 /// A storage that does not answer within this is asked again later: it must not hold up a start.
@@ -63,8 +65,18 @@ impl AskStorage {
     async fn ask(&self, job: &JobRow, attempt: &AttemptRow) -> Result<Settled> {
         let without =
             || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
-        let config: JobConfig = job.config.as_ref().ok_or_else(without)?.parse()?;
-        let storage = self.places.open(&config.storage).await?;
+        let document = job.config.as_ref().ok_or_else(without)?;
+        let (place, routine) = match job.kind {
+            JobKind::Restore => {
+                let config: RestoreConfig = document.parse()?;
+                (config.safety_backup.ok_or_else(without)?, safety_folder(self.ownership.id()))
+            }
+            _ => {
+                let config: JobConfig = document.parse()?;
+                (config.storage, config.routine)
+            }
+        };
+        let storage = self.places.open(&place).await?;
         let folder = &attempt.start.folder;
         match committed(storage.as_ref(), folder).await {
             Commit::Committed(found) => Ok(Settled::Committed(Box::new(end_of_committed(&found)))),
@@ -75,7 +87,7 @@ impl AskStorage {
             }
             Commit::Absent => {
                 // Another instance may have adopted the folder since: then it is not ours to remove.
-                self.ownership.check(storage.as_ref(), &config.routine).await?;
+                self.ownership.check(storage.as_ref(), &routine).await?;
                 remove_attempt(storage.as_ref(), folder).await?;
                 Ok(Settled::Absent)
             }

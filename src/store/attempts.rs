@@ -257,6 +257,17 @@ impl Tx {
         .await?)
     }
 
+    /// The number of the next try of a namespace in one job.
+    pub async fn next_attempt_of(&mut self, job: JobId, namespace: &str) -> Result<u32> {
+        Ok(sqlx::query_scalar(
+            "SELECT coalesce(max(attempt), 0) + 1 FROM attempts WHERE job_id = ? AND namespace = ?",
+        )
+        .bind(job)
+        .bind(namespace)
+        .fetch_one(&mut *self.0)
+        .await?)
+    }
+
     /// Writes the row of an attempt that starts.
     pub async fn start_attempt(
         &mut self,

@@ -456,7 +456,8 @@ impl Tx {
         Ok(())
     }
 
-    /// A backup has been committed to a folder: the next list looks at it first.
+    /// A backup has been committed to a folder: the next list looks at it first. The safety backup of a restore is in no
+    /// routine's list.
     pub(super) async fn note_committed(
         &mut self,
         job: super::JobId,
@@ -465,7 +466,7 @@ impl Tx {
     ) -> Result<()> {
         sqlx::query(
             "INSERT INTO catalog_unread (storage, routine, folder) \
-             SELECT ?, routine, ? FROM jobs WHERE id = ? AND routine IS NOT NULL",
+             SELECT ?, routine, ? FROM jobs WHERE id = ? AND routine IS NOT NULL AND kind = 'backup'",
         )
         .bind(storage)
         .bind(folder)

@@ -404,6 +404,9 @@ impl WorkFactory for Factory {
                 verify_first: if first { VerifyFirst::Always } else { VerifyFirst::Never },
                 ..RestoreCare::default()
             },
+            fence: Vec::new(),
+            unconfirmed: false,
+            safety_backup: None,
         };
         let connect = Connected { double: Arc::clone(&self.double), checked_first: first };
         Ok(Box::new(RestoreWork::new(config, Arc::new(connect), storage, self.state.clone())))

@@ -567,8 +567,11 @@ fn a_difference_names_what_changed_and_who_is_affected() {
 #[test]
 fn inline_storage_lies_under_a_configured_root() {
     let mut config = upstream_config();
-    config.service = parse("service: {local-roots: [/mnt/old]}").unwrap().service;
-    assert_eq!(config.local_roots(), [PathBuf::from("/tmp/backups"), PathBuf::from("/mnt/old")]);
+    assert_eq!(config.local_roots(), [PathBuf::from("/tmp/backups")]);
+    config.service = parse("service: {local-storage-roots: [/mnt/old]}").unwrap().service;
+    assert_eq!(config.local_roots(), [PathBuf::from("/mnt/old")]);
+    config.service = parse("service: {local-storage-roots: []}").unwrap().service;
+    assert_eq!(config.local_roots(), [] as [PathBuf; 0]);
     let StoragePlace::Local { path, .. } = config.storage("s1").unwrap().place else { panic!() };
     assert_eq!(path, PathBuf::from("/tmp/backups"));
 }
