@@ -8,9 +8,10 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 
-use super::failure::failure;
+use super::failure::{failure, status};
 use super::{S3Storage, client};
 use crate::config::{S3Checksum, S3Config, S3EncryptionMode, S3LockMode};
+use crate::error::Error;
 use crate::model::UnixMillis;
 use crate::storage::retry::Failure;
 
@@ -112,13 +113,14 @@ pub(super) fn patient() -> aws_sdk_s3::config::Builder {
     aws_sdk_s3::Config::builder().timeout_config(timeouts)
 }
 
-/// Writes a whole object.
+/// Writes a whole object; with `over` only while it has that ETag.
 pub(super) async fn put(
     client: &Client,
     bucket: &str,
     object: &str,
     dress: &Dress,
     bytes: Bytes,
+    over: Option<&str>,
 ) -> Result<(), Failure> {
     let dress = dress.clone();
     let request = client
@@ -132,8 +134,15 @@ pub(super) async fn put(
         .set_object_lock_retain_until_date(dress.locked_until)
         .set_tagging(dress.tagging)
         .set_checksum_algorithm(dress.checksum)
+        .set_if_match(over.map(str::to_owned))
         .body(ByteStream::from(bytes));
-    request.customize().config_override(patient()).send().await.map(drop).map_err(failure)
+    let written = request.customize().config_override(patient()).send().await;
+    written.map(drop).map_err(|error| match status(&error) {
+        Some(409 | 412) if over.is_some() => {
+            Error::permanent("storage-changed", "the object is not the one that was read any more").into()
+        }
+        _ => failure(error),
+    })
 }
 
 /// Begins an upload in parts: its id.
