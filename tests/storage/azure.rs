@@ -15,7 +15,7 @@ use crate::main_job::{Moment, main_job};
 use crate::proxy::Proxy;
 use serde_json::json;
 
-async fn open(config: &AzureConfig) -> impl Storage + use<> {
+pub async fn open(config: &AzureConfig) -> impl Storage + use<> {
     azure::open_paced(config, &Keeper::default(), Arc::new(Moment::default()), None).await.unwrap()
 }
 

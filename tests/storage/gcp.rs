@@ -15,7 +15,7 @@ use crate::google::{BUCKET, Google, NO_KEY};
 use crate::main_job::{Moment, main_job};
 use crate::proxy::Proxy;
 
-async fn open(config: &GcpConfig) -> impl Storage + use<> {
+pub async fn open(config: &GcpConfig) -> impl Storage + use<> {
     gcp::open_paced(config, &Keeper::default(), Arc::new(Moment::default())).await.unwrap()
 }
 

@@ -19,6 +19,7 @@ mod main_job;
 #[allow(dead_code)] // Others use the rest.
 mod node;
 mod proxy;
+mod remote;
 mod s3;
 mod seaweed;
 mod server;
