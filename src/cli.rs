@@ -53,7 +53,7 @@ enum Command {
         url: Option<String>,
         // While its service does not run.
         #[command(flatten)]
-        source: Option<source::Source>,
+        source: source::MaybeSource,
     },
     /// Makes the cache that lists of backups are answered from anew.
     #[command(subcommand)]
@@ -78,7 +78,7 @@ enum Command {
         path: PathBuf,
         // With the storage of a URL; without it the provider's default credentials are used.
         #[command(flatten)]
-        source: Option<source::Source>,
+        source: source::MaybeSource,
         /// The private key of encrypted files: a PEM file.
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
@@ -129,13 +129,13 @@ pub fn run(cli: Cli) -> ExitCode {
             Command::Serve { source } => serve::run(&source).await,
             Command::Check { source } => check::run(&source).await,
             Command::Adopt { routine, url, source } => {
-                adopt::run(&routine, url.as_deref(), source.as_ref()).await
+                adopt::run(&routine, url.as_deref(), source.given().as_ref()).await
             }
             Command::Catalog(command) => catalog::run(command).await,
             Command::Demo { config, dir, exit } => Box::pin(demo::run(config.as_deref(), &dir, exit)).await,
             Command::Inspect { path, source, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
-                inspect::run(&path, source.as_ref(), key.as_ref(), json).await
+                inspect::run(&path, source.given().as_ref(), key.as_ref(), json).await
             }
             Command::Estimate(options) => estimate::run(&options).await,
             Command::Retention(options) => retention::run(&options).await,

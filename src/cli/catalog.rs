@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use super::rest::Rest;
-use super::source::Source;
+use super::source::{MaybeSource, Source};
 use crate::app::Places;
 use crate::app::catalog::{Depth, catalog_view, refresh};
 use crate::clock::{SharedClock, SystemClock};
@@ -33,7 +33,7 @@ pub enum Command {
         url: Option<String>,
         // Of a service that does not run.
         #[command(flatten)]
-        source: Option<Source>,
+        source: MaybeSource,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -43,7 +43,7 @@ pub enum Command {
 /// Runs a command on the catalog.
 pub async fn run(command: Command) -> Result<()> {
     let Command::Rebuild { routine, url, source, json } = command;
-    let answer = match (url, source) {
+    let answer = match (url, source.given()) {
         (Some(url), _) => {
             let query = routine.map(|name| format!("?routine={}", super::adopt::segment(&name)));
             let path = format!("/v1/catalog/refresh{}", query.unwrap_or_default());

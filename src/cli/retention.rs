@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::rest::Rest;
-use super::source::Source;
+use super::source::{MaybeSource, Source};
 use crate::app::Places;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub struct Options {
     url: Option<String>,
     // Of a service that does not run; with --dry-run only.
     #[command(flatten)]
-    source: Option<Source>,
+    source: MaybeSource,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -37,12 +37,12 @@ pub struct Options {
 
 /// Shows what retention would do, or does it.
 pub async fn run(options: &Options) -> Result<()> {
-    let answer = match (&options.url, &options.source) {
+    let answer = match (&options.url, options.source.given()) {
         (Some(url), _) if options.dry_run => {
             Rest::new(url).get(&format!("/v1/retention/{}", options.routine)).await?
         }
         (Some(url), _) => return delete(&Rest::new(url), options).await,
-        (None, Some(source)) if options.dry_run => alone(source, &options.routine).await?,
+        (None, Some(source)) if options.dry_run => alone(&source, &options.routine).await?,
         (None, _) => {
             return Err(Error::permanent(
                 "needs-service",

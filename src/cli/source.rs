@@ -19,6 +19,24 @@ pub struct Source {
     remote: bool,
 }
 
+/// Where the configuration is, if the command needs one.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MaybeSource {
+    /// The configuration: a file, or an address that begins with http:// or https://.
+    #[arg(short, long, value_name = "FILE|URL")]
+    config: Option<PathBuf>,
+    /// --config names a document that says in which storage the configuration is, and as which object.
+    #[arg(short, long, requires = "config")]
+    remote: bool,
+}
+
+impl MaybeSource {
+    /// The place that was given.
+    pub fn given(&self) -> Option<Source> {
+        Some(Source { config: self.config.clone()?, remote: self.remote })
+    }
+}
+
 impl Source {
     /// Finds the place. Errors: those of [`ConfigPlace::find`].
     pub async fn place(&self) -> Result<ConfigPlace> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::source::Source;
+use super::source::{MaybeSource, Source};
 use crate::app::Places;
 use crate::catalog::History;
 use crate::clock::{SharedClock, SystemClock};
@@ -45,13 +45,12 @@ pub enum Command {
 
 /// Where the store lies.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 pub struct Place {
     // Names the state directory.
     #[command(flatten)]
-    source: Option<Source>,
+    source: MaybeSource,
     /// The state directory.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
     state_dir: Option<PathBuf>,
 }
 
@@ -60,7 +59,7 @@ pub async fn run(command: Command) -> Result<()> {
     let clock: SharedClock = Arc::new(SystemClock);
     match command {
         Command::Check { place } => {
-            let dir = match (place.state_dir, place.source) {
+            let dir = match (place.state_dir, place.source.given()) {
                 (Some(dir), _) => dir,
                 (None, Some(source)) => source.options().await?.state_dir(),
                 (None, None) => PathBuf::from("."),

@@ -7,6 +7,7 @@ use crate::catalog::OwnerTimes;
 use crate::clock::SharedClock;
 use crate::config::{Config, ServiceConfig};
 use crate::error::Result;
+use crate::tasks::blocking;
 
 /// What a service is started with.
 #[derive(Debug, Clone)]
@@ -55,6 +56,9 @@ impl ServiceOptions {
     ///
     /// Errors: those of [`ConfigPlace::read`].
     pub async fn from_place(place: ConfigPlace, clock: SharedClock) -> Result<Self> {
+        if let ConfigPlace::File(path) = place {
+            return blocking(move || Self::from_file(&path, clock)).await;
+        }
         let held = place.read().await??;
         let config = Config::parse(&held.text, &place.to_string(), clock.now())?;
         Ok(Self { config_place: Some(place), ..Self::new(config, clock) })
