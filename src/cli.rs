@@ -3,6 +3,7 @@
 mod adopt;
 mod catalog;
 mod check;
+mod config;
 mod demo;
 mod estimate;
 mod inspect;
@@ -58,6 +59,9 @@ enum Command {
     /// Makes the cache that lists of backups are answered from anew.
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Shows the form of a configuration.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Shows the main job on an embedded sandbox node: scheduled backups, then a restore to a point in time.
     Demo {
         /// The configuration; without it, and without ./config.yaml, the one built in.
@@ -132,6 +136,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 adopt::run(&routine, url.as_deref(), source.given().as_ref()).await
             }
             Command::Catalog(command) => catalog::run(command).await,
+            Command::Config(command) => config::run(&command),
             Command::Demo { config, dir, exit } => Box::pin(demo::run(config.as_deref(), &dir, exit)).await,
             Command::Inspect { path, source, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));

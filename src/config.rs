@@ -7,6 +7,7 @@
 mod auth;
 mod check;
 mod cluster;
+mod describe;
 mod diff;
 mod edit;
 mod encryption;
@@ -20,6 +21,7 @@ mod resolve;
 mod restore;
 mod retention;
 mod routine;
+pub mod schema;
 mod secret_agent;
 mod service;
 mod storage;
