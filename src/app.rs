@@ -4,7 +4,7 @@
 mod audit;
 mod backups;
 pub mod catalog;
-mod config_file;
+pub mod config_place;
 mod configure;
 mod deletion;
 mod estimate;
@@ -25,7 +25,6 @@ pub mod roots;
 mod trigger;
 mod watch;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex};
 
@@ -33,6 +32,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Notify, Semaphore};
 
 pub use backups::{RoutineState, TimeBounds};
+pub use config_place::ConfigPlace;
 pub use configure::{ChangeOptions, ChangeRefusal, Changed, ConfigChange, ThingCause};
 pub use fence::check_fence;
 pub use jobs::JobView;
@@ -43,6 +43,7 @@ pub use points::{BackupRef, BackupView, RestorePoints, Window};
 pub use progress::Progress;
 pub use reload::{ConfigStatus, ReloadRefusal, ReloadSource, routine_job, schedules};
 pub use trigger::BackupTrigger;
+pub use watch::WatchTimes;
 
 use crate::catalog::Ownership;
 use crate::clock::SharedClock;
@@ -58,7 +59,7 @@ use crate::secrets::Keeper;
 pub struct App {
     clock: SharedClock,
     config: ArcSwap<Config>,
-    config_path: Option<PathBuf>,
+    config_place: Option<ConfigPlace>,
     jobs: Jobs,
     runner: Runner,
     scheduler: Scheduler,
@@ -88,7 +89,7 @@ pub struct Parts {
     /// The configuration in force.
     pub config: Config,
     /// Where it is read from again; none: it cannot be.
-    pub config_path: Option<PathBuf>,
+    pub config_place: Option<ConfigPlace>,
     /// The handle of the jobs.
     pub jobs: Jobs,
     /// What runs them.
@@ -117,7 +118,7 @@ impl App {
             etag_key: rand::random(),
             clock: parts.clock,
             config: ArcSwap::from_pointee(parts.config),
-            config_path: parts.config_path,
+            config_place: parts.config_place,
             jobs: parts.jobs,
             runner: parts.runner,
             scheduler: parts.scheduler,

@@ -3,6 +3,7 @@
 mod adopt;
 mod catalog;
 mod check;
+mod config;
 mod demo;
 mod estimate;
 mod inspect;
@@ -11,6 +12,7 @@ mod rest;
 mod retention;
 mod sandbox;
 mod serve;
+mod source;
 mod store;
 mod token;
 
@@ -35,30 +37,31 @@ pub struct Cli {
 enum Command {
     /// Runs the service until it is told to stop.
     Serve {
-        /// The configuration.
-        #[arg(short, long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        source: source::Source,
     },
     /// Prints every problem of a configuration, or the next fire times of each routine.
     Check {
-        /// The configuration.
-        #[arg(short, long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        source: source::Source,
     },
     /// Makes the folder of a routine in storage this installation's at once, whoever owns it.
     Adopt {
         /// The routine.
         routine: String,
         /// The running service to ask, as http://127.0.0.1:8080.
-        #[arg(long, value_name = "URL", required_unless_present = "config")]
+        #[arg(long, value_name = "URL", conflicts_with = "config", required_unless_present = "config")]
         url: Option<String>,
-        /// The configuration, while its service does not run.
-        #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
-        config: Option<PathBuf>,
+        // While its service does not run.
+        #[command(flatten)]
+        source: source::MaybeSource,
     },
     /// Makes the cache that lists of backups are answered from anew.
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Shows the form of a configuration.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Shows the main job on an embedded sandbox node: scheduled backups, then a restore to a point in time.
     Demo {
         /// The configuration; without it, and without ./config.yaml, the one built in.
@@ -77,9 +80,9 @@ enum Command {
         /// `az://CONTAINER/PATH`.
         #[arg(value_name = "PATH|URL")]
         path: PathBuf,
-        /// The configuration with the storage of a URL; without it the provider's default credentials are used.
-        #[arg(long, short, value_name = "FILE")]
-        config: Option<PathBuf>,
+        // With the storage of a URL; without it the provider's default credentials are used.
+        #[command(flatten)]
+        source: source::MaybeSource,
         /// The private key of encrypted files: a PEM file.
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
@@ -127,16 +130,17 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match cli.command {
-            Command::Serve { config } => serve::run(&config).await,
-            Command::Check { config } => check::run(&config).await,
-            Command::Adopt { routine, url, config } => {
-                adopt::run(&routine, url.as_deref(), config.as_deref()).await
+            Command::Serve { source } => serve::run(&source).await,
+            Command::Check { source } => check::run(&source).await,
+            Command::Adopt { routine, url, source } => {
+                adopt::run(&routine, url.as_deref(), source.given().as_ref()).await
             }
             Command::Catalog(command) => catalog::run(command).await,
+            Command::Config(command) => config::run(&command),
             Command::Demo { config, dir, exit } => Box::pin(demo::run(config.as_deref(), &dir, exit)).await,
-            Command::Inspect { path, config, key_file, key_env, json } => {
+            Command::Inspect { path, source, key_file, key_env, json } => {
                 let key = key_file.map(KeyPlace::File).or(key_env.map(KeyPlace::Env));
-                inspect::run(&path, config.as_deref(), key.as_ref(), json).await
+                inspect::run(&path, source.given().as_ref(), key.as_ref(), json).await
             }
             Command::Estimate(options) => estimate::run(&options).await,
             Command::Retention(options) => retention::run(&options).await,

@@ -7,11 +7,13 @@
 mod auth;
 mod check;
 mod cluster;
+mod describe;
 mod diff;
 mod edit;
 mod encryption;
 mod entity;
 mod listener;
+mod pointer;
 mod policy;
 mod problem;
 mod reader;
@@ -20,6 +22,7 @@ mod restore;
 mod retention;
 mod routine;
 mod safety;
+pub mod schema;
 mod secret_agent;
 mod service;
 mod storage;
@@ -47,6 +50,7 @@ pub use encryption::{
 };
 pub use entity::{ConfigPart, EntityKind};
 pub use listener::{ClientAuth, Http, HttpConfig, Https, HttpsConfig, Rate, RateConfig, TlsVersion, network};
+pub use pointer::ConfigPointer;
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
     RetryPolicy, UnsupportedRecords, WhenNoChain,
@@ -121,6 +125,13 @@ impl Config {
         read_capped(path).map_err(|reason| {
             let name = path.display().to_string();
             Problems::from(Problem::new(ProblemKind::Shape, Path::default(), reason)).in_file(&name)
+        })
+    }
+
+    /// A text that came from elsewhere than a file; `name` is where from.
+    pub fn text_of(bytes: Vec<u8>, name: &str) -> Result<String, Problems> {
+        utf8(bytes).map_err(|reason| {
+            Problems::from(Problem::new(ProblemKind::Shape, Path::default(), reason)).in_file(name)
         })
     }
 
@@ -208,6 +219,10 @@ fn read_capped(path: &FilePath) -> Result<String, String> {
     file.take(DOCUMENT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("read the file: {error}"))?;
+    utf8(bytes)
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes)
         .map_err(|error| format!("the file is not UTF-8 after byte {}", error.utf8_error().valid_up_to()))
 }

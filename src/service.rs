@@ -100,7 +100,7 @@ impl Service {
         let app = Arc::new(App::new(Parts {
             clock: options.clock,
             config: options.config,
-            config_path: options.config_path,
+            config_place: options.config_place,
             jobs: jobs.clone(),
             runner: runner.clone(),
             scheduler: scheduler.clone(),
@@ -146,7 +146,7 @@ impl Service {
         tasks.scope.spawn("catalog", catalog::keep(Arc::clone(&app), stop.clone()));
         tasks.scope.spawn("configuration", {
             let (app, stop) = (Arc::clone(&app), stop.clone());
-            async move { app.watch_config(options.watch_interval, stop).await }
+            async move { app.watch_config(options.watch_times, stop).await }
         });
         tasks.scope.spawn("last successes", {
             let app = Arc::clone(&app);

@@ -4,7 +4,7 @@
 //! matches whole segments (`data/ns` never matches `data/ns.2/…`), may end in `/`, and is empty for the root.
 //!
 //! Error codes: `storage-key-invalid`, `storage-not-found`, `storage-object-too-large`, `storage-denied`,
-//! `storage-archived`, `storage-bucket-missing`, `storage-refused` (permanent);
+//! `storage-archived`, `storage-bucket-missing`, `storage-refused`, `storage-changed` (permanent);
 //! `storage-full`, `storage-unavailable`, `storage-io` (temporary).
 
 pub mod azure;
@@ -47,6 +47,15 @@ pub struct ObjectInfo {
     pub modified: UnixMillis,
 }
 
+/// Which writing of an object it is, in the provider's words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Version {
+    /// Its ETag.
+    pub e_tag: Option<String>,
+    /// Its generation, where that is another thing.
+    pub generation: Option<String>,
+}
+
 /// A place that keeps objects under keys.
 #[async_trait]
 pub trait Storage: Send + Sync + Debug {
@@ -60,6 +69,18 @@ pub trait Storage: Send + Sync + Debug {
     ///
     /// `None` only when the object certainly does not exist (rules.md 6.1); every doubt is an error.
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Bytes>>;
+
+    /// As [`Storage::get`], with what [`Storage::put_over`] compares; an empty version where the provider has none.
+    async fn get_version(&self, key: &str, limit_bytes: u64) -> Result<Option<(Bytes, Version)>> {
+        Ok(self.get(key, limit_bytes).await?.map(|bytes| (bytes, Version::default())))
+    }
+
+    /// As [`Storage::put`], but only over this very version, where the provider compares. An error says nothing sure of
+    /// what is stored now: look.
+    async fn put_over(&self, key: &str, bytes: Bytes, version: &Version) -> Result<()> {
+        let _ = version;
+        self.put(key, bytes).await
+    }
 
     /// Starts a streamed read; a missing object is the error `storage-not-found`.
     async fn open(&self, key: &str) -> Result<Box<dyn ObjectReader>>;

@@ -1,12 +1,11 @@
 //! A change of the configuration through the API (abs.md 4.5): the whole is validated, then written, then in force;
 //! what runs goes on with what it started with.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::config_file::{self, TextHash};
+use super::config_place::{self, ConfigPlace, Held, TextHash};
 use super::reload::{ReloadRefusal, schedules};
 use super::{App, ReloadSource};
 use crate::config::{Changes, Config, ConfigDiff, ConfigPart, EntityKind, FieldChange, NewText, Problems};
@@ -220,27 +219,26 @@ impl App {
         if changed.fields.is_empty() {
             return Ok(changed);
         }
-        let Some((path, text)) = text else {
+        let Some((place, held)) = text else {
             return if options.dry_run { Ok(changed) } else { Err(ChangeRefusal::NotPersisted(no_file())) };
         };
-        let (now, base, before) = (self.now(), Arc::clone(&old), text.clone());
+        let (now, base, before) = (self.now(), Arc::clone(&old), held.text.clone());
         // It reads the document again and again.
         let written = blocking(move || new.text_over(&before, &base, now).map(|written| (new, written)));
         let (new, NewText { text: new_text, rewritten }) =
             written.await.map_err(ChangeRefusal::NotPersisted)?;
-        changed.old_file = rewritten.then(|| config_file::backup_path(&path).display().to_string());
+        if rewritten {
+            changed.old_file = Some(place.backup().await);
+        }
         if options.dry_run {
             return Ok(changed);
         }
-        let hash = config_file::hash(&new_text);
-        let write = |new: String, keep: Option<String>| {
-            let path = path.clone();
-            blocking(move || config_file::replace(&path, &new, keep.as_deref()))
-        };
-        write(new_text, rewritten.then(|| text.clone())).await.map_err(ChangeRefusal::NotPersisted)?;
+        let hash = config_place::hash(&new_text);
+        let written =
+            place.replace(&held, new_text, rewritten).await.map_err(ChangeRefusal::NotPersisted)?;
         if let Err(error) = self.put_in_force(new, &diff).await {
             // What is in force is what the file says, also of a change that failed.
-            if let Err(error) = write(text, None).await {
+            if let Err(error) = place.replace(&written, held.text, false).await {
                 tracing::error!(reason = error.report(), "the file of the configuration was not put back");
             }
             return Err(ChangeRefusal::Failed(error));
@@ -251,20 +249,14 @@ impl App {
     }
 
     /// The file, once it is what is in force: a file that was edited is taken first. None: there is no file.
-    async fn file_in_force(&self) -> Result<Option<(PathBuf, String)>, ChangeRefusal> {
-        let Some(place) = self.config_path.clone() else { return Ok(None) };
-        let read = blocking(move || {
-            let text = config_file::read(&place)?;
-            Ok((std::fs::canonicalize(&place).unwrap_or(place), text))
-        });
-        let (path, text) = match read.await {
-            Ok((path, Ok(text))) => (path, text),
-            Ok((_, Err(problems))) => {
-                return Err(ChangeRefusal::FileEdited(ReloadRefusal::Invalid(problems)));
-            }
+    async fn file_in_force(&self) -> Result<Option<(&ConfigPlace, Held)>, ChangeRefusal> {
+        let Some(place) = &self.config_place else { return Ok(None) };
+        let held = match place.read().await {
+            Ok(Ok(held)) => held,
+            Ok(Err(problems)) => return Err(ChangeRefusal::FileEdited(ReloadRefusal::Invalid(problems))),
             Err(error) => return Err(ChangeRefusal::NotPersisted(error)),
         };
-        let hash: TextHash = config_file::hash(&text);
+        let hash: TextHash = config_place::hash(&held.text);
         if !self.is_in_force(&hash) {
             self.reload_locked(ReloadSource::Api).await.map_err(ChangeRefusal::FileEdited)?;
             if !self.is_in_force(&hash) {
@@ -274,7 +266,7 @@ impl App {
                 )));
             }
         }
-        Ok(Some((path, text)))
+        Ok(Some((place, held)))
     }
 
     /// The tag of a part of the configuration in force; none if it is not there.

@@ -16,7 +16,7 @@ pub const LOOK: Duration = Duration::from_secs(10);
 /// Clients that are kept; requests may name any number of storages.
 const KEPT: usize = 32;
 /// For how long a client is used that asked for its secrets when it was opened (abs.md 2.4).
-const FRESH: Duration = Duration::from_mins(10);
+pub(super) const FRESH: Duration = Duration::from_mins(10);
 
 /// Opens the storages that configurations name. Clones share their clients, so that connections and credentials are not
 /// asked for again with each job.

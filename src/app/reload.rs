@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::App;
-use super::config_file::{self, GONE, TextHash};
+use super::config_place::{self, GONE, TextHash};
 use crate::config::{Config, ConfigDiff, JobConfig, Problems, RoutineConfig};
 use crate::error::{Error, Result};
 use crate::jobs::RoutineJob;
@@ -12,7 +12,6 @@ use crate::model::{JobKind, JobStatus, UnixMillis};
 use crate::scheduler::RoutineSchedule;
 use crate::storage::address;
 use crate::store::Document;
-use crate::tasks::blocking;
 
 /// Why a configuration was not taken.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ pub enum ReloadSource {
     Start,
     /// SIGHUP or `POST /v1/config/apply`.
     Order,
-    /// The file was edited.
+    /// The file was edited, or what is read from elsewhere has changed.
     File,
     /// A change through the API.
     Api,
@@ -105,18 +104,17 @@ impl App {
     }
 
     async fn try_reload(&self, source: ReloadSource) -> Result<(), ReloadRefusal> {
-        let Some(path) = self.config_path.clone() else { return Ok(()) };
-        let place = path.clone();
-        let read = match blocking(move || config_file::read(&place)).await {
+        let Some(place) = &self.config_place else { return Ok(()) };
+        let read = match place.read().await {
             Ok(read) => read,
             Err(error) => return self.refused(GONE, source, ReloadRefusal::Failed(error)),
         };
         let text = match read {
-            Ok(text) => text,
+            Ok(held) => held.text,
             Err(problems) => return self.refused(GONE, source, ReloadRefusal::Invalid(problems)),
         };
-        let hash = config_file::hash(&text);
-        match self.take_text(&text, &path.display().to_string()).await {
+        let hash = config_place::hash(&text);
+        match self.take_text(&text, &place.to_string()).await {
             Ok(changed) => {
                 if changed {
                     self.examined(hash, source, None);
@@ -195,7 +193,7 @@ impl App {
 
     /// Since when the configuration is in force, and what became of the last one that was read.
     pub fn config_status(&self) -> ConfigStatus {
-        let file = self.config_path.as_ref().map(|path| path.display().to_string());
+        let file = self.config_place.as_ref().map(ToString::to_string);
         ConfigStatus { file, ..self.seen().status.clone() }
     }
 

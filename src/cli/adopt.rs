@@ -3,26 +3,24 @@
 #![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::rest::Rest;
-use crate::clock::SystemClock;
+use super::source::Source;
 use crate::error::{Error, Result};
-use crate::service::{self, ServiceOptions};
+use crate::service;
 
-/// Makes the folder of a routine the instance's of a service at `url`, or of the one that `config` is of and that does
+/// Makes the folder of a routine the instance's of a service at `url`, or of the one that `source` is of and that does
 /// not run; says whose it was before.
-pub async fn run(routine: &str, url: Option<&str>, config: Option<&Path>) -> Result<()> {
-    let adopted = match (url, config) {
+pub async fn run(routine: &str, url: Option<&str>, source: Option<&Source>) -> Result<()> {
+    let adopted = match (url, source) {
         (Some(url), _) => {
             let path = format!("/v1/routines/{}/adopt", segment(routine));
             Rest::new(url).post(&path, &Value::Null).await?
         }
-        (None, Some(config)) => {
-            let options = ServiceOptions::from_file(config, Arc::new(SystemClock))?;
+        (None, Some(source)) => {
+            let options = source.options().await?;
             let adopted = service::adopt(options, routine).await?;
             serde_json::to_value(adopted)
                 .map_err(|error| Error::permanent("api-answer", "render the answer").source(error))?

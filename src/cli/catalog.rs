@@ -4,7 +4,6 @@
 #![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -12,11 +11,11 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use super::rest::Rest;
+use super::source::{MaybeSource, Source};
 use crate::app::Places;
 use crate::app::catalog::{Depth, catalog_view, refresh};
 use crate::clock::{SharedClock, SystemClock};
 use crate::error::{Error, Result};
-use crate::service::ServiceOptions;
 use crate::store::Store;
 
 /// Routines whose storage is read at once.
@@ -32,9 +31,9 @@ pub enum Command {
         /// The address of the running service.
         #[arg(long, value_name = "URL", conflicts_with = "config", required_unless_present = "config")]
         url: Option<String>,
-        /// The configuration of a service that does not run.
-        #[arg(short, long, value_name = "FILE")]
-        config: Option<PathBuf>,
+        // Of a service that does not run.
+        #[command(flatten)]
+        source: MaybeSource,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -43,14 +42,14 @@ pub enum Command {
 
 /// Runs a command on the catalog.
 pub async fn run(command: Command) -> Result<()> {
-    let Command::Rebuild { routine, url, config, json } = command;
-    let answer = match (url, config) {
+    let Command::Rebuild { routine, url, source, json } = command;
+    let answer = match (url, source.given()) {
         (Some(url), _) => {
             let query = routine.map(|name| format!("?routine={}", super::adopt::segment(&name)));
             let path = format!("/v1/catalog/refresh{}", query.unwrap_or_default());
             Rest::new(&url).post(&path, &json!({})).await?
         }
-        (None, Some(config)) => alone(&config, routine.as_deref()).await?,
+        (None, Some(source)) => alone(&source, routine.as_deref()).await?,
         // The command line asks for one of them.
         (None, None) => {
             return Err(Error::permanent("config-invalid", "neither --url nor --config is given"));
@@ -75,9 +74,9 @@ pub async fn run(command: Command) -> Result<()> {
 }
 
 /// Opens the store under its lock: no service runs meanwhile.
-async fn alone(config: &Path, routine: Option<&str>) -> Result<Value> {
+async fn alone(source: &Source, routine: Option<&str>) -> Result<Value> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let options = ServiceOptions::from_file(config, Arc::clone(&clock))?;
+    let options = source.options().await?;
     let mut wanted = Vec::new();
     for (name, one) in &options.config.backup_routines {
         if routine.is_none_or(|only| only == name) {

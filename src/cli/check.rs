@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::SecondsFormat;
 
+use super::source::Source;
 use crate::app::places::LOOK;
 use crate::app::roots::ROOT_MARK;
 use crate::clock::{Clock, SharedClock, SystemClock};
@@ -24,27 +25,34 @@ use crate::storage::{S3Storage, Storage as _};
 const FIRE_TIMES: usize = 5;
 
 /// Prints every problem of a configuration; of a good one, what it will do.
-pub async fn run(path: &Path) -> Result<()> {
+pub async fn run(source: &Source) -> Result<()> {
     let now = SystemClock.now();
-    match Config::load(path, now) {
+    let place = source.place().await?;
+    let name = place.to_string();
+    let read = match place.read().await {
+        Ok(read) => read.and_then(|held| Config::parse(&held.text, &name, now)),
+        // A file that cannot be opened is told as a problem of it.
+        Err(_) if place.as_file().is_some() => Config::load(Path::new(&name), now),
+        Err(error) => return Err(error),
+    };
+    match read {
         Ok(config) => {
-            print!("{}", describe(path, &config, now).await);
+            print!("{}", describe(&name, &config, now).await);
             Ok(())
         }
         Err(problems) => {
             println!("{problems}");
             let (count, noun) = (problems.len(), if problems.len() == 1 { "problem" } else { "problems" });
-            Err(Error::permanent("config-invalid", format!("{} has {count} {noun}", path.display())))
+            Err(Error::permanent("config-invalid", format!("{name} has {count} {noun}")))
         }
     }
 }
 
 /// What a good configuration will do, and what it will not.
-async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
+async fn describe(name: &str, config: &Config, now: UnixMillis) -> String {
     let service = config.service.clone().unwrap_or_default().resolve();
     let mut text = format!(
-        "{}: ok, {} clusters, {} storages, {} policies, {} routines\n",
-        path.display(),
+        "{name}: ok, {} clusters, {} storages, {} policies, {} routines\n",
         config.aerospike_clusters.len(),
         config.storage.len(),
         config.backup_policies.len(),
@@ -279,8 +287,6 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::describe;
     use crate::config::Config;
     use crate::model::UnixMillis;
@@ -296,7 +302,7 @@ mod tests {
                   backup-routines: {{r: {{source-cluster: c, storage: s, interval-cron: '@daily', namespaces: [],
                     backup-policy: p}}}}}}"
             );
-            describe(Path::new("f"), &Config::parse(&text, "test", now).unwrap(), now).await
+            describe("f", &Config::parse(&text, "test", now).unwrap(), now).await
         };
         let default = told("", "").await;
         for line in [
@@ -331,7 +337,7 @@ mod tests {
                     backup-policy: p {more}}}}}}}",
                 more.is_empty()
             );
-            describe(Path::new("f"), &Config::parse(&text, "test", now).unwrap(), now).await
+            describe("f", &Config::parse(&text, "test", now).unwrap(), now).await
         };
         for (more, key) in [
             (", bin-list: [a]", "bin-list"),

@@ -5,20 +5,19 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::source::Source;
 use crate::app::places::open_alone;
-use crate::clock::SystemClock;
 use crate::config::{GcpStorage, KeyPlace, S3Storage, Storage as StorageSection, StoragePlace};
 use crate::engine::keys;
 use crate::error::{Error, Result};
 use crate::inspect::{Checksum, Content, FileReport, FolderReport, inspect_path, inspect_stored};
 use crate::model::UnixMillis;
 use crate::secrets::Keeper;
-use crate::service::ServiceOptions;
 use crate::storage::Storage;
 
 /// Prints what backup files hold and what is wrong with them; fails if something is. `path` may be a URL, whose storage is
 /// then opened as the configuration says.
-pub async fn run(path: &Path, config: Option<&Path>, key: Option<&KeyPlace>, json: bool) -> Result<()> {
+pub async fn run(path: &Path, config: Option<&Source>, key: Option<&KeyPlace>, json: bool) -> Result<()> {
     let key = match key {
         Some(place) => Some(keys::load(place).await?),
         None => None,
@@ -50,7 +49,7 @@ pub async fn run(path: &Path, config: Option<&Path>, key: Option<&KeyPlace>, jso
 }
 
 /// The bucket of a URL: as the storage of the configuration that is in it, else with what the provider's own tools go by.
-async fn open(scheme: &str, bucket: &str, config: Option<&Path>) -> Result<Arc<dyn Storage>> {
+async fn open(scheme: &str, bucket: &str, config: Option<&Source>) -> Result<Arc<dyn Storage>> {
     let wrong = |text: String| {
         Error::permanent("inspect-url", text)
             .hint("Write s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH; --config names a file with its storage.")
@@ -58,12 +57,12 @@ async fn open(scheme: &str, bucket: &str, config: Option<&Path>) -> Result<Arc<d
     if !["s3", "gs", "az"].contains(&scheme) || bucket.is_empty() {
         return Err(wrong(format!("\"{scheme}://{bucket}\" is no URL of a bucket")));
     }
-    let (place, keeper) = if let Some(file) = config {
-        let options = ServiceOptions::from_file(file, Arc::new(SystemClock))?;
+    let (place, keeper) = if let Some(source) = config {
+        let options = source.options().await?;
         let storages = options.config.storage.keys().map(|name| options.config.storage(name));
         let storages = storages.collect::<Result<Vec<_>>>()?;
         let place = storages.into_iter().find_map(|one| at_root(one.place, scheme, bucket));
-        let none = || wrong(format!("{} has no storage in {scheme}://{bucket}", file.display()));
+        let none = || wrong(format!("the configuration has no storage in {scheme}://{bucket}"));
         (place.ok_or_else(none)?, options.config.keeper())
     } else {
         let unknown = || wrong(format!("{scheme}://{bucket} cannot be reached without its account"));

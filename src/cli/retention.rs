@@ -3,18 +3,17 @@
 #![allow(clippy::indexing_slicing)] // of JSON values only: what is not there is null
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::rest::Rest;
+use super::source::{MaybeSource, Source};
 use crate::app::Places;
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::retention::view;
-use crate::service::ServiceOptions;
 use crate::store::Store;
 
 /// What was asked.
@@ -28,9 +27,9 @@ pub struct Options {
     /// The address of the running service.
     #[arg(long, value_name = "URL", conflicts_with = "config", required_unless_present = "config")]
     url: Option<String>,
-    /// The configuration of a service that does not run; with --dry-run only.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<std::path::PathBuf>,
+    // Of a service that does not run; with --dry-run only.
+    #[command(flatten)]
+    source: MaybeSource,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -38,12 +37,12 @@ pub struct Options {
 
 /// Shows what retention would do, or does it.
 pub async fn run(options: &Options) -> Result<()> {
-    let answer = match (&options.url, &options.config) {
+    let answer = match (&options.url, options.source.given()) {
         (Some(url), _) if options.dry_run => {
             Rest::new(url).get(&format!("/v1/retention/{}", options.routine)).await?
         }
         (Some(url), _) => return delete(&Rest::new(url), options).await,
-        (None, Some(config)) if options.dry_run => alone(config, &options.routine).await?,
+        (None, Some(source)) if options.dry_run => alone(&source, &options.routine).await?,
         (None, _) => {
             return Err(Error::permanent(
                 "needs-service",
@@ -57,9 +56,9 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 /// Opens the store under its lock: no service runs meanwhile.
-async fn alone(config: &Path, routine: &str) -> Result<Value> {
+async fn alone(source: &Source, routine: &str) -> Result<Value> {
     let clock: crate::clock::SharedClock = Arc::new(SystemClock);
-    let options = ServiceOptions::from_file(config, Arc::clone(&clock))?;
+    let options = source.options().await?;
     let job = options.config.routine(routine, clock.now())?.job;
     let store = Store::open(&options.state_dir(), &clock).await.map_err(|error| match error.code() {
         "store-locked" => error.hint("The service runs: give its address with --url."),

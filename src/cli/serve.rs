@@ -1,21 +1,18 @@
 //! `holdfast serve`.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SystemClock;
+use super::source::Source;
 use crate::error::{Error, Result};
-use crate::service::{Service, ServiceOptions};
+use crate::service::Service;
 use crate::tasks::Scope;
 
 /// Runs the service until it is told to stop; SIGHUP reads the configuration again (rules.md 6.4).
-pub async fn run(config: &Path) -> Result<()> {
+pub async fn run(source: &Source) -> Result<()> {
     #[cfg(feature = "fault-injection")]
     crate::fault::announce();
-    let options = ServiceOptions::from_file(config, Arc::new(SystemClock))?;
+    let options = source.options().await?;
     let mut signals = Scope::new(&CancellationToken::new());
     super::log::start(&options.service_config().logger, &options.clock, &mut signals)?;
     let stop = super::stop_on_signal(&mut signals)?;

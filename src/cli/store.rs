@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use super::source::{MaybeSource, Source};
 use crate::app::Places;
 use crate::catalog::History;
 use crate::clock::{SharedClock, SystemClock};
@@ -17,7 +18,6 @@ use crate::storage::Storage;
 use crate::store::check::{StoreReport, inspect};
 use crate::store::corrupt;
 use crate::store::rebuild::{Rebuilt, rebuild};
-use crate::tasks::blocking;
 
 /// What is done with the store.
 #[derive(Debug, Subcommand)]
@@ -31,9 +31,9 @@ pub enum Command {
     ///
     /// The history of jobs is lost; backups are not, they are read from storage.
     Rebuild {
-        /// The configuration: names the state directory and the storages.
-        #[arg(short, long, value_name = "FILE")]
-        config: PathBuf,
+        // Names the state directory and the storages.
+        #[command(flatten)]
+        source: Source,
         /// The state directory, where it is not the configuration's.
         #[arg(long, value_name = "DIR")]
         state_dir: Option<PathBuf>,
@@ -45,13 +45,12 @@ pub enum Command {
 
 /// Where the store lies.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 pub struct Place {
-    /// The configuration that names the state directory.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    // Names the state directory.
+    #[command(flatten)]
+    source: MaybeSource,
     /// The state directory.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
     state_dir: Option<PathBuf>,
 }
 
@@ -60,23 +59,18 @@ pub async fn run(command: Command) -> Result<()> {
     let clock: SharedClock = Arc::new(SystemClock);
     match command {
         Command::Check { place } => {
-            let dir = match (place.state_dir, place.config) {
+            let dir = match (place.state_dir, place.source.given()) {
                 (Some(dir), _) => dir,
-                (None, Some(config)) => options(&config, &clock).await?.state_dir(),
+                (None, Some(source)) => source.options().await?.state_dir(),
                 (None, None) => PathBuf::from("."),
             };
             check(&dir).await
         }
-        Command::Rebuild { config, state_dir, force } => {
-            let options = ServiceOptions { state_dir, ..options(&config, &clock).await? };
+        Command::Rebuild { source, state_dir, force } => {
+            let options = ServiceOptions { state_dir, ..source.options().await? };
             run_rebuild(&options, &clock, force).await
         }
     }
-}
-
-async fn options(config: &Path, clock: &SharedClock) -> Result<ServiceOptions> {
-    let (config, clock) = (config.to_owned(), Arc::clone(clock));
-    blocking(move || ServiceOptions::from_file(&config, clock)).await
 }
 
 async fn check(dir: &Path) -> Result<()> {

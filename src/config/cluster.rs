@@ -160,7 +160,7 @@ impl Read for Cluster {
     fn read(section: &mut Section<'_>) -> Self {
         let seed_nodes: Vec<Seed> = section.list("seed-nodes").unwrap_or_default();
         if seed_nodes.is_empty() {
-            section.reject("seed-nodes", "seed nodes are not specified");
+            section.require("seed-nodes", "seed nodes are not specified");
         }
         let credentials = section.child("credentials");
         let tls = section.child("tls");

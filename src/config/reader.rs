@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value as Json;
 
+use super::describe::{Asked, Described};
 use super::problem::{Path, Problem, ProblemKind, Problems, Step, clip};
 use super::suggest::did_you_mean;
 use super::tree::{Entry, Node, Value, plain_flag, plain_int};
@@ -17,7 +18,7 @@ use crate::model::UnixMillis;
 use crate::secrets::Secret;
 
 /// What a section is; unbuilt and deprecated keys are listed by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Document,
     Service,
@@ -125,11 +126,26 @@ pub(crate) struct Reading {
     /// The present, for schedules that would never fire.
     pub(crate) now: UnixMillis,
     problems: RefCell<Problems>,
+    /// What is asked of a document, where that is what is wanted of the reading.
+    pub(super) described: Option<RefCell<Described>>,
 }
 
 impl Reading {
     pub(crate) fn new(json: bool, now: UnixMillis) -> Self {
-        Self { json, now, problems: RefCell::default() }
+        Self { json, now, problems: RefCell::default(), described: None }
+    }
+
+    /// A reading of nothing that notes what is asked.
+    pub(super) fn describing(now: UnixMillis) -> Self {
+        Self { described: Some(RefCell::default()), ..Self::new(false, now) }
+    }
+
+    /// Notes what a section of the type `T` asks for, and what the sections in it do.
+    pub(super) fn describe<T: Read>(&self) {
+        let Some(described) = &self.described else { return };
+        if described.borrow_mut().begin(T::KIND) {
+            self.read_at::<T>(&Node::empty(), Path::default());
+        }
     }
 
     pub(crate) fn push(&self, problem: Problem) {
@@ -172,6 +188,13 @@ impl<'t> Section<'t> {
         self.reading.now
     }
 
+    /// Notes what is asked for.
+    fn note(&self, key: &'static str, asked: Asked) {
+        if let Some(described) = &self.reading.described {
+            described.borrow_mut().note(self.kind, key, asked);
+        }
+    }
+
     /// Whether the key is given, and not as null.
     pub(crate) fn has(&mut self, key: &'static str) -> bool {
         self.get(key).is_some()
@@ -184,6 +207,7 @@ impl<'t> Section<'t> {
 
     /// A text.
     pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
+        self.note(key, Asked::Text);
         let node = self.get(key)?;
         let text = text_of(node);
         if text.is_none() {
@@ -209,6 +233,7 @@ impl<'t> Section<'t> {
 
     /// `true` or `false`.
     pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.note(key, Asked::Flag);
         let node = self.get(key)?;
         let flag = match &node.value {
             Value::Bool(flag) => Some(*flag),
@@ -227,6 +252,7 @@ impl<'t> Section<'t> {
         key: &'static str,
         range: RangeInclusive<i64>,
     ) -> Option<T> {
+        self.note(key, Asked::Int(*range.start(), *range.end()));
         let node = self.get(key)?;
         let (Value::Plain(text) | Value::Number(text)) = &node.value else {
             self.wrong_type(key, "an integer", node);
@@ -249,6 +275,7 @@ impl<'t> Section<'t> {
 
     /// A number in `range`, with or without a fraction.
     pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+        self.note(key, Asked::Number(*range.start(), *range.end()));
         let node = self.get(key)?;
         let number = match &node.value {
             Value::Plain(text) | Value::Number(text) => text.parse::<f64>().ok().filter(|n| n.is_finite()),
@@ -274,6 +301,7 @@ impl<'t> Section<'t> {
 
     /// One of a few words; case does not count.
     pub(crate) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
+        self.note(key, Asked::Word(words.iter().map(|(word, _)| *word).collect()));
         let given = self.optional(key)?;
         let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&given));
         if found.is_none() {
@@ -291,6 +319,7 @@ impl<'t> Section<'t> {
 
     /// A list of texts.
     pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.note(key, Asked::Texts);
         let items = self.items(key)?;
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -312,6 +341,7 @@ impl<'t> Section<'t> {
         key: &'static str,
         range: RangeInclusive<i64>,
     ) -> Option<Vec<T>> {
+        self.note(key, Asked::Ints(*range.start(), *range.end()));
         let items = self.items(key)?;
         let mut numbers = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -333,6 +363,8 @@ impl<'t> Section<'t> {
 
     /// A list of sections.
     pub(crate) fn list<T: Read>(&mut self, key: &'static str) -> Option<Vec<T>> {
+        self.note(key, Asked::List(T::KIND));
+        self.reading.describe::<T>();
         let items = self.items(key)?;
         let path = self.path.then(key);
         Some(
@@ -346,12 +378,16 @@ impl<'t> Section<'t> {
 
     /// A section below.
     pub(crate) fn child<T: Read>(&mut self, key: &'static str) -> Option<T> {
+        self.note(key, Asked::Section(T::KIND));
+        self.reading.describe::<T>();
         let node = self.get(key)?;
         Some(self.reading.read_at(node, self.path.then(key)))
     }
 
     /// Named sections below.
     pub(crate) fn children<T: Read>(&mut self, key: &'static str) -> BTreeMap<String, T> {
+        self.note(key, Asked::Named(T::KIND));
+        self.reading.describe::<T>();
         let Some(node) = self.get(key) else { return BTreeMap::new() };
         let path = self.path.then(key);
         let Value::Map(entries) = &node.value else {
@@ -402,13 +438,21 @@ impl<'t> Section<'t> {
         self.push(Problem::new(ProblemKind::Value, self.path.clone(), message));
     }
 
+    /// Says that a field must be given, in other words than those of [`Section::missing`].
+    pub(crate) fn require(&self, key: &'static str, message: &str) {
+        self.note(key, Asked::Required);
+        self.reject(key, message);
+    }
+
     /// Says that a field must be given, in ABS's words.
     pub(crate) fn missing(&self, key: &'static str) {
+        self.note(key, Asked::Required);
         self.reject(key, format!("empty field validation error: \"{key}\" required"));
     }
 
     /// Says that one of two fields must be given, in ABS's words.
     pub(crate) fn missing_either(&self, one: &'static str, other: &'static str) {
+        self.note(one, Asked::Or(other));
         self.reject(
             one,
             format!("required fields validation error: must specify either \"{one}\" or \"{other}\""),
@@ -417,6 +461,7 @@ impl<'t> Section<'t> {
 
     /// Refuses two fields at once, in ABS's words.
     pub(crate) fn exclusive(&mut self, one: &'static str, other: &'static str) {
+        self.note(one, Asked::NotWith(other));
         if self.has(one) && self.has(other) {
             self.reject(
                 other,
@@ -427,6 +472,7 @@ impl<'t> Section<'t> {
 
     /// Refuses one of two fields without the other, in ABS's words.
     pub(crate) fn both_or_none(&mut self, one: &'static str, other: &'static str) {
+        self.note(one, Asked::With(other));
         match (self.has(one), self.has(other)) {
             (true, false) => self.missing(other),
             (false, true) => self.missing(one),
@@ -436,6 +482,7 @@ impl<'t> Section<'t> {
 
     /// A secret or a reference to one; no problem shows what was given.
     pub(crate) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+        self.note(key, Asked::Secret);
         let node = self.get(key)?;
         let Some(text) = text_of(node) else {
             let message = format!("\"{key}\" must be a text");

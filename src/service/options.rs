@@ -1,12 +1,13 @@
 //! What a service is started with.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use crate::app::{ConfigPlace, WatchTimes};
 use crate::catalog::OwnerTimes;
 use crate::clock::SharedClock;
 use crate::config::{Config, ServiceConfig};
 use crate::error::Result;
+use crate::tasks::blocking;
 
 /// What a service is started with.
 #[derive(Debug, Clone)]
@@ -14,7 +15,7 @@ pub struct ServiceOptions {
     /// The configuration.
     pub config: Config,
     /// Where it is read from again; none: it cannot be.
-    pub config_path: Option<PathBuf>,
+    pub config_place: Option<ConfigPlace>,
     /// Where the job store lies; none: as the configuration says.
     pub state_dir: Option<PathBuf>,
     /// The clock.
@@ -23,12 +24,9 @@ pub struct ServiceOptions {
     pub http_port: Option<u16>,
     /// How long an owner of routine folders lives without showing it.
     pub owner_times: OwnerTimes,
-    /// How often the configuration's file is looked at.
-    pub watch_interval: Duration,
+    /// How often the configuration's place is looked at; what was edited is taken at the second look.
+    pub watch_times: WatchTimes,
 }
-
-/// How often the configuration's file is looked at; an edited one is taken at the second look.
-const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where the job store lies when nothing says where.
 const STATE_DIR: &str = "holdfast-state";
@@ -39,19 +37,31 @@ impl ServiceOptions {
         let owner_times = OwnerTimes::default();
         Self {
             config,
-            config_path: None,
+            config_place: None,
             state_dir: None,
             clock,
             http_port: None,
             owner_times,
-            watch_interval: WATCH_INTERVAL,
+            watch_times: WatchTimes::default(),
         }
     }
 
     /// A service with the configuration in a file; `config-invalid` names every problem. Blocks.
     pub fn from_file(path: &Path, clock: SharedClock) -> Result<Self> {
         let config = Config::load(path, clock.now())?;
-        Ok(Self { config_path: Some(path.to_owned()), ..Self::new(config, clock) })
+        Ok(Self { config_place: Some(ConfigPlace::File(path.to_owned())), ..Self::new(config, clock) })
+    }
+
+    /// A service with the configuration at a place; `config-invalid` names every problem.
+    ///
+    /// Errors: those of [`ConfigPlace::read`].
+    pub async fn from_place(place: ConfigPlace, clock: SharedClock) -> Result<Self> {
+        if let ConfigPlace::File(path) = place {
+            return blocking(move || Self::from_file(&path, clock)).await;
+        }
+        let held = place.read().await??;
+        let config = Config::parse(&held.text, &place.to_string(), clock.now())?;
+        Ok(Self { config_place: Some(place), ..Self::new(config, clock) })
     }
 
     /// `service` of the configuration, with its defaults.

@@ -58,6 +58,7 @@ pub async fn open_paced(
         metadata_class: tier(config.tiers.metadata),
         uploads: None,
         batches: true,
+        by_generation: false,
         pace,
     }))
 }

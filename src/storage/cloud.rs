@@ -24,8 +24,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, GetOptions, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutOptions,
-    RetryConfig,
+    Attribute, Attributes, GetOptions, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    RetryConfig, UpdateVersion,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ use self::reader::CloudReader;
 use self::writer::CloudWriter;
 use super::key::{check_key, check_prefix};
 use super::retry::{Pace, RetryPolicy};
-use super::{ObjectInfo, ObjectReader, ObjectWriter, Storage, join};
+use super::{ObjectInfo, ObjectReader, ObjectWriter, Storage, Version, join};
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::tasks::Scope;
@@ -69,6 +69,8 @@ pub(super) struct Parts {
     pub uploads: Option<Arc<dyn Uploads>>,
     /// Whether many objects are deleted by one request.
     pub batches: bool,
+    /// Whether a conditional write goes by the generation, not by the ETag.
+    pub by_generation: bool,
     /// Time and chance of retries.
     pub pace: Arc<dyn Pace>,
 }
@@ -285,8 +287,12 @@ impl Inner {
     }
 
     async fn put(&self, key: &str, pieces: Vec<Bytes>) -> Result<()> {
+        self.put_as(key, pieces, PutMode::Overwrite).await
+    }
+
+    async fn put_as(&self, key: &str, pieces: Vec<Bytes>, mode: PutMode) -> Result<()> {
         let path = self.path(key)?;
-        let options = PutOptions { attributes: self.attributes(key), ..PutOptions::default() };
+        let options = PutOptions { mode, attributes: self.attributes(key), ..PutOptions::default() };
         let put = self.parts.client.put_opts(&path, pieces.into_iter().collect(), options);
         self.call("write", key, RetryPolicy::DATA, Body::ANSWER, put).await.map(drop).map_err(needed)
     }
@@ -319,20 +325,37 @@ impl Storage for CloudStorage {
         Ok(Box::new(CloudWriter::new(Arc::clone(&self.0), key, path)))
     }
 
+    async fn put_over(&self, key: &str, bytes: Bytes, version: &Version) -> Result<()> {
+        let Version { e_tag, generation } = version.clone();
+        let compares = e_tag.is_some() && (generation.is_some() || !self.0.parts.by_generation);
+        let mode = if compares {
+            PutMode::Update(UpdateVersion { e_tag, version: generation })
+        } else {
+            PutMode::Overwrite
+        };
+        self.0.put_as(key, vec![bytes], mode).await
+    }
+
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Bytes>> {
+        Ok(self.get_version(key, limit_bytes).await?.map(|(bytes, _)| bytes))
+    }
+
+    async fn get_version(&self, key: &str, limit_bytes: u64) -> Result<Option<(Bytes, Version)>> {
         let path = self.0.path(key)?;
         let read = async {
             let found = self.0.parts.client.get_opts(&path, GetOptions::default()).await?;
             // A larger one was not read: its body is empty.
             let size = found.meta.size;
-            Ok(if size > limit_bytes { Err(size) } else { Ok((size, found.bytes().await?)) })
+            let version =
+                Version { e_tag: found.meta.e_tag.clone(), generation: found.meta.version.clone() };
+            Ok(if size > limit_bytes { Err(size) } else { Ok((size, found.bytes().await?, version)) })
         };
         let whole = Body::Whole { bytes_max: limit_bytes };
         let read = self.0.call("read", key, RetryPolicy::ASK, whole, read).await;
         match absent_is_none(read)? {
             None => Ok(None),
-            Some(Ok((size, bytes))) if bytes.len() as u64 == size => Ok(Some(bytes)),
-            Some(Ok((size, bytes))) => Err(Error::temporary(
+            Some(Ok((size, bytes, version))) if bytes.len() as u64 == size => Ok(Some((bytes, version))),
+            Some(Ok((size, bytes, _))) => Err(Error::temporary(
                 "storage-io",
                 format!("{}: read {key:?}: {} of {size} bytes came", self.0.parts.place, bytes.len()),
             )),

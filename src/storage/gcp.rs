@@ -59,6 +59,7 @@ pub async fn open_paced(config: &GcpConfig, keeper: &Keeper, pace: Arc<dyn Pace>
         metadata_class: None,
         uploads: Some(Arc::new(uploads)),
         batches: false,
+        by_generation: true,
         pace,
     }))
 }

@@ -39,7 +39,7 @@ use self::failure::{archived, failure, is_absent};
 use self::gate::Gate;
 use super::key::{check_key, check_prefix};
 use super::retry::{Failure, MachinePace, Pace, RetryPolicy, retrying, within};
-use super::{ObjectInfo, ObjectReader, ObjectWriter, Storage, join};
+use super::{ObjectInfo, ObjectReader, ObjectWriter, Storage, Version, join};
 use crate::clock::SharedClock;
 use crate::config::{S3Config, S3LogLevel};
 use crate::error::{Error, Result};
@@ -202,8 +202,13 @@ impl S3Storage {
         }
     }
 
-    async fn try_get_whole(&self, object: &str, limit_bytes: u64) -> Result<Option<Bytes>, Failure> {
+    async fn try_get_whole(
+        &self,
+        object: &str,
+        limit_bytes: u64,
+    ) -> Result<Option<(Bytes, Version)>, Failure> {
         let Some(mut output) = self.try_get(object, None, None).await? else { return Ok(None) };
+        let version = Version { e_tag: output.e_tag.take(), generation: None };
         let size = output.content_length().and_then(|size| u64::try_from(size).ok());
         if size.is_some_and(|size| size > limit_bytes) {
             return Err(too_large(limit_bytes).into());
@@ -222,7 +227,7 @@ impl S3Storage {
         if size.is_some_and(|size| size != bytes.len() as u64) {
             return Err(broken("the answer was shorter than it said").into());
         }
-        Ok(Some(bytes.freeze()))
+        Ok(Some((bytes.freeze(), version)))
     }
 
     async fn try_head(&self, key: &str, object: &str) -> Result<Option<ObjectInfo>, Failure> {
@@ -270,7 +275,14 @@ impl Storage for S3Storage {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         check_key(key)?;
         let (object, dress) = (self.object(key), self.dress(key));
-        self.call(&RetryPolicy::DATA, "write", key, || self.try_put(&object, &dress, bytes.clone())).await
+        self.call(&RetryPolicy::DATA, "write", key, || self.try_put(&object, &dress, bytes.clone(), None)).await
+    }
+
+    async fn put_over(&self, key: &str, bytes: Bytes, version: &Version) -> Result<()> {
+        check_key(key)?;
+        let (object, dress) = (self.object(key), self.dress(key));
+        let over = version.e_tag.as_deref();
+        self.call(&RetryPolicy::ASK, "write", key, || self.try_put(&object, &dress, bytes.clone(), over)).await
     }
 
     async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>> {
@@ -279,6 +291,10 @@ impl Storage for S3Storage {
     }
 
     async fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Bytes>> {
+        Ok(self.get_version(key, limit_bytes).await?.map(|(bytes, _)| bytes))
+    }
+
+    async fn get_version(&self, key: &str, limit_bytes: u64) -> Result<Option<(Bytes, Version)>> {
         check_key(key)?;
         let object = self.object(key);
         self.call(&RetryPolicy::ASK, "read", key, || self.try_get_whole(&object, limit_bytes)).await

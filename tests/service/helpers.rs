@@ -1,11 +1,12 @@
 //! A running service, and requests to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::catalog::OwnerTimes;
-use holdfast::clock::SystemClock;
+use holdfast::app::{ConfigPlace, WatchTimes};
+use holdfast::clock::{SharedClock, SystemClock};
 use holdfast::service::{Service, ServiceOptions};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -103,6 +104,33 @@ impl Running {
         };
         let service = Service::start(options).await.unwrap();
         Self { service, dir, client: reqwest::Client::new() }
+    }
+
+    /// Starts with the configuration that `--config` and perhaps `--remote` find, looked at often.
+    pub async fn start_at(dir: TempDir, config: &Path, remote: bool) -> Self {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let place = ConfigPlace::find(config, remote, clock.now()).await.unwrap();
+        let often = Duration::from_millis(50);
+        let options = ServiceOptions {
+            http_port: Some(0),
+            state_dir: Some(dir.path().join("state")),
+            watch_times: WatchTimes { near: often, far: often },
+            ..ServiceOptions::from_place(place, clock).await.unwrap()
+        };
+        let service = Service::start(options).await.unwrap();
+        Self { service, dir, client: reqwest::Client::new() }
+    }
+
+    /// Waits until a path says what it must.
+    pub async fn until(&self, path: &str, says: &str) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !self.get(path).await.body.contains(says) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        if waited.await.is_err() {
+            panic!("{path} does not say {says:?}: {}", self.get(path).await.body);
+        }
     }
 
     /// Stops the service and starts another on the same directory.

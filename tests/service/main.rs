@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test that panics has failed
 
 mod helpers;
+#[path = "../support/s3_server.rs"]
+#[allow(dead_code)] // others use the rest
+mod s3_server;
 
 mod access;
 mod asked;
@@ -20,6 +23,8 @@ mod owners;
 mod parameters;
 mod process;
 mod reload;
+mod remote;
+mod remote_url;
 mod restores;
 mod retrieve;
 mod safety;

@@ -17,7 +17,7 @@ use crate::proxy::{Aim, Proxy};
 use crate::still::Still;
 use serde_json::json;
 
-async fn open(config: &AzureConfig) -> impl Storage + use<> {
+pub async fn open(config: &AzureConfig) -> impl Storage + use<> {
     azure::open_paced(config, &Keeper::default(), Arc::new(Still::default()), None).await.unwrap()
 }
 

@@ -17,7 +17,7 @@ use crate::main_job::main_job;
 use crate::proxy::{Aim, Proxy};
 use crate::still::Still;
 
-async fn open(config: &GcpConfig) -> impl Storage + use<> {
+pub async fn open(config: &GcpConfig) -> impl Storage + use<> {
     gcp::open_paced(config, &Keeper::default(), Arc::new(Still::default())).await.unwrap()
 }
 

@@ -23,6 +23,7 @@ mod memory;
 mod node;
 mod pages;
 mod proxy;
+mod remote;
 mod s3;
 mod seaweed;
 mod server;

@@ -6,9 +6,10 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode, ServerSideEncryption, StorageClass};
 use bytes::Bytes;
 
-use super::failure::failure;
+use super::failure::{failure, status};
 use super::{ASK, S3Storage};
 use crate::config::{S3Checksum, S3Config, S3EncryptionMode, S3LockMode};
+use crate::error::Error;
 use crate::model::UnixMillis;
 use crate::storage::retry::{Failure, RetryPolicy};
 
@@ -105,8 +106,14 @@ impl S3Storage {
 }
 
 impl S3Storage {
-    /// Writes a whole object.
-    pub(super) async fn try_put(&self, object: &str, dress: &Dress, bytes: Bytes) -> Result<(), Failure> {
+    /// Writes a whole object; with `over` only while it has that ETag.
+    pub(super) async fn try_put(
+        &self,
+        object: &str,
+        dress: &Dress,
+        bytes: Bytes,
+        over: Option<&str>,
+    ) -> Result<(), Failure> {
         let (dress, limit) = (dress.clone(), RetryPolicy::DATA.patience(bytes.len() as u64));
         let request = self
             .client()
@@ -120,8 +127,14 @@ impl S3Storage {
             .set_object_lock_retain_until_date(dress.locked_until)
             .set_tagging(dress.tagging)
             .set_checksum_algorithm(dress.checksum)
+            .set_if_match(over.map(str::to_owned))
             .body(ByteStream::from(bytes));
-        self.answered(limit, request.send()).await?.map(drop).map_err(failure)
+        self.answered(limit, request.send()).await?.map(drop).map_err(|error| match status(&error) {
+            Some(409 | 412) if over.is_some() => {
+                Error::permanent("storage-changed", "the object is not the one that was read any more").into()
+            }
+            _ => failure(error),
+        })
     }
 
     /// Begins an upload in parts: its id.

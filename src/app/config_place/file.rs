@@ -1,4 +1,4 @@
-//! The configuration's file: read with its hash, and replaced whole or not at all.
+//! The configuration's file: read, and replaced whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,21 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Problems};
 use crate::error::{Error, Result};
 
-/// What a file holds, to tell it from what it held before.
-pub type TextHash = [u8; 32];
-
-/// Stands for a file that cannot be read.
-pub const GONE: TextHash = [0; 32];
-
-/// The hash of a text.
-pub fn hash(text: &str) -> TextHash {
-    *blake3::hash(text.as_bytes()).as_bytes()
-}
-
 /// The text of the file; blocks. The inner error: it is no text, or too long.
 ///
 /// Errors: `config-unreadable`.
-pub fn read(path: &Path) -> Result<Result<String, Problems>> {
+pub(super) fn read(path: &Path) -> Result<Result<String, Problems>> {
     let unreadable = |error| Error::permanent("config-unreadable", "read the configuration").source(error);
     File::open(path).map_err(unreadable)?;
     Ok(Config::read_text(path))
@@ -35,7 +24,7 @@ pub fn stamp(path: &Path) -> Option<(i64, i64, u64, u64)> {
 }
 
 /// The name that the old file is kept under when the new one loses its comments.
-pub fn backup_path(path: &Path) -> PathBuf {
+pub(super) fn backup_path(path: &Path) -> PathBuf {
     with_suffix(path, ".bak")
 }
 
@@ -43,7 +32,7 @@ pub fn backup_path(path: &Path) -> PathBuf {
 /// was. `keep_old`: its text goes to [`backup_path`] first. A symbolic link is followed, not replaced. Blocks.
 ///
 /// Errors: `config-not-persisted`.
-pub fn replace(path: &Path, text: &str, keep_old: Option<&str>) -> Result<()> {
+pub(super) fn replace(path: &Path, text: &str, keep_old: Option<&str>) -> Result<()> {
     let written = || -> io::Result<()> {
         let path = fs::canonicalize(path)?;
         if let Some(old) = keep_old {

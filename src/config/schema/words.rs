@@ -1,0 +1,201 @@
+//! What the keys mean: read from the tables of `docs/configuration.md`, so that it is written once.
+
+use serde_json::{Value as Json, json};
+
+use crate::config::reader::Kind;
+
+const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
+
+/// The rows of the tables.
+pub(super) struct Words(Vec<Row>);
+
+struct Row {
+    /// What the block of text before the table begins with.
+    table: String,
+    /// The first cell: keys, and of what.
+    keys: String,
+    default: String,
+    bounds: String,
+    text: String,
+}
+
+/// What is said of a key.
+pub(super) struct Said {
+    /// One or two sentences.
+    pub text: String,
+    /// The cell with the default.
+    pub default: Option<String>,
+}
+
+/// Where the keys of a kind stand: tables, and what stands beside the key there. The first that has the key counts.
+fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
+    const SEEDS: &str = "(of a seed)";
+    match kind {
+        Kind::Service => &[("## `service`", "")],
+        Kind::JobHistory => &[("`service.job-history`", "")],
+        Kind::Http => &[("`service.http`", "")],
+        Kind::Https => &[("`service.https`", ""), ("`service.http`", "")],
+        Kind::Rate => &[("`service.http`", "(in it: ")],
+        Kind::Auth => &[("`service.auth`", "")],
+        Kind::AuthToken => &[("`service.auth`", "(of a token)"), ("`service.auth`", "(of either)")],
+        Kind::AuthCertificate => {
+            &[("`service.auth`", "(of a certificate)"), ("`service.auth`", "(of either)")]
+        }
+        Kind::Audit => &[("`service.audit`", "")],
+        Kind::Logger => &[("`service.logger`", "")],
+        Kind::FileWriter => &[("`service.logger`", "(of it)")],
+        Kind::ServiceBackup => &[("`service.backup`", "")],
+        Kind::Cluster => &[("## `aerospike-clusters", "")],
+        Kind::Seed => &[("## `aerospike-clusters", SEEDS)],
+        Kind::Credentials => &[("`credentials`", "")],
+        Kind::ClusterTls => &[("`tls`", "")],
+        Kind::SecretAgent => &[("Asked for each", "")],
+        Kind::Storage | Kind::LocalStorage => &[("One kind is given", "")],
+        Kind::S3Storage => &[("Amazon S3", "")],
+        Kind::AzureStorage => &[("A container of Azure", "")],
+        Kind::AzureTiers => &[("A container of Azure", "`storage-class`: ")],
+        Kind::GcpStorage => &[("A bucket of Google", "")],
+        Kind::GcpClass => &[("A bucket of Google", "`storage-class`: ")],
+        Kind::Policy => &[("`{}` is a policy", "")],
+        Kind::Retry => &[("`retry-policy`", "")],
+        Kind::Compression => &[("`compression`", "")],
+        Kind::Encryption | Kind::Decryption => &[("`encryption`", "")],
+        Kind::Retention => &[("`retention`", "")],
+        Kind::Keep => &[("`keep`", "")],
+        Kind::Routine => &[("## `backup-routines", "")],
+        // What is not in a table of this document is below.
+        Kind::Document
+        | Kind::S3Class
+        | Kind::S3Encryption
+        | Kind::S3ObjectLock
+        | Kind::S3Role
+        | Kind::Restore
+        | Kind::RestoreTimestamp
+        | Kind::RestorePolicy
+        | Kind::Remap => &[],
+    }
+}
+
+/// What no table has a row for.
+fn beside(kind: Kind, key: &str) -> Option<&'static str> {
+    Some(match (kind, key) {
+        (Kind::Document, "service") => "what a change of needs a restart: listeners, log, limits",
+        (Kind::Document, "aerospike-clusters") => "the clusters, by name",
+        (Kind::Document, "secret-agents") => "who is asked for secrets, by name",
+        (Kind::Document, "storage") => "where backups are kept, by name",
+        (Kind::Document, "backup-policies") => "how backups are made, by name",
+        (Kind::Document, "backup-routines") => "what is backed up when, by name: it is a folder in storage",
+        (Kind::Storage, "s3-storage") => "a bucket of Amazon S3, or of a server that speaks its language",
+        (Kind::Storage, "azure-storage") => "a container of Azure's blob service",
+        (Kind::Storage, "gcp-storage") => "a bucket of Google Cloud Storage",
+        (Kind::AzureStorage | Kind::GcpStorage, "storage-class") => "where objects are kept",
+        (Kind::S3Class, "data") => "the class of data files (`*.asb`)",
+        (Kind::S3Class, "metadata") => "the class of everything else in a backup's folder; no archive",
+        (Kind::S3Encryption, "mode") => "with whose key the server encrypts: S3's own, or one of KMS",
+        (Kind::S3Encryption, "kms-key-id") => "the key of KMS; without it the bucket's or Amazon's own",
+        (Kind::S3ObjectLock, "mode") => "who may lift the lock: who has the right to, or nobody",
+        (Kind::S3ObjectLock, "days") => "days from the moment of writing",
+        (Kind::S3Role, "role-arn") => "the role's ARN",
+        (Kind::S3Role, "session-name") => "how the session is called in the audit log",
+        (Kind::S3Role, "external-id") => "what the role's owner asks for",
+        (Kind::S3Role, "sts-endpoint") => "the server that gives roles; without it Amazon's of the region",
+        _ => return None,
+    })
+}
+
+/// A value that may stand there.
+pub(super) fn example(kind: Kind, key: &str) -> Option<Json> {
+    Some(match (kind, key) {
+        (Kind::Routine, "interval-cron") => json!("0 0 2 * * ?"),
+        (Kind::Routine, "incr-interval-cron") => json!("0 0 * * * ?"),
+        (Kind::Routine, "verify-cron") => json!("@weekly"),
+        (Kind::Routine, "namespaces") => json!(["test"]),
+        (Kind::Routine, "partition-list") => json!("0,100-50"),
+        (Kind::Routine, "filter-exp") => json!("kwOTUQKjYWdlGQ=="),
+        (Kind::Routine | Kind::ServiceBackup, "schedule-timezone") => json!("Europe/Berlin"),
+        (Kind::Seed, "host-name") => json!("node1.example.org"),
+        (Kind::Seed, "port") => json!(3000),
+        (Kind::Credentials, "password") => json!("file:/run/secrets/aerospike"),
+        (Kind::S3Storage, "bucket") => json!("backups"),
+        (Kind::S3Storage, "s3-region") => json!("eu-central-1"),
+        (Kind::S3Storage, "access-key-id" | "secret-access-key") => json!("secrets:backup:s3"),
+        (Kind::AzureStorage, "endpoint") => json!("https://ACCOUNT.blob.core.windows.net"),
+        (Kind::LocalStorage, "path") => json!("/var/lib/holdfast/backups"),
+        (Kind::Retention, "max-age") => json!("30d"),
+        (Kind::Encryption, "key-file") => json!("/etc/holdfast/backup.pem"),
+        _ => return None,
+    })
+}
+
+impl Words {
+    pub(super) fn read() -> Self {
+        let (mut rows, mut block, mut in_block) = (Vec::new(), String::new(), false);
+        for line in DOCUMENT.lines() {
+            let Some(row) = line.strip_prefix('|') else {
+                // A heading counts while nothing else stands between it and its table.
+                if !line.is_empty() && !in_block {
+                    line.clone_into(&mut block);
+                }
+                in_block = !line.is_empty();
+                continue;
+            };
+            let cells: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+            if let [keys, default, bounds, text] = cells.as_slice() {
+                rows.push(Row {
+                    table: block.clone(),
+                    keys: (*keys).to_owned(),
+                    default: (*default).to_owned(),
+                    bounds: (*bounds).to_owned(),
+                    text: (*text).to_owned(),
+                });
+            }
+        }
+        Self(rows)
+    }
+
+    /// What is said of a key.
+    pub(super) fn of_key(&self, kind: Kind, key: &str) -> Option<Said> {
+        if let Some(text) = beside(kind, key) {
+            return Some(Said { text: text.to_owned(), default: None });
+        }
+        let row = places(kind).iter().find_map(|(table, of)| {
+            self.0.iter().find(|row| {
+                let quoted = row.keys.contains(&format!("`{key}`"));
+                let is_its = if of.is_empty() {
+                    !row.keys.contains("(of ") && !row.keys.contains("(in ") && !row.keys.contains("`: `")
+                } else {
+                    row.keys.contains(of)
+                };
+                quoted && is_its && row.table.starts_with(table)
+            })
+        })?;
+        let mut parts = vec![row.text.as_str()];
+        let default = format!("Default: {}", row.default);
+        let bounds = format!("Bounds: {}", row.bounds);
+        if row.default == "required" {
+            parts.push("Required");
+        } else if !row.default.is_empty() {
+            parts.push(&default);
+        }
+        if !row.bounds.is_empty() {
+            parts.push(&bounds);
+        }
+        let text: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty() && *part != "below").collect();
+        Some(Said { text: plain(&text.join(". ")), default: Some(row.default.clone()) })
+    }
+
+    /// What is said of a section as a whole.
+    pub(super) fn of_section(&self, kind: Kind) -> Option<String> {
+        let (table, of) = places(kind).first()?;
+        if !of.is_empty() || table.starts_with('#') {
+            return None;
+        }
+        let block = self.0.iter().find(|row| row.table.starts_with(table)).map(|row| row.table.as_str())?;
+        Some(plain(block))
+    }
+}
+
+/// Without the marks of Markdown that an editor would show.
+fn plain(text: &str) -> String {
+    text.replace("**", "")
+}
