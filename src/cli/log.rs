@@ -43,10 +43,17 @@ pub(super) fn start(logger: &LoggerConfig, clock: &SharedClock, scope: &mut Scop
     if writers.is_empty() {
         return Ok(());
     }
-    if let Err(error) = tracing_subscriber::registry().with(writers).with(filter).try_init() {
+    let quiet = tracing_subscriber::filter::filter_fn(|event| !shows_keys(event.target(), *event.level()));
+    if let Err(error) = tracing_subscriber::registry().with(writers).with(filter).with(quiet).try_init() {
         super::tell(&format!("note: no log: {error}"));
     }
     Ok(())
+}
+
+/// Whether such events have keys in them: the AWS SDK tells of its credentials, and of answers that are some, where it traces.
+/// No level and no `RUST_LOG` brings them into a log.
+fn shows_keys(target: &str, level: tracing::Level) -> bool {
+    level == tracing::Level::TRACE && target.starts_with("aws_")
 }
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
