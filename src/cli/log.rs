@@ -50,10 +50,10 @@ pub(super) fn start(logger: &LoggerConfig, clock: &SharedClock, scope: &mut Scop
     Ok(())
 }
 
-/// Whether such events have keys in them: the AWS SDK tells of its credentials, and of answers that are some, where it traces.
-/// No level and no `RUST_LOG` brings them into a log.
+/// Whether such events have keys in them: the AWS SDK shows the id of its key where it debugs, and answers that are credentials
+/// where it traces. No level and no `RUST_LOG` brings them into a log; our own lines say what is asked of S3 and how it ended.
 fn shows_keys(target: &str, level: tracing::Level) -> bool {
-    level == tracing::Level::TRACE && target.starts_with("aws_")
+    level > tracing::Level::INFO && target.starts_with("aws_")
 }
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;

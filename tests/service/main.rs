@@ -11,6 +11,7 @@ mod canary;
 mod catalog;
 mod config_changes;
 mod conformance;
+mod conformance_stored;
 mod door;
 mod errors;
 mod jobs;
