@@ -183,7 +183,9 @@ async fn main() {
         "{} jobs, {} backups of {ROUTINES} routines; {} requests/s for {} s\n",
         options.jobs, options.backups, options.rate, options.seconds
     );
-    println!("| call | nothing runs: p50 ms | p99 ms | a backup runs: p50 ms | p99 ms |\n|---|---|---|---|---|");
+    println!(
+        "| call | nothing runs: p50 ms | p99 ms | a backup runs: p50 ms | p99 ms |\n|---|---|---|---|---|"
+    );
     let alone = load(&options, &service, first).await;
     let running = Arc::new(AtomicBool::new(true));
     let backups = async {
@@ -286,8 +288,7 @@ fn figures(times: &[f64]) -> String {
 fn fill_storage(options: &Options) {
     for at in 0..options.backups {
         let created = FIRST_MS + (at / ROUTINES) as i64 * HOUR_MS;
-        let folder =
-            options.dir.join(format!("backups/{}/backup/{created}/data/source-ns1", routine(at)));
+        let folder = options.dir.join(format!("backups/{}/backup/{created}/data/source-ns1", routine(at)));
         std::fs::create_dir_all(&folder).unwrap();
         let time = |ms| chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339();
         let metadata = format!(

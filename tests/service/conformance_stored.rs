@@ -109,7 +109,7 @@ async fn retention_keeps_the_newest_full_of_each_namespace_and_can_be_asked_agai
             }
         }
         for _ in 0..2 {
-            let id = service.trigger("/v1/retention/r").await;
+            let id = service.post("/v1/retention/r", "").await.json()["id"].as_i64().unwrap();
             let job = service.job_in(id, &["succeeded", "failed", "skipped"]).await;
             assert_eq!(job["status"], "succeeded", "{level}: {job:#}");
             let kept = ["ns1", "ns2"].map(|name| format!("r/backup/{}/data/{name}", T + 3_600_000));
@@ -133,7 +133,11 @@ async fn chains_are_made_as_abs_makes_them() {
         for (incrementals, chain) in CHAINS {
             let service = start(level).await;
             let at = |minute: i64| T + minute * 60_000;
-            lay(&service, &format!("r/backup/{}/data/test", at(1000)), &metadata(at(1000), at(1000), None, "test"));
+            lay(
+                &service,
+                &format!("r/backup/{}/data/test", at(1000)),
+                &metadata(at(1000), at(1000), None, "test"),
+            );
             for (created, from) in *incrementals {
                 let text = metadata(at(*created), at(*created), Some(at(*from)), "test");
                 lay(&service, &format!("r/incremental/{}/data/test", at(*created)), &text);
@@ -148,7 +152,7 @@ async fn chains_are_made_as_abs_makes_them() {
                     format!("r/{folder}/{}/data/test", at(*minute))
                 })
                 .collect();
-            assert_eq!(run["namespaces"][0]["chain"], json!(members), "{level}: {run:#}");
+            assert_eq!(keys(&run["namespaces"][0]["chain"]), members, "{level}: {run:#}");
         }
     }
 }
@@ -174,9 +178,9 @@ async fn short_and_damaged_metadata_hides_no_other_backup() {
             let of = |key: &str| list.as_array().unwrap().iter().find(|one| one["key"] == key).cloned();
             assert!(of(&healthy).is_some(), "{level}: {text}: {list:#}");
             let found = of(&format!("r/backup/{T}/data/test"));
-            let words = found.as_ref().map(|one| {
-                (one["compression"].as_str().unwrap(), one["encryption"].as_str().unwrap())
-            });
+            let words = found
+                .as_ref()
+                .map(|one| (one["compression"].as_str().unwrap(), one["encryption"].as_str().unwrap()));
             assert_eq!(words, *shown, "{level}: {text}");
         }
     }
@@ -231,13 +235,13 @@ const REQUESTS: &[(&str, &str, u16, &str)] = &[
         "POST /v1/restore/timestamp",
         r#"{"routine":"r","time":999999999999}"#,
         400,
-        "invalid request: restore timestamp must be in milliseconds\n",
+        "invalid request: validation error: restore timestamp must be in milliseconds\n",
     ),
     (
         "POST /v1/restore/timestamp",
         r#"{"routine":"x","time":1710671632452}"#,
         400,
-        "invalid request: not found validation error: routine \"x\" - did you mean: \"r\"?\n",
+        "invalid request: not found validation error: routine \"x\"\n",
     ),
     // abs.md 7.9: with the whole destination and policy.
     (
@@ -265,7 +269,12 @@ const REQUESTS: &[(&str, &str, u16, &str)] = &[
         200,
         "",
     ),
-    ("POST /v1/backups/full/r?delay=-1", "", 400, "invalid query param delay: should be a positive integer\n"),
+    (
+        "POST /v1/backups/full/r?delay=-1",
+        "",
+        400,
+        "invalid query param delay: should be a positive integer\n",
+    ),
     ("GET /v1/restore/status/x", "", 400, "invalid query param jobId: "),
     ("GET /v1/backups/full/r?from=2&to=1", "", 400, "invalid query param time bounds: "),
 ];

@@ -12,6 +12,7 @@ mod catalog;
 mod config_changes;
 mod conformance;
 mod conformance_stored;
+mod crowd;
 mod door;
 mod errors;
 mod jobs;
