@@ -24,6 +24,7 @@ mod routine;
 mod safety;
 pub mod schema;
 mod secret_agent;
+mod secret_fields;
 mod service;
 mod storage;
 mod suggest;
@@ -49,7 +50,10 @@ pub use encryption::{
     DecryptionConfig, DecryptionPolicy, EncryptionConfig, EncryptionMode, EncryptionPolicy, KeyPlace,
 };
 pub use entity::{ConfigPart, EntityKind};
-pub use listener::{ClientAuth, Http, HttpConfig, Https, HttpsConfig, Rate, RateConfig, TlsVersion, network};
+pub use listener::{
+    ClientAuth, HTTPS_KEY_PASSWORD, Http, HttpConfig, Https, HttpsConfig, Rate, RateConfig, TlsVersion,
+    network,
+};
 pub use pointer::ConfigPointer;
 pub use policy::{
     Compression, CompressionMode, CompressionPolicy, IncrMode, Policy, PolicyConfig, RetryConfig,
@@ -66,6 +70,7 @@ pub use retention::{KeepTiers, Retention, RetentionConfig};
 pub use routine::{Routine, RoutineSchedule, Scope};
 pub use safety::{RestoreSafety, SafetyBackup};
 pub use secret_agent::{ConnectionType, SecretAgent};
+pub use secret_fields::{SecretField, secret_fields};
 pub use service::{
     Audit, FileWriter, FileWriterConfig, JobHistory, JobHistoryConfig, LogFormat, LogLevel, Logger,
     LoggerConfig, STATE_DIR, Service, ServiceBackup, ServiceBackupConfig, ServiceConfig, TimestampFormat,

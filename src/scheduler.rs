@@ -72,10 +72,17 @@ impl Scheduler {
     }
 
     /// Puts other routines in place of those before; on an error those before stay.
+    ///
+    /// What was due until then fires first, by the schedules of before, and the new ones begin at that instant: the timer may
+    /// be late for a slot whose schedule is just being replaced.
     pub async fn reload(&self, routines: Vec<RoutineSchedule>) -> Result<()> {
         let table = Table::new(routines);
         let mut state = self.0.state.lock().await;
-        let now = self.0.jobs.now();
+        // Before the first wake-up nothing is late: what has passed is the downtime's (rules.md 1.3).
+        if state.last_wake.is_some() {
+            self.wake_holding(&mut state).await?;
+        }
+        let now = state.last_wake.unwrap_or_else(|| self.0.jobs.now());
         let mut tx = self.0.jobs.store().write().await?;
         table.put_in_force(&mut tx, now).await?;
         tx.commit().await?;
@@ -114,7 +121,11 @@ impl Scheduler {
     /// One wake-up: fires what is due.
     pub async fn wake(&self) -> Result<WakeReport> {
         let mut state = self.0.state.lock().await;
-        let result = self.take_over(&mut state).await;
+        self.wake_holding(&mut state).await
+    }
+
+    async fn wake_holding(&self, state: &mut State) -> Result<WakeReport> {
+        let result = self.take_over(state).await;
         if result.is_err() {
             state.store_failed = true;
             state.versions = None;

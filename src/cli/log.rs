@@ -43,10 +43,17 @@ pub(super) fn start(logger: &LoggerConfig, clock: &SharedClock, scope: &mut Scop
     if writers.is_empty() {
         return Ok(());
     }
-    if let Err(error) = tracing_subscriber::registry().with(writers).with(filter).try_init() {
+    let quiet = tracing_subscriber::filter::filter_fn(|event| !shows_keys(event.target(), *event.level()));
+    if let Err(error) = tracing_subscriber::registry().with(writers).with(filter).with(quiet).try_init() {
         super::tell(&format!("note: no log: {error}"));
     }
     Ok(())
+}
+
+/// Whether such events have keys in them: the AWS SDK shows the id of its key where it debugs, and answers that are credentials
+/// where it traces. No level and no `RUST_LOG` brings them into a log; our own lines say what is asked of S3 and how it ended.
+fn shows_keys(target: &str, level: tracing::Level) -> bool {
+    level > tracing::Level::INFO && target.starts_with("aws_")
 }
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;

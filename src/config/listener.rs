@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
@@ -207,7 +208,16 @@ impl Http {
     }
 }
 
+/// Under which name the keeper has the password of the key of HTTPS, where that is a literal.
+pub const HTTPS_KEY_PASSWORD: &str = "service/https/key-file-password";
+
 impl Https {
+    /// The literal in it, under its name.
+    pub(super) fn literal(&self) -> Option<(String, SecretString)> {
+        let secret = self.key_file_password.as_ref()?.expose()?;
+        Some((HTTPS_KEY_PASSWORD.to_owned(), secret.into()))
+    }
+
     /// With the defaults; none: there is no such listener.
     pub fn resolve(&self) -> Option<HttpsConfig> {
         let listener = self.listener.resolve(TLS_PORT);

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::describe::{Asked, Described};
 use super::problem::{Path, Problem, ProblemKind, Problems, Step, clip};
+use super::secret_fields::is_secret;
 use super::suggest::did_you_mean;
 use super::tree::{Entry, Node, Value, plain_flag, plain_int};
 use super::unbuilt::{DEPRECATED, unbuilt};
@@ -483,6 +484,7 @@ impl<'t> Section<'t> {
     /// A secret or a reference to one; no problem shows what was given.
     pub(crate) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         self.note(key, Asked::Secret);
+        debug_assert!(is_secret(self.kind, key), "{:?}.{key} is not in the list of secret fields", self.kind);
         let node = self.get(key)?;
         let Some(text) = text_of(node) else {
             let message = format!("\"{key}\" must be a text");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Config;
 use super::check::{names, not_found};
 use super::cluster::{Cluster, ClusterConfig};
+use super::listener::Https;
 use super::policy::PolicyConfig;
 use super::problem::{Path, Problem, ProblemKind, Problems};
 use super::restore::{
@@ -143,8 +144,10 @@ impl Config {
     /// The secrets that stand in the document itself, for the [`Keeper`](crate::secrets::Keeper): by the names by which
     /// jobs know them.
     pub fn literal_secrets(&self) -> BTreeMap<String, SecretString> {
+        let https = self.service.as_ref().and_then(|service| service.https.as_ref());
         let clusters = self.aerospike_clusters.iter().flat_map(|(name, cluster)| cluster.literals(name));
-        clusters.chain(self.storage.iter().flat_map(|(name, storage)| storage.literals(name))).collect()
+        let storages = self.storage.iter().flat_map(|(name, storage)| storage.literals(name));
+        https.and_then(Https::literal).into_iter().chain(clusters).chain(storages).collect()
     }
 
     /// A keeper that has them, for what runs without a service.

@@ -292,6 +292,22 @@ async fn a_reload_fires_nothing_of_the_past() {
     assert_eq!(bench.fired("new", Full).await.len(), 1, "a routine that is gone fires no more");
 }
 
+/// rules.md 1.2: the timer may be late for a slot whose schedule is replaced, or whose routine goes, just then.
+#[tokio::test]
+async fn what_was_due_when_schedules_were_replaced_has_fired_once() {
+    let bench = Bench::new(vec![routine("r", EVERY_MINUTE), routine("goes", EVERY_MINUTE)]).await;
+    bench.wake_at(MINUTE).await;
+    bench.clock.set(START.plus_ms(2 * MINUTE + 5));
+    // The same instants in other words.
+    bench.scheduler.reload(vec![routine("r", "0 0/1 * * * ?")]).await.unwrap();
+    bench.wake_at(2 * MINUTE + 10).await;
+    bench.wake_at(3 * MINUTE).await;
+    assert_eq!(bench.fired("r", Full).await, BTreeMap::from([(60, 1), (120, 1), (180, 1)]));
+    assert_eq!(bench.fired("goes", Full).await, BTreeMap::from([(60, 1), (120, 1)]));
+    let version = &bench.jobs.store().schedules().await.unwrap()[0];
+    assert_eq!(version.effective_from, START.plus_ms(2 * MINUTE + 5));
+}
+
 /// rules.md 1.7, abs.md 4.1.
 #[tokio::test]
 async fn a_full_and_an_incremental_of_one_instant() {

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Certificates;
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, HTTPS_KEY_PASSWORD};
 use crate::error::{Error, Result};
-use crate::secrets::{Keeper, Secret, SecretSource, StoredSecret};
+use crate::secrets::{Secret, SecretSource, StoredSecret};
 
 /// As ABS (abs.md 2.2).
 const EVERY: Duration = Duration::from_secs(10);
@@ -49,10 +49,6 @@ pub(super) async fn key_password(config: &Config) -> Result<Option<SecretString>
     else {
         return Ok(None);
     };
-    let reference = match secret {
-        Secret::Literal(literal) => return Ok(Some(literal.clone())),
-        Secret::Reference(reference) => reference,
-    };
     let agent = match (&https.secret_agent, &https.secret_agent_name) {
         (Some(agent), _) => Some(agent.resolve()),
         (None, Some(name)) => {
@@ -64,6 +60,9 @@ pub(super) async fn key_password(config: &Config) -> Result<Option<SecretString>
         }
         (None, None) => None,
     };
-    let source = SecretSource::of(reference, agent.as_ref())?;
-    StoredSecret::new(source, Keeper::default()).fetch_text().await.map(Some)
+    let source = match secret {
+        Secret::Literal(_) => SecretSource::Kept(HTTPS_KEY_PASSWORD.to_owned()),
+        Secret::Reference(reference) => SecretSource::of(reference, agent.as_ref())?,
+    };
+    StoredSecret::new(source, config.keeper()).fetch_text().await.map(Some)
 }

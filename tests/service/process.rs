@@ -8,7 +8,7 @@ use crate::helpers::one_routine;
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
 
 /// A process that does not outlive a test that fails.
-struct Served(Child);
+pub struct Served(pub Child);
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -19,7 +19,7 @@ impl Drop for Served {
 }
 
 /// Starts `holdfast serve` and gives its process, the address it serves, and the rest of its log.
-fn serve(dir: &tempfile::TempDir, yaml: &str) -> (Served, String, impl Iterator<Item = String> + use<>) {
+pub fn serve(dir: &tempfile::TempDir, yaml: &str) -> (Served, String, impl Iterator<Item = String> + use<>) {
     let config = dir.path().join("holdfast.yaml");
     std::fs::write(&config, yaml).unwrap();
     let mut child = Command::new(HOLDFAST)

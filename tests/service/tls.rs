@@ -1,7 +1,7 @@
 //! HTTPS: versions, certificates of clients as identity, and a new certificate while connections are open.
 
 #[path = "../support/certificates.rs"]
-mod certificates;
+pub mod certificates;
 
 use std::sync::Arc;
 use std::time::Duration;
