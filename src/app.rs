@@ -6,6 +6,7 @@ mod backups;
 pub mod catalog;
 mod config_file;
 mod configure;
+mod copies;
 mod deletion;
 mod estimate;
 mod jobs;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Config;
 use super::check::{names, not_found};
 use super::cluster::{Cluster, ClusterConfig};
+use super::copies::CopyConfig;
 use super::policy::PolicyConfig;
 use super::problem::{Path, Problem, ProblemKind, Problems};
 use super::restore::{
@@ -52,6 +53,9 @@ pub struct JobConfig {
     pub scope: Scope,
     /// The readable suffix of the backup's folder.
     pub timestamp_format: Option<TimestampFormat>,
+    /// Where the backup is copied to once it has finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyConfig>,
 }
 
 /// What a restore job runs with, as kept in its row: no part of it can hold a secret (rules.md 7.4).
@@ -182,6 +186,7 @@ impl Config {
                 policy: self.policy_of(routine)?,
                 scope: routine.scope().map_err(broken)?,
                 timestamp_format: backup.timestamp_format,
+                copies: self.copies_of(routine)?,
             },
         })
     }

@@ -9,6 +9,7 @@ use crate::app::Places;
 use crate::backup::BackupWork;
 use crate::catalog::Ownership;
 use crate::config::{JobConfig, RestoreConfig, StorageConfig};
+use crate::copy::{CopyJobConfig, CopyRequest, CopyWork};
 use crate::engine::Connect;
 use crate::error::{Error, Result};
 use crate::jobs::stall::STALL_TIMEOUT_MS;
@@ -42,6 +43,7 @@ impl WorkFactory for Factory {
             JobKind::Backup => Some(document.parse::<JobConfig>()?.memory().need()),
             JobKind::Restore => Some(document.parse::<RestoreConfig>()?.memory().need()),
             JobKind::Verify => Some(VerifyMemory::need()),
+            JobKind::Copy => Some(document.parse::<CopyJobConfig>()?.memory().need()),
             JobKind::Retention => None,
         })
     }
@@ -71,6 +73,17 @@ impl WorkFactory for Factory {
             JobKind::Verify => {
                 let request = job.request.as_ref().map(Document::parse).transpose()?.unwrap_or_default();
                 Box::new(Verify { config: document.parse()?, request, places })
+            }
+            JobKind::Copy => {
+                let request = job.request.as_ref().map(Document::parse).transpose()?.ok_or_else(|| {
+                    Error::permanent("document-unreadable", format!("job {} has no request", job.id))
+                })?;
+                Box::new(Copy {
+                    config: document.parse()?,
+                    request,
+                    ownership: self.ownership.clone(),
+                    places,
+                })
             }
         })
     }
@@ -174,6 +187,37 @@ impl Work for Verify {
         match storage_of(&self.places, &context, &self.config.storage).await {
             Ok(storage) => Box::new(VerifyWork::new(self.config, self.request, storage)).run(context).await,
             Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// A copy that has yet to open its storages.
+struct Copy {
+    config: CopyJobConfig,
+    request: CopyRequest,
+    ownership: Ownership,
+    places: Places,
+}
+
+impl Copy {
+    async fn storages(&self, context: &JobContext) -> Result<(Arc<dyn Storage>, Arc<dyn Storage>)> {
+        let source = storage_of(&self.places, context, &self.config.job.storage).await?;
+        Ok((source, storage_of(&self.places, context, &self.config.copy.storage).await?))
+    }
+}
+
+#[async_trait]
+impl Work for Copy {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        match self.storages(&context).await {
+            Ok((source, target)) => {
+                let work = CopyWork::new(self.config, self.request, source, target, &self.ownership);
+                Box::new(work).run(context).await
+            }
+            Err(error) => {
+                context.set_result(CopyWork::result_of_failure(&self.request, &error));
+                Ended::Failed(error)
+            }
         }
     }
 }
