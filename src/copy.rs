@@ -17,6 +17,9 @@ mod original;
 pub mod plan;
 pub mod work;
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 pub use plan::{CopyPlan, Wanted};

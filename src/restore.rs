@@ -6,4 +6,4 @@ pub mod plan;
 mod work;
 
 pub use plan::{MemberPlan, NamespaceRestore, RestorePlan};
-pub use work::RestoreWork;
+pub use work::{RestoreWork, Source};

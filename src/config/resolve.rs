@@ -66,6 +66,9 @@ pub struct RestoreConfig {
     pub target: RestoreTarget,
     /// Where the backups are.
     pub source: StorageConfig,
+    /// Where their copies are, which are taken in this order where the source does not have what is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<StorageConfig>,
     /// Where the records go.
     pub destination: ClusterConfig,
     /// How.
@@ -226,11 +229,14 @@ impl Config {
         let mut problems = Problems::default();
         let routine = self.backup_routines.get(&request.routine);
         let mut source = self.source(&request.ends, &mut problems);
+        let mut copies = Vec::new();
         let mut destination = self.destination(&request.ends, &mut problems);
         if problems.is_empty() && (source.is_none() || destination.is_none()) {
             match routine {
                 Some(routine) => {
-                    source = source.or_else(|| self.storage(&routine.storage).ok());
+                    if source.is_none() {
+                        (source, copies) = self.sources_of(routine, request.copy.as_deref(), &mut problems);
+                    }
                     destination = destination.or_else(|| self.cluster(&routine.source_cluster).ok());
                 }
                 None => problems.push(not_found(
@@ -259,7 +265,28 @@ impl Config {
             let own = own.and_then(|own| own.resolve(agent.as_ref()).ok().flatten());
             policy.encryption = own.map(Into::into);
         }
-        restore_config(problems, target, source, destination, policy, request.care)
+        let config = restore_config(problems, target, source, destination, policy, request.care)?;
+        Ok(RestoreConfig { copies, ..config })
+    }
+
+    /// Where the backups of a routine are, and where their copies; the one that is named alone.
+    fn sources_of(
+        &self,
+        routine: &Routine,
+        named: Option<&str>,
+        problems: &mut Problems,
+    ) -> (Option<StorageConfig>, Vec<StorageConfig>) {
+        let all: Vec<&str> =
+            std::iter::once(routine.storage.as_str()).chain(routine.copy_storages()).collect();
+        let open = |name: &str| self.storage(name).ok();
+        match named {
+            None => (open(&routine.storage), routine.copy_storages().filter_map(open).collect()),
+            Some(name) if all.contains(&name) => (open(name), Vec::new()),
+            Some(name) => {
+                problems.push(not_found(Path::from(["copy"]), "storage of the routine", name, all));
+                (None, Vec::new())
+            }
+        }
     }
 
     /// The agent that a request names.
@@ -362,7 +389,14 @@ fn restore_config(
     care: RestoreCare,
 ) -> std::result::Result<RestoreConfig, Problems> {
     if let (Some(source), Some(destination), Some(policy)) = (source, destination, policy) {
-        return problems.unless_any(RestoreConfig { target, source, destination, policy, care });
+        return problems.unless_any(RestoreConfig {
+            target,
+            source,
+            copies: Vec::new(),
+            destination,
+            policy,
+            care,
+        });
     }
     if problems.is_empty() {
         let message = "the request names no source or no destination";

@@ -79,11 +79,6 @@ impl Original {
         };
         Ok(Self { key: key.clone(), metadata, manifest, file_count, files })
     }
-
-    /// Stored bytes of its files.
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size).fold(0, u64::saturating_add)
-    }
 }
 
 /// The files that a manifest names, and nothing else in the folder (rules.md 3.10).

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 
 use crate::app::Places;
 use crate::backup::BackupWork;
@@ -16,7 +17,7 @@ use crate::jobs::stall::STALL_TIMEOUT_MS;
 use crate::jobs::{Ended, JobContext, Work, WorkFactory};
 use crate::memory::{Need, VerifyMemory};
 use crate::model::{BackupType, JobKind};
-use crate::restore::RestoreWork;
+use crate::restore::{RestoreWork, Source};
 use crate::retention::RetentionWork;
 use crate::storage::Storage;
 use crate::storage::watched::Watched;
@@ -164,13 +165,15 @@ impl Work for Restore {
     }
 
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match storage_of(&self.places, &context, &self.config.source).await {
-            Ok(storage) => {
-                let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
-                Box::new(work).run(context).await
-            }
-            Err(error) => Ended::Failed(error),
-        }
+        let sources = std::iter::once(&self.config.source).chain(&self.config.copies);
+        let sources = sources.map(|config| {
+            let (places, context, opened) = (self.places.clone(), context.clone(), config.clone());
+            let open = move || async move { storage_of(&places, &context, &opened).await }.boxed();
+            Source { config: config.clone(), open: Box::new(open) }
+        });
+        let sources = sources.collect();
+        let work = RestoreWork::choosing(self.config, self.connect, sources, self.state_dir);
+        Box::new(work).run(context).await
     }
 }
 
