@@ -93,8 +93,13 @@ async fn each_backup_is_copied_and_a_restore_takes_the_copy_when_the_source_is_g
     let restored = bench.restore_to(late.0, json!({})).await.ok();
     assert_eq!(restored.job["result"]["storage"], "disk");
     let restored = bench.restore_to(late.0, json!({"copy": "copy"})).await.ok();
-    assert_eq!((&restored.job["result"]["storage"], restored.warnings().contains("copy-used")), (&json!("copy"), false));
-    let refused = bench.post("/v1/restore/timestamp", &json!({"routine": ROUTINE, "time": late.0, "copy": "disc"})).await;
+    assert_eq!(
+        (&restored.job["result"]["storage"], restored.warnings().contains("copy-used")),
+        (&json!("copy"), false)
+    );
+    let refused = bench
+        .post("/v1/restore/timestamp", &json!({"routine": ROUTINE, "time": late.0, "copy": "disc"}))
+        .await;
     assert_eq!(refused.0, 400, "{}", refused.1);
 
     // One file of the incremental is gone, then the whole storage is.
@@ -133,9 +138,18 @@ async fn a_copy_on_demand_brings_one_backup_or_its_whole_chain_and_nothing_twice
     }
     let created = crate::service::millis(&full, "created");
     let job = bench.wait_job(order(&bench, json!({"timestamp": created})).await).await;
-    assert_eq!((&job["status"], &job["counters"]["copied-backups"]), (&json!("succeeded"), &json!(1)), "{job:#}");
-    let job = bench.wait_job(order(&bench, json!({"timestamp": created, "type": "full", "chain": true})).await).await;
-    assert_eq!((&job["counters"]["copied-backups"], &job["counters"]["already-there"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&job["status"], &job["counters"]["copied-backups"]),
+        (&json!("succeeded"), &json!(1)),
+        "{job:#}"
+    );
+    let job = bench
+        .wait_job(order(&bench, json!({"timestamp": created, "type": "full", "chain": true})).await)
+        .await;
+    assert_eq!(
+        (&job["counters"]["copied-backups"], &job["counters"]["already-there"]),
+        (&json!(2), &json!(1))
+    );
     let job = bench.wait_job(order(&bench, json!({})).await).await;
     assert_eq!(job["counters"]["copied-bytes"], 0, "{job:#}");
     let job = bench.wait_job(order(&bench, json!({"timestamp": created, "type": "incremental"})).await).await;
@@ -152,7 +166,10 @@ async fn a_copy_on_demand_brings_one_backup_or_its_whole_chain_and_nothing_twice
         assert_eq!(answered, status, "{body}: {text}");
     }
     let metrics = bench.text("/metrics").await;
-    for line in ["copy_events_total{outcome=\"success\",routine=\"daily\"} 3", "copied_backups_total{routine=\"daily\"} 3"] {
+    for line in [
+        "copy_events_total{outcome=\"success\",routine=\"daily\"} 3",
+        "copied_backups_total{routine=\"daily\"} 3",
+    ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
 }
@@ -173,7 +190,11 @@ async fn a_damaged_source_is_not_published_and_a_retry_finishes() {
     bad[middle] ^= 1;
     std::fs::write(&file, &bad).unwrap();
     let job = bench.wait_job(order(&bench, json!({})).await).await;
-    assert_eq!((&job["status"], &job["error"]["code"]), (&json!("failed"), &json!("backup-damaged")), "{job:#}");
+    assert_eq!(
+        (&job["status"], &job["error"]["code"]),
+        (&json!("failed"), &json!("backup-damaged")),
+        "{job:#}"
+    );
     assert!(!copies(&bench).join(&key).exists());
     std::fs::write(&file, &good).unwrap();
     let again = bench.trigger_path(&format!("/v1/jobs/{}/retry", id(&job))).await;
@@ -197,7 +218,10 @@ async fn what_waits_to_be_copied_is_kept_and_a_cancel_lets_it_go() {
     let waiting = copy_in(&bench, "scheduled", 0).await;
     assert_eq!(waiting["trigger"], "retry", "{waiting:#}");
     let failed = copy_in(&bench, "failed", 0).await;
-    assert_eq!((&failed["error"]["code"], &waiting["retry-of"]), (&json!("storage-unavailable"), &failed["id"]));
+    assert_eq!(
+        (&failed["error"]["code"], &waiting["retry-of"]),
+        (&json!("storage-unavailable"), &failed["id"])
+    );
     let second = bench.back_up("full").await;
     let retention = job_in(&bench, "retention", "succeeded", id(&second)).await;
     let pinned = retention["warnings"].to_string().contains("pinned");
@@ -209,7 +233,11 @@ async fn what_waits_to_be_copied_is_kept_and_a_cancel_lets_it_go() {
     bench.start_service().await;
     assert_eq!(copy_in(&bench, "scheduled", 0).await["status"], "scheduled");
     let job = bench.wait_job(order(&bench, json!({})).await).await;
-    assert_eq!((&job["status"], &job["counters"]["copied-backups"]), (&json!("succeeded"), &json!(2)), "{job:#}");
+    assert_eq!(
+        (&job["status"], &job["counters"]["copied-backups"]),
+        (&json!("succeeded"), &json!(2)),
+        "{job:#}"
+    );
     for job in bench.get("/v1/jobs?kind=copy&status=scheduled").await["jobs"].as_array().unwrap() {
         bench.post(&format!("/v1/jobs/{}/cancel", id(job)), &Value::Null).await;
     }

@@ -27,7 +27,8 @@ async fn copied(own: Value, other: Value, lose: impl AsyncFnOnce(&Bench)) {
     let bench = Bench::with(|config| {
         config["storage"] = json!({"own": own, "other": other});
         config["backup-routines"][ROUTINE]["storage"] = json!("own");
-        config["backup-routines"][ROUTINE]["copies"] = json!([{"storage": "other", "retention": {"full": 1}}]);
+        config["backup-routines"][ROUTINE]["copies"] =
+            json!([{"storage": "other", "retention": {"full": 1}}]);
     })
     .await;
     bench.write(&(0..2000).map(|key| mixed("customers", key, 1)).collect::<Vec<_>>()).await;

@@ -32,7 +32,8 @@ impl World {
     }
 
     fn candidates(&self) -> Vec<Candidate> {
-        let there = |one: &Member| self.copy.iter().any(|other| other.created == one.created && other.is_usable());
+        let there =
+            |one: &Member| self.copy.iter().any(|other| other.created == one.created && other.is_usable());
         let of = |one: &Member, source| Candidate {
             key: key(one),
             namespace: "n".to_owned(),
@@ -94,7 +95,10 @@ impl World {
                 let there = |one: &Member| self.copy.iter().any(|other| other.created == one.created);
                 assert!(steps.iter().all(there));
                 let again = plan(&self.candidates(), &Wanted::Folders(vec![key(last)]), None).expect("again");
-                assert!(again.steps.iter().all(|step| self.candidates()[step.place].there), "nothing goes twice");
+                assert!(
+                    again.steps.iter().all(|step| self.candidates()[step.place].there),
+                    "nothing goes twice"
+                );
             }
         }
     }
@@ -115,8 +119,10 @@ impl World {
         ] {
             assert!(last.is_none_or(|(place, _)| stays(place)), "the last full of the copy goes");
         }
-        let kept: Vec<Member> =
-            (0..self.copy.len()).filter(|place| stays(*place)).map(|place| self.copy[place].clone()).collect();
+        let kept: Vec<Member> = (0..self.copy.len())
+            .filter(|place| stays(*place))
+            .map(|place| self.copy[place].clone())
+            .collect();
         for (member, verdict) in self.copy.iter().zip(&plan.verdicts) {
             let is_point = verdict.stays() && *verdict != Verdict::Keep(Keep::Needed);
             if is_point && chain_of(&self.copy, member).is_some() {
