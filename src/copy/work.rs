@@ -114,7 +114,6 @@ impl CopyWork {
         let mut wide = self.request.wanted.reads(&from, routine);
         wide.push(address(&to, routine));
         context.pin(wide).await?;
-        let now = context.clock.now();
         let source = history(context, self.source.as_ref(), routine).await?;
         for listing in [&source.full, &source.incremental] {
             if let Some(problem) = listing.has_unreadable().then(|| listing.problems.first()).flatten() {
@@ -123,8 +122,7 @@ impl CopyWork {
                     .hint("Check the storage and its permissions, and try again."));
             }
         }
-        let mut target = history(context, self.target.as_ref(), routine).await?;
-        target.void_future(now);
+        let target = history(context, self.target.as_ref(), routine).await?;
         let candidates = candidates(&source, &target);
         let plan = plan(&candidates, &self.request.wanted, context.job.namespaces.as_deref())?;
         let all = source.full.all().iter().chain(source.incremental.all());

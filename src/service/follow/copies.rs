@@ -39,7 +39,9 @@ pub(super) fn after_copy(job: &JobRow) -> Result<Vec<NewJob>> {
         let retention = routine_job(&config.retention_config())?;
         next.push(retention.on_backups(JobKind::Retention, Trigger::AfterBackup, Some(namespaces)));
     }
-    let failed = of_result(WILL_RETRY) == Some(true.into());
+    // What was ended because nothing moved could not say so itself.
+    let stalled = job.error_code.as_deref() == Some("stalled");
+    let failed = stalled || of_result(WILL_RETRY) == Some(true.into());
     let again = match job.status {
         JobStatus::Interrupted => Some(Trigger::Recovery),
         JobStatus::Failed if failed => Some(Trigger::Retry),
