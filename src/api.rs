@@ -9,6 +9,7 @@ mod audit;
 mod backups;
 mod catalog;
 mod config;
+mod copies;
 mod door;
 mod endpoint;
 mod error;

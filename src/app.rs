@@ -6,6 +6,7 @@ mod backups;
 pub mod catalog;
 pub mod config_place;
 mod configure;
+mod copies;
 mod deletion;
 mod estimate;
 mod fence;

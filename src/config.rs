@@ -7,6 +7,7 @@
 mod auth;
 mod check;
 mod cluster;
+mod copies;
 mod describe;
 mod diff;
 mod edit;
@@ -44,6 +45,7 @@ pub use auth::{Auth, AuthCertificate, AuthToken, Role, TOKEN_HASH_PREFIX, is_nam
 pub use cluster::{
     AuthMode, Cluster, ClusterConfig, ClusterTls, Credentials, CredentialsConfig, Seed, SeedConfig, TlsConfig,
 };
+pub use copies::{CopyConfig, CopyOn, CopyOrder, RoutineCopy};
 pub use diff::{Changes, ConfigDiff, FieldChange};
 pub use edit::NewText;
 pub use encryption::{
@@ -182,7 +184,7 @@ impl Config {
 
 /// Reads one part of a configuration, or a restore request, from the body of an API call.
 ///
-/// For `Cluster`, `Storage`, `Policy`, `Routine`, `RestoreRequest` and `RestoreTimestampRequest`. Names are not
+/// For `Cluster`, `Storage`, `Policy`, `Routine`, `CopyOrder`, `RestoreRequest` and `RestoreTimestampRequest`. Names are not
 /// looked up: that is [`Config::check`]'s after the part was put in its place, or `resolve`'s.
 pub fn from_json<T: FromJson>(body: &[u8], now: UnixMillis) -> Result<T, Problems> {
     let root = tree::parse_json(body)?;
@@ -200,6 +202,7 @@ impl FromJson for Storage {}
 impl FromJson for Policy {}
 impl FromJson for Routine {}
 impl FromJson for SecretAgent {}
+impl FromJson for CopyOrder {}
 impl FromJson for RestoreRequest {}
 impl FromJson for RestoreTimestampRequest {}
 

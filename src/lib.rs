@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod copy;
 pub mod engine;
 pub mod error;
 #[cfg(feature = "fault-injection")]

@@ -10,7 +10,9 @@ pub mod plan;
 
 pub use budget::{Budget, Class, Share};
 pub use in_flight::{Held, InFlight};
-pub use plan::{BackupMemory, BackupWidths, Need, RestoreMemory, RestoreWidths, VerifyMemory, file_limit};
+pub use plan::{
+    BackupMemory, BackupWidths, CopyMemory, Need, RestoreMemory, RestoreWidths, VerifyMemory, file_limit,
+};
 
 /// `service.memory-budget` where nothing else is said.
 pub const BUDGET_BYTES: u64 = 128 << 20;

@@ -4,7 +4,7 @@ mod name;
 mod observer;
 
 pub use name::MetricName;
-pub use observer::{DELETED_BACKUPS, outcome};
+pub use observer::{COPIED_BACKUPS, COPIED_BYTES, DELETED_BACKUPS, outcome};
 
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -92,6 +92,7 @@ pub struct Metrics {
     retention_events: IntCounterVec,
     retention_last_run: IntGaugeVec,
     retention_deleted: IntCounterVec,
+    copies: CopyCounters,
     jobs_queued: IntGauge,
     memory: IntGaugeVec,
     next_run: IntGaugeVec,
@@ -100,6 +101,28 @@ pub struct Metrics {
     verify_last_successful: IntGaugeVec,
     verify_damaged: IntGaugeVec,
     reload_successful: IntGauge,
+}
+
+/// What is counted of copy jobs.
+#[derive(Debug)]
+struct CopyCounters {
+    events: IntCounterVec,
+    backups: IntCounterVec,
+    bytes: IntCounterVec,
+}
+
+impl CopyCounters {
+    fn new(registry: &Registry) -> Result<Self> {
+        let by_routine = |name| register(registry, IntCounterVec::new(opts(name), &["routine"]));
+        Ok(Self {
+            events: register(
+                registry,
+                IntCounterVec::new(opts(MetricName::CopyEvents), &["routine", "outcome"]),
+            )?,
+            backups: by_routine(MetricName::CopiedBackups)?,
+            bytes: by_routine(MetricName::CopiedBytes)?,
+        })
+    }
 }
 
 const BY_ROUTINE: &[&str] = &["routine", "type"];
@@ -152,6 +175,7 @@ impl Metrics {
                 &registry,
                 IntCounterVec::new(opts(MetricName::RetentionDeleted), &["routine"]),
             )?,
+            copies: CopyCounters::new(&registry)?,
             jobs_queued: register(&registry, IntGauge::with_opts(opts(MetricName::JobQueueDepth)))?,
             memory: register(&registry, IntGaugeVec::new(opts(MetricName::MemoryBudget), &["state"]))?,
             next_run: gauge_by_routine(&registry, MetricName::NextRun)?,
@@ -245,6 +269,22 @@ impl Metrics {
     pub fn retention_ended(&self, routine: &str, outcome: Outcome, at: UnixMillis) {
         let gauge = self.retention_last_run.with_label_values(&[routine, outcome.as_str()]);
         gauge.set(gauge.get().max(at.secs()));
+    }
+
+    /// Makes the series of a routine with copies visible with 0.
+    pub fn add_copies(&self, routine: &str) {
+        for outcome in [Outcome::Success, Outcome::Failure] {
+            self.copies.events.with_label_values(&[routine, outcome.as_str()]);
+        }
+        self.copies.backups.with_label_values(&[routine]);
+        self.copies.bytes.with_label_values(&[routine]);
+    }
+
+    /// Counts the end of a copy job, and what it has brought over whatever its end.
+    pub fn copy_event(&self, routine: &str, outcome: Outcome, backups: u64, bytes: u64) {
+        self.copies.events.with_label_values(&[routine, outcome.as_str()]).inc();
+        self.copies.backups.with_label_values(&[routine]).inc_by(backups);
+        self.copies.bytes.with_label_values(&[routine]).inc_by(bytes);
     }
 
     /// Notes whether the last reload of the configuration was taken.

@@ -5,8 +5,10 @@ mod find;
 pub mod plan;
 pub mod preview;
 mod safety;
+mod source;
 mod work;
 
 pub use plan::{MemberPlan, NamespaceRestore, RestorePlan};
 pub use preview::{Looked, RestorePreview, look};
+pub use source::Source;
 pub use work::RestoreWork;

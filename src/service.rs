@@ -84,6 +84,7 @@ impl Service {
         if settle::give_up_kept(&jobs, &options.config).await? > 0 {
             jobs.settle_unknown(&settle, &|slot| scheduler.may_catch_up(slot)).await?;
         }
+        settle::settle_copies(&settle).await;
         let resumed = resume(&jobs).await?;
         if resumed > 0 {
             tracing::info!(resumed, "deletions that were cut off will be finished");

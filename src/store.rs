@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod check;
 pub mod checkpoints;
 pub mod claims;
+pub mod copying;
 pub mod deletions;
 pub mod destinations;
 pub mod digests;
@@ -43,6 +44,7 @@ pub use catalog::{
 };
 pub use checkpoints::{CheckpointFile, CheckpointRow};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
+pub use copying::CopyingRow;
 pub use deletions::DeletionRow;
 pub use digests::DigestTable;
 pub use document::{Document, WithoutSecrets};

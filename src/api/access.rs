@@ -132,6 +132,7 @@ pub const ROUTES: &[Route] = &[
     post("/v1/backups/schedule/{name}", ACT, Reach::Routine),
     get("/v1/backups/estimate/{name}", LOOK, Reach::Routine),
     post("/v1/backups/verify/{name}", ACT, Reach::Routine),
+    post("/v1/backups/copy", ACT, Reach::Body),
     get("/v1/backups/currentBackup/{name}", LOOK, Reach::Routine),
     post("/v1/backups/cancel/{name}", ACT, Reach::Routine),
     get("/v1/retrieve/configuration/{name}/{timestamp}", LOOK, Reach::Routine),

@@ -214,9 +214,12 @@ impl ResponseError for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let status = match error.code() {
-            "routine-unknown" | "routine-disabled" | "backup-not-found" | "configuration-not-stored" => {
-                StatusCode::NOT_FOUND
-            }
+            "routine-unknown"
+            | "routine-disabled"
+            | "backup-not-found"
+            | "configuration-not-stored"
+            | "storage-unknown" => StatusCode::NOT_FOUND,
+            "copy-of-itself" => StatusCode::BAD_REQUEST,
             "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
             "storage-outside-roots" => StatusCode::BAD_REQUEST,
             "inline-destination-forbidden" => StatusCode::FORBIDDEN,

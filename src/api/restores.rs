@@ -172,7 +172,7 @@ pub(super) async fn body(payload: web::Payload) -> Result<Bytes, ApiError> {
 }
 
 /// What is wrong with a request, in ABS's words: the first problem, by whether it can be read at all.
-fn refused(problems: &Problems) -> ApiError {
+pub(super) fn refused(problems: &Problems) -> ApiError {
     match problems.first() {
         Some(problem) if problem.kind == config::ProblemKind::Shape => ApiError::payload(problem.text()),
         Some(problem) => ApiError::request(problem.text()),

@@ -104,6 +104,7 @@ fn routes(scope: &mut web::ServiceConfig) {
     system::routes(scope);
     config::routes(scope);
     backups::routes(scope);
+    super::copies::routes(scope);
     catalog::routes(scope);
     restores::routes(scope);
     jobs::routes(scope);

@@ -82,6 +82,9 @@ impl App {
             if routine.incr_interval_cron.is_some() {
                 self.metrics.add_routine(name, BackupType::Incremental);
             }
+            if routine.copy_storages().next().is_some() {
+                self.metrics.add_copies(name);
+            }
             let policy = self.config().policy_of(routine);
             if policy.is_ok_and(|policy| policy.retention.is_some()) {
                 self.metrics.add_retention(name);

@@ -96,6 +96,7 @@ impl App {
         for (name, routine) in &config.backup_routines {
             by_storage.entry(&routine.storage).or_default().push(name);
         }
+        let copies = self.renew_copies();
         let looks = by_storage.into_iter().map(|(storage, routines)| async move {
             let looked = async { self.renew_in(&self.config().storage(storage)?, &routines).await };
             let patience = self.ownership.times().renew;
@@ -108,9 +109,46 @@ impl App {
                 tracing::warn!(storage, reason, "not shown in this storage that this instance lives");
             }
         });
-        join_all(looks).await;
+        futures_util::future::join(join_all(looks), copies).await;
         let names = config.backup_routines.keys();
         names.map(|name| (name.clone(), self.ownership.seen(name).unwrap_or(Seen::Unknown))).collect()
+    }
+
+    /// The same in the storages with copies of ours; whose those folders are is noted nowhere.
+    async fn renew_copies(&self) {
+        let config = self.config();
+        let mut by_storage: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+        for (name, routine) in &config.backup_routines {
+            for storage in routine.copy_storages() {
+                by_storage.entry(storage).or_default().push(name);
+            }
+        }
+        let looks = by_storage.into_iter().map(|(storage, routines)| async move {
+            let ownership = self.ownership.elsewhere();
+            let looked = async {
+                let place = self.places.open(&self.config().storage(storage)?).await?;
+                for routine in routines {
+                    let owner = ownership.owner(place.as_ref(), routine).await?;
+                    if ownership.judge(&owner) == Seen::Ours {
+                        return ownership.renew(place.as_ref()).await.map(drop);
+                    }
+                }
+                Ok(())
+            };
+            let patience = ownership.times().renew;
+            let looked = tokio::time::timeout(patience, looked).await.unwrap_or_else(|_| {
+                Err(Error::temporary("storage-unavailable", "the storage has not answered"))
+            });
+            if let Err(error) = looked {
+                let reason = error.report();
+                tracing::warn!(
+                    storage,
+                    reason,
+                    "not shown in this storage of copies that this instance lives"
+                );
+            }
+        });
+        join_all(looks).await;
     }
 
     /// The first error, once every routine was looked at: one broken folder must not cost the others their owner.

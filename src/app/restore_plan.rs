@@ -1,5 +1,6 @@
 //! What a restore would do, and whether it needs a confirmation, before there is a job.
 
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
@@ -8,7 +9,7 @@ use super::places::LOOK;
 use crate::config::RestoreConfig;
 use crate::error::{Error, Result};
 use crate::memory::{Class, Need};
-use crate::restore::{Looked, RestorePreview, look};
+use crate::restore::{Looked, RestorePreview, Source, look};
 use crate::store::RequestKey;
 
 impl App {
@@ -47,7 +48,11 @@ impl App {
     async fn look(&self, config: &RestoreConfig) -> Result<Looked> {
         check_fence(config).await?;
         let _share = self.runner.memory().take_now(Class::Other, Need::ESTIMATE)?;
-        let storage = self.places.open(&config.source).await?;
-        look(config, self.connect.as_ref(), &storage, &self.jobs, &CancellationToken::new()).await
+        let sources = std::iter::once(&config.source).chain(&config.copies).map(|place| {
+            let (places, opened) = (self.places.clone(), place.clone());
+            let open = move || async move { places.open(&opened).await }.boxed();
+            Source { config: place.clone(), open: Box::new(open) }
+        });
+        look(config, self.connect.as_ref(), sources.collect(), &self.jobs, &CancellationToken::new()).await
     }
 }

@@ -22,6 +22,9 @@ impl App {
             how.same_run = is_same_run(&job, &routine.job);
             how.routine = Some(routine_job(&routine.job)?);
         }
+        if job.kind == JobKind::Copy {
+            how.pins = super::copies::pins_of(&job);
+        }
         let admitted = self.jobs.retry(id, how).await?;
         self.row(admitted.id).await
     }

@@ -80,7 +80,8 @@ impl App {
             RestoreTarget::Time { routine, .. } => routine,
             RestoreTarget::Path { path, .. } => path,
         };
-        let pins = vec![address(&config.source.place(), pinned)];
+        let sources = std::iter::once(&config.source).chain(&config.copies);
+        let pins = sources.map(|source| address(&source.place(), pinned)).collect();
         let written = config.policy.remap.as_ref().map_or(named, |remap| vec![remap.destination.clone()]);
         // Without names the plan finds out and claims what it has found (rules.md 2.4). Nothing is claimed where
         // nothing is written.

@@ -113,6 +113,13 @@ impl Ownership {
         Self(Arc::new(Inner { id, host, clock, times, seen: Mutex::default() }))
     }
 
+    /// The same instance, for another storage than the routines' own: what it sees there is not noted as seen of them.
+    #[must_use]
+    pub fn elsewhere(&self) -> Self {
+        let Inner { id, host, clock, times, seen: _ } = self.0.as_ref();
+        Self::new(id.clone(), host.clone(), Arc::clone(clock), *times)
+    }
+
     /// Its name.
     pub fn id(&self) -> &InstanceId {
         &self.0.id

@@ -24,6 +24,7 @@ impl Config {
         self.check_racks(problems);
         self.check_key_agents(problems);
         self.check_memory(problems);
+        self.check_copies(problems);
         for (name, routine) in &self.backup_routines {
             let mut refer = |key, kind, target: Option<&str>, known: Vec<&str>| {
                 let path = Path::from(["backup-routines", name, key]);

@@ -80,9 +80,10 @@ impl ConfigDiff {
                     agent.is_some_and(|agent| by_name(&diff.secret_agents, agent))
                 })
                 || routine.secret_agent.as_deref().is_some_and(|agent| by_name(&diff.secret_agents, agent))
-                || by_name(&diff.storage, &routine.storage)
-                || new.storage.get(&routine.storage).is_some_and(|storage| {
-                    storage.secret_agent_name().is_some_and(|agent| by_name(&diff.secret_agents, agent))
+                || routine.copy_storages().chain([routine.storage.as_str()]).any(|name| {
+                    let agent = new.storage.get(name).and_then(|storage| storage.secret_agent_name());
+                    by_name(&diff.storage, name)
+                        || agent.is_some_and(|agent| by_name(&diff.secret_agents, agent))
                 })
                 || routine.backup_policy.as_deref().is_some_and(|policy| by_name(&diff.policies, policy))
             {

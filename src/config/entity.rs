@@ -129,7 +129,9 @@ impl Config {
         let routine = self.backup_routines.iter().find(|(_, routine)| match kind {
             EntityKind::Cluster => routine.source_cluster == name,
             EntityKind::SecretAgent => routine.secret_agent.as_deref() == Some(name),
-            EntityKind::Storage => routine.storage == name,
+            EntityKind::Storage => {
+                routine.storage == name || routine.copy_storages().any(|storage| storage == name)
+            }
             EntityKind::Policy => routine.backup_policy.as_deref() == Some(name),
             EntityKind::Routine => false,
         });

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Config;
 use super::check::{names, not_found};
 use super::cluster::{Cluster, ClusterConfig};
+use super::copies::CopyConfig;
 use super::listener::Https;
 use super::policy::PolicyConfig;
 use super::problem::{Path, Problem, ProblemKind, Problems};
@@ -53,6 +54,9 @@ pub struct JobConfig {
     pub scope: Scope,
     /// The readable suffix of the backup's folder.
     pub timestamp_format: Option<TimestampFormat>,
+    /// Where the backup is copied to once it has finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyConfig>,
 }
 
 /// What a restore job runs with, as kept in its row: no part of it can hold a secret (rules.md 7.4).
@@ -63,6 +67,9 @@ pub struct RestoreConfig {
     pub target: RestoreTarget,
     /// Where the backups are.
     pub source: StorageConfig,
+    /// Where their copies are, which are taken in this order where the source does not have what is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<StorageConfig>,
     /// Where the records go.
     pub destination: ClusterConfig,
     /// How.
@@ -195,6 +202,7 @@ impl Config {
                 policy: self.policy_of(routine)?,
                 scope: routine.scope().map_err(broken)?,
                 timestamp_format: backup.timestamp_format,
+                copies: self.copies_of(routine)?,
             },
         })
     }
@@ -228,11 +236,14 @@ impl Config {
         let mut problems = Problems::default();
         let routine = self.backup_routines.get(&request.routine);
         let mut source = self.source(&request.ends, &mut problems);
+        let mut copies = Vec::new();
         let mut destination = self.destination(&request.ends, &mut problems);
         if problems.is_empty() && (source.is_none() || destination.is_none()) {
             match routine {
                 Some(routine) => {
-                    source = source.or_else(|| self.storage(&routine.storage).ok());
+                    if source.is_none() {
+                        (source, copies) = self.sources_of(routine, request.copy.as_deref(), &mut problems);
+                    }
                     destination = destination.or_else(|| self.cluster(&routine.source_cluster).ok());
                 }
                 None => problems.push(not_found(
@@ -263,7 +274,27 @@ impl Config {
         }
         let safety_backup = self.safety_storage(&request.safety, &mut problems);
         let config = restore_config(problems, target, source, destination, policy, request.care)?;
-        Ok(self.fenced(RestoreConfig { safety_backup, ..config }, &request.safety))
+        Ok(self.fenced(RestoreConfig { safety_backup, copies, ..config }, &request.safety))
+    }
+
+    /// Where the backups of a routine are, and where their copies; the one that is named alone.
+    fn sources_of(
+        &self,
+        routine: &Routine,
+        named: Option<&str>,
+        problems: &mut Problems,
+    ) -> (Option<StorageConfig>, Vec<StorageConfig>) {
+        let all: Vec<&str> =
+            std::iter::once(routine.storage.as_str()).chain(routine.copy_storages()).collect();
+        let open = |name: &str| self.storage(name).ok();
+        match named {
+            None => (open(&routine.storage), routine.copy_storages().filter_map(open).collect()),
+            Some(name) if all.contains(&name) => (open(name), Vec::new()),
+            Some(name) => {
+                problems.push(not_found(Path::from(["copy"]), "storage of the routine", name, all));
+                (None, Vec::new())
+            }
+        }
     }
 
     /// The agent that a request names.
@@ -361,6 +392,7 @@ fn restore_config(
         return problems.unless_any(RestoreConfig {
             target,
             source,
+            copies: Vec::new(),
             destination,
             policy,
             care,

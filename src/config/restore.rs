@@ -53,6 +53,8 @@ pub struct RestoreTimestampRequest {
     pub namespaces: Vec<String>,
     /// Ours: whether a chain with a gap may be restored (rules.md 3.4).
     pub allow_gap: bool,
+    /// Ours: the name of the storage that is read, the routine's own or one of its copies; none: the first that has it.
+    pub copy: Option<String>,
 }
 
 /// Where a restore reads from and writes to.
@@ -304,6 +306,9 @@ impl Read for RestoreTimestampRequest {
         if let Some(reason) = check_name(&routine).err().filter(|_| !routine.is_empty()) {
             section.reject("routine", format!("name \"{}\" {reason}", problem::clip(&routine)));
         }
+        for other in ["source", "source-name"] {
+            section.exclusive(other, "copy");
+        }
         let ends = RestoreEnds::read(section);
         let policy: RestorePolicy = section.child("policy").unwrap_or_default();
         if policy.compression.is_some() {
@@ -329,6 +334,7 @@ impl Read for RestoreTimestampRequest {
             safety: RestoreSafety::read(section, care),
             namespaces: namespaces(section),
             allow_gap: section.flag("allow-gap").unwrap_or(false),
+            copy: section.optional("copy"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::copies::RoutineCopy;
 use super::reader::{Idle, Kind, Read, Section};
 use super::{MS_MAX, zone};
 use crate::model::expression::parse_filter;
@@ -70,6 +71,9 @@ pub struct Routine {
     /// The longest start delay, in ms (rules.md 1.8).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<i64>,
+    /// The other storages that its backups are copied to, in the order in which restores choose them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Vec<RoutineCopy>>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
     pub idle: Idle,
@@ -192,6 +196,7 @@ impl Read for Routine {
             catch_up: section.word("catch-up", &[("once", CatchUp::Once), ("skip", CatchUp::Skip)]),
             catch_up_window: section.int("catch-up-window", 0..=MS_MAX),
             jitter: section.int("jitter", 0..=JITTER_MS_MAX),
+            copies: section.list("copies"),
             idle: section.idle(),
         };
         routine.check(section);

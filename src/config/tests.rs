@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod cloud;
+mod copies;
 mod documents;
 mod door;
 mod key_secret;

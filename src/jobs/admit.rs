@@ -267,7 +267,7 @@ pub(super) async fn made_before(tx: &mut Tx, key: Option<&RequestKey>) -> Result
 const fn refused_status(kind: JobKind) -> JobStatus {
     match kind {
         JobKind::Restore => JobStatus::Failed,
-        JobKind::Backup | JobKind::Retention | JobKind::Verify => JobStatus::Skipped,
+        JobKind::Backup | JobKind::Retention | JobKind::Verify | JobKind::Copy => JobStatus::Skipped,
     }
 }
 
@@ -389,7 +389,8 @@ fn overlap(wish: &Wish, active: &[Active]) -> Option<Refusal> {
     match wish.kind {
         JobKind::Backup => {}
         JobKind::Verify => return verify_overlap(wish, active),
-        JobKind::Restore | JobKind::Retention => return None,
+        // Copies of a routine run one after the other; each gets in.
+        JobKind::Restore | JobKind::Retention | JobKind::Copy => return None,
     }
     let find = |backup_type, status| {
         active.iter().find(|other| {
@@ -446,8 +447,10 @@ pub(super) fn exclusion(own: &[ClaimRow], others: &[ClaimRow]) -> Option<Refusal
 pub(super) fn in_the_way(mine: &ClaimRow, other: &ClaimRow) -> Refusal {
     let (code, what) = match other.mode {
         JobKind::Restore => ("restore-running", "A restore"),
-        // Retention and verification touch no cluster, so they claim nothing.
-        JobKind::Retention | JobKind::Verify | JobKind::Backup => ("backup-running", "A backup"),
+        // Retention, verification and copies touch no cluster, so they claim nothing.
+        JobKind::Retention | JobKind::Verify | JobKind::Copy | JobKind::Backup => {
+            ("backup-running", "A backup")
+        }
     };
     let namespace = if mine.namespace == EVERY_NAMESPACE { &other.namespace } else { &mine.namespace };
     let scope = if namespace == EVERY_NAMESPACE {

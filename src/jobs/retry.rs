@@ -20,6 +20,8 @@ pub struct RetryAs {
     pub routine: Option<RoutineJob>,
     /// Storage and scope are those of the job: its run may be gone on with.
     pub same_run: bool,
+    /// What it will read, held from its admission on (rules.md 5.4); for a backup nothing.
+    pub pins: Vec<String>,
     /// Who asks.
     pub asked: Asked,
 }
@@ -39,8 +41,8 @@ impl Jobs {
         check(&mut tx, &job).await?;
         let new = match job.kind {
             JobKind::Backup => self.backup_again(&mut tx, &job, how).await?,
-            JobKind::Restore | JobKind::Retention | JobKind::Verify => {
-                NewJob { namespaces: job.namespaces.clone(), ..same(&job) }.asked(how.asked)
+            JobKind::Restore | JobKind::Retention | JobKind::Verify | JobKind::Copy => {
+                NewJob { namespaces: job.namespaces.clone(), pins: how.pins, ..same(&job) }.asked(how.asked)
             }
         };
         let admission = admit::admit(&mut tx, std::slice::from_ref(&new), now).await?;

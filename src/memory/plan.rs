@@ -36,6 +36,9 @@ const IN_FLIGHT_BYTES: u64 = 16 * MIB;
 /// Files that a verification reads at once: enough to keep a disk or an object store busy beside backups.
 pub const VERIFY_READERS: usize = 4;
 
+/// Files that a copy has on their way at once: enough to hide the latency of an object store.
+pub const COPY_FILES: usize = 4;
+
 /// Object stores take at most 10,000 parts of a file; the rest is for what one block may bring at once.
 const PARTS_MAX: u64 = 9_900;
 
@@ -246,6 +249,33 @@ impl VerifyMemory {
     /// Files at once that fit a share.
     pub fn readers(share: u64) -> usize {
         to_usize(room(share, 0, Self::reader(RECORD_BYTES), VERIFY_READERS as u64))
+    }
+}
+
+/// What a copy was asked for, as far as memory goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyMemory {
+    /// The size of the parts in which the target takes a file; none: it takes it as it comes.
+    pub part_bytes: Option<u64>,
+}
+
+impl CopyMemory {
+    /// One file on its way: the piece that was read and the next one, and what the target's writer holds.
+    pub const fn file(&self) -> u64 {
+        (2 * MIB).saturating_add(match self.part_bytes {
+            Some(part) => part.saturating_mul(PARTS_HELD),
+            None => PIECE_BYTES,
+        })
+    }
+
+    /// What it wishes and needs.
+    pub const fn need(&self) -> Need {
+        Need { wish: self.file().saturating_mul(COPY_FILES as u64), least: self.file() }
+    }
+
+    /// Files at once that fit a share.
+    pub fn files(&self, share: u64) -> usize {
+        to_usize(room(share, 0, self.file(), COPY_FILES as u64))
     }
 }
 

@@ -40,6 +40,9 @@ metric_names! {
     RetentionEvents = "retention_events_total", "Ends of retention jobs, by outcome: success, failure, canceled, skip.";
     RetentionLastRun = "retention_last_run_timestamp_seconds", "End of the newest retention job with that outcome, unix seconds.";
     RetentionDeleted = "retention_deleted_backups_total", "Backups that retention jobs have deleted.";
+    CopyEvents = "copy_events_total", "Ends of copy jobs, by outcome: success, failure, canceled, skip.";
+    CopiedBackups = "copied_backups_total", "Backups that copy jobs have brought to another storage.";
+    CopiedBytes = "copied_bytes_total", "Bytes that copy jobs have written to another storage.";
     MemoryBudget = "memory_budget_bytes", "The byte budget, by state: total, kept for a restore, held by jobs, in-flight to clusters.";
     JobQueueDepth = "job_queue_depth", "Jobs that wait for capacity.";
     NextRun = "schedule_next_run_timestamp_seconds", "When a routine fires next, unix seconds.";

@@ -4,6 +4,11 @@ use super::{Metrics, Outcome};
 use crate::jobs::{NamespaceRetry, Observer, Transition};
 use crate::model::{JobKind, JobStatus};
 
+/// What the counters of a copy job call the number of backups, and of bytes, that it has copied.
+pub const COPIED_BACKUPS: &str = "copied-backups";
+/// See [`COPIED_BACKUPS`].
+pub const COPIED_BYTES: &str = "copied-bytes";
+
 /// What the counters of a retention job call the number of backups that went.
 pub const DELETED_BACKUPS: &str = "deleted-backups";
 
@@ -19,6 +24,10 @@ impl Observer for Metrics {
             }
             JobKind::Retention => {
                 self.retention(transition, outcome);
+                return;
+            }
+            JobKind::Copy => {
+                self.copy(transition, outcome);
                 return;
             }
             JobKind::Verify => return,
@@ -43,6 +52,13 @@ impl Observer for Metrics {
 }
 
 impl Metrics {
+    fn copy(&self, transition: &Transition, outcome: Outcome) {
+        let Some(routine) = &transition.routine else { return };
+        let count = |key: &str| transition.counters.as_ref().and_then(|counters| counters.get(key)?.as_u64());
+        let (backups, bytes) = (count(COPIED_BACKUPS).unwrap_or(0), count(COPIED_BYTES).unwrap_or(0));
+        self.copy_event(routine, outcome, backups, bytes);
+    }
+
     fn retention(&self, transition: &Transition, outcome: Outcome) {
         let Some(routine) = &transition.routine else { return };
         let deleted =

@@ -128,11 +128,13 @@ pub enum JobKind {
     Retention,
     /// Reads backups again and compares them with what they say of themselves.
     Verify,
+    /// Copies backups of a routine to another storage.
+    Copy,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Backup, Self::Restore, Self::Retention, Self::Verify];
+    pub const ALL: [Self; 5] = [Self::Backup, Self::Restore, Self::Retention, Self::Verify, Self::Copy];
 
     /// The word stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -141,6 +143,7 @@ impl JobKind {
             Self::Restore => "restore",
             Self::Retention => "retention",
             Self::Verify => "verify",
+            Self::Copy => "copy",
         }
     }
 

@@ -1,13 +1,12 @@
 //! What a restore would do if it began now: the plan of a job that there is not (rules.md 4.3). Nothing is written.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::find::{check_namespaces, find_now, known_manifests};
+use super::find::check_namespaces;
 use super::plan::{Described, MemberPlan, NamespaceRestore, RestorePlan, Way};
 use super::safety::not_confirmed;
+use super::source::{Chosen, Search, Source, choose};
 use crate::backup::safety::safety_folder;
 use crate::catalog::{Compression, Encryption};
 use crate::config::RestoreConfig;
@@ -15,7 +14,6 @@ use crate::engine::{ClusterFacts, Connect};
 use crate::error::{Error, Result};
 use crate::jobs::{Collision, Jobs};
 use crate::model::{InstanceId, UnixMillis};
-use crate::storage::Storage;
 
 /// What was seen of storage and destination: what a restore's job would begin with.
 pub struct Looked {
@@ -91,19 +89,21 @@ pub struct SafetyPlace {
 pub async fn look(
     config: &RestoreConfig,
     connect: &dyn Connect,
-    storage: &Arc<dyn Storage>,
+    sources: Vec<Source>,
     jobs: &Jobs,
     cancel: &CancellationToken,
 ) -> Result<Looked> {
-    let plan = find_now(storage, config, jobs.store(), jobs.now(), cancel).await?;
-    known_manifests(jobs.store(), config, &plan).await?;
+    let search = Search { store: jobs.store(), now: jobs.now(), cancel, job: None };
+    let mut config = config.clone();
+    let Chosen { mut plan, passed, .. } = choose(&mut config, sources, &search).await?;
+    plan.warnings.extend(passed);
     let destination = connect.destination(&config.destination).await?;
     let facts = destination.facts().await?;
     check_namespaces(&plan, &facts)?;
     let mut ways = Vec::with_capacity(plan.namespaces.len());
     for namespace in &plan.namespaces {
         let empty = destination.is_empty(&namespace.destination, &config.policy.sets, cancel).await?;
-        ways.push(Way::choose(config, empty)?);
+        ways.push(Way::choose(&config, empty)?);
     }
     Ok(Looked { plan, ways, facts })
 }

@@ -9,17 +9,18 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::execute::{Done, Restore};
-use super::find::{check_namespaces, find_now, known_manifests};
+use super::find::check_namespaces;
 use super::plan::RestorePlan;
 use super::safety::{describe, not_confirmed, save_first};
+use super::source::{Chosen, Search, Source, choose};
 use crate::backup::safety::SafetyBackup;
-use crate::config::{RestoreConfig, RestoreTarget};
+use crate::config::RestoreConfig;
 use crate::engine::pace::Pace;
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
+use crate::storage::Storage;
 use crate::storage::paced::Paced;
-use crate::storage::{Storage, address};
 use crate::tasks::unless_canceled;
 
 /// Where a job's result names its safety backup.
@@ -29,7 +30,7 @@ const SAFETY_BACKUP: &str = "safety-backup";
 pub struct RestoreWork {
     config: RestoreConfig,
     connect: Arc<dyn Connect>,
-    storage: Arc<dyn Storage>,
+    sources: Vec<Source>,
     state_dir: PathBuf,
     safety: Option<SafetyBackup>,
 }
@@ -37,6 +38,7 @@ pub struct RestoreWork {
 /// What was found before the first write.
 struct Prepared {
     plan: RestorePlan,
+    storage: Arc<dyn Storage>,
     destination: Arc<dyn Destination>,
     facts: ClusterFacts,
     record_bytes: u64,
@@ -50,7 +52,18 @@ impl RestoreWork {
         storage: Arc<dyn Storage>,
         state_dir: PathBuf,
     ) -> Self {
-        Self { config, connect, storage, state_dir, safety: None }
+        let sources = vec![Source::opened(config.source.clone(), storage)];
+        Self::choosing(config, connect, sources, state_dir)
+    }
+
+    /// The same with several storages, of which the first is taken that has what is asked for.
+    pub fn choosing(
+        config: RestoreConfig,
+        connect: Arc<dyn Connect>,
+        sources: Vec<Source>,
+        state_dir: PathBuf,
+    ) -> Self {
+        Self { config, connect, sources, state_dir, safety: None }
     }
 
     /// With what takes the backup that the request wants of the destination first.
@@ -59,7 +72,7 @@ impl RestoreWork {
         Self { safety: Some(safety), ..self }
     }
 
-    async fn execute(self, context: &JobContext) -> Result<()> {
+    async fn execute(mut self, context: &JobContext) -> Result<()> {
         let prepared = unless_canceled(&context.cancel, self.prepare(context)).await?;
         for warning in &prepared.plan.warnings {
             context.warn("plan", warning.clone());
@@ -70,7 +83,7 @@ impl RestoreWork {
             // Also of a restore that does not come to its end.
             context.set_result(json!({ SAFETY_BACKUP: saved }));
         }
-        let Prepared { plan, destination, record_bytes, facts } = prepared;
+        let Prepared { plan, storage, destination, record_bytes, facts } = prepared;
         context.progress.set_total(
             plan.namespaces.iter().map(super::plan::NamespaceRestore::records).fold(0, u64::saturating_add),
         );
@@ -80,10 +93,10 @@ impl RestoreWork {
         let widths = memory.widths(share, namespaces, record_bytes);
         let records_pace = policy.records_per_second.map(|tps| Arc::new(Pace::new(u64::from(tps))));
         let storage = match policy.bytes_per_second {
-            None => self.storage,
+            None => storage,
             Some(bytes) => {
                 let pace = Pace::new(bytes);
-                Arc::new(Paced::new(self.storage, Arc::new(move |bytes| pace.take(bytes))))
+                Arc::new(Paced::new(storage, Arc::new(move |bytes| pace.take(bytes))))
             }
         };
         let restore = Restore {
@@ -100,7 +113,7 @@ impl RestoreWork {
             watch: Arc::new(ProgressWatch(context.progress.clone())),
         };
         let done = join_all(plan.namespaces.iter().map(|namespace| restore.namespace(namespace))).await;
-        report(context, &plan, done, restore.config.care.validate, saved)
+        report(context, &plan, done, &restore.config, saved)
     }
 
     /// Every namespace is looked at before the first is written to; each again by itself, right before that.
@@ -134,26 +147,20 @@ impl RestoreWork {
         Ok(Some(describe(&saved, &self.config)))
     }
 
-    /// Finds what is asked for, and holds it against retention (rules.md 5.4).
-    async fn find_and_pin(&self, context: &JobContext) -> Result<RestorePlan> {
-        let place = self.storage.describe();
-        let wide = match &self.config.target {
-            RestoreTarget::Path { path, .. } => path,
-            RestoreTarget::Time { routine, .. } => routine,
-        };
-        context.pin([address(&place, wide)]).await?;
-        let now = context.clock.now();
-        let plan = find_now(&self.storage, &self.config, &context.store, now, &context.cancel).await?;
-        let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
-        context.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
-        Ok(plan)
-    }
-
     /// Everything before the destination is looked at for records: nothing is written here.
-    async fn prepare(&self, context: &JobContext) -> Result<Prepared> {
+    async fn prepare(&mut self, context: &JobContext) -> Result<Prepared> {
         context.progress.doing("", "looking for the backups in storage");
-        let plan = self.find_and_pin(context).await?;
-        known_manifests(&context.store, &self.config, &plan).await?;
+        let search = Search {
+            store: &context.store,
+            now: context.clock.now(),
+            cancel: &context.cancel,
+            job: Some(context),
+        };
+        let sources = std::mem::take(&mut self.sources);
+        let Chosen { plan, storage, passed } = choose(&mut self.config, sources, &search).await?;
+        for reason in passed {
+            context.warn("copy-used", reason);
+        }
         context.progress.doing("", "asking the nodes of the cluster");
         let destination = self.connect.destination(&self.config.destination).await?;
         let facts = destination.facts().await?;
@@ -165,7 +172,7 @@ impl RestoreWork {
         if !self.config.care.validate {
             context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
         }
-        Ok(Prepared { plan, destination, facts, record_bytes })
+        Ok(Prepared { plan, storage, destination, facts, record_bytes })
     }
 }
 
@@ -189,9 +196,10 @@ fn report(
     context: &JobContext,
     plan: &RestorePlan,
     done: Vec<Done>,
-    validate: bool,
+    config: &RestoreConfig,
     saved: Option<Value>,
 ) -> Result<()> {
+    let validate = config.care.validate;
     let mut counters = RestoreCounters::default();
     let mut namespaces = Vec::new();
     let (mut whole, mut errors) = (Vec::new(), Vec::new());
@@ -215,7 +223,7 @@ fn report(
     }
     context.set_counters(json!(counters));
     let key = if validate { "valid" } else { "restored-whole" };
-    let mut result = json!({ "namespaces": namespaces, key: whole });
+    let mut result = json!({ "namespaces": namespaces, key: whole, "storage": config.source.name });
     if let (Some(saved), Some(result)) = (saved, result.as_object_mut()) {
         result.insert(SAFETY_BACKUP.to_owned(), saved);
     }

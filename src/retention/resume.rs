@@ -5,16 +5,16 @@ use crate::jobs::{Jobs, NewJob};
 use crate::model::JobKind;
 use crate::store::Trigger;
 
-/// Admits a job for each routine that has marked backups and no retention job to come; at each start, and hourly. It runs
+/// Admits a job for each routine and storage with marked backups and no retention job to come; at each start, and hourly. It runs
 /// with the configuration that the backups were marked under, and marks nothing more: that policy may be out of force.
 pub async fn resume(jobs: &Jobs) -> Result<usize> {
     let mut new: Vec<NewJob> = Vec::new();
     for row in jobs.store().deletions().await? {
-        if new.iter().any(|job| job.routine.as_ref() == Some(&row.routine)) {
+        if new.iter().any(|job| job.routine.as_ref() == Some(&row.routine) && job.storage == row.storage) {
             continue;
         }
         let open = jobs.store().open_jobs(&row.routine).await?;
-        if open.iter().any(|job| job.kind == JobKind::Retention) {
+        if open.iter().any(|job| job.kind == JobKind::Retention && job.storage == row.storage) {
             continue;
         }
         let Some(marked_by) = jobs.store().job(row.job_id).await? else {

@@ -4,19 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 
 use crate::app::{Places, check_fence};
 use crate::backup::BackupWork;
 use crate::backup::safety::{SafetyBackup, safety_memory};
 use crate::catalog::Ownership;
 use crate::config::{JobConfig, RestoreConfig, StorageConfig};
+use crate::copy::{CopyJobConfig, CopyRequest, CopyWork};
 use crate::engine::Connect;
 use crate::error::{Error, Result};
 use crate::jobs::stall::STALL_TIMEOUT_MS;
 use crate::jobs::{Ended, JobContext, Work, WorkFactory};
 use crate::memory::{Need, VerifyMemory};
 use crate::model::{BackupType, JobKind};
-use crate::restore::RestoreWork;
+use crate::restore::{RestoreWork, Source};
 use crate::retention::RetentionWork;
 use crate::storage::Storage;
 use crate::storage::watched::Watched;
@@ -43,6 +45,7 @@ impl WorkFactory for Factory {
             JobKind::Backup => Some(document.parse::<JobConfig>()?.memory().need()),
             JobKind::Restore => Some(need_of_restore(&document.parse()?)?),
             JobKind::Verify => Some(VerifyMemory::need()),
+            JobKind::Copy => Some(document.parse::<CopyJobConfig>()?.memory().need()),
             JobKind::Retention => None,
         })
     }
@@ -73,6 +76,17 @@ impl WorkFactory for Factory {
             JobKind::Verify => {
                 let request = job.request.as_ref().map(Document::parse).transpose()?.unwrap_or_default();
                 Box::new(Verify { config: document.parse()?, request, places })
+            }
+            JobKind::Copy => {
+                let request = job.request.as_ref().map(Document::parse).transpose()?.ok_or_else(|| {
+                    Error::permanent("document-unreadable", format!("job {} has no request", job.id))
+                })?;
+                Box::new(Copy {
+                    config: document.parse()?,
+                    request,
+                    ownership: self.ownership.clone(),
+                    places,
+                })
             }
         })
     }
@@ -155,7 +169,6 @@ fn need_of_restore(config: &RestoreConfig) -> Result<Need> {
 impl Restore {
     async fn open(self, context: &JobContext) -> Result<RestoreWork> {
         check_fence(&self.config).await?;
-        let storage = storage_of(&self.places, context, &self.config.source).await?;
         let safety = match &self.config.safety_backup {
             None => None,
             Some(place) => Some(SafetyBackup {
@@ -164,7 +177,14 @@ impl Restore {
                 ownership: self.ownership,
             }),
         };
-        let work = RestoreWork::new(self.config, self.connect, storage, self.state_dir);
+        let sources = std::iter::once(&self.config.source).chain(&self.config.copies);
+        let sources = sources.map(|config| {
+            let (places, context, opened) = (self.places.clone(), context.clone(), config.clone());
+            let open = move || async move { storage_of(&places, &context, &opened).await }.boxed();
+            Source { config: config.clone(), open: Box::new(open) }
+        });
+        let sources = sources.collect();
+        let work = RestoreWork::choosing(self.config, self.connect, sources, self.state_dir);
         Ok(match safety {
             Some(safety) => work.saving_first(safety),
             None => work,
@@ -202,6 +222,37 @@ impl Work for Verify {
         match storage_of(&self.places, &context, &self.config.storage).await {
             Ok(storage) => Box::new(VerifyWork::new(self.config, self.request, storage)).run(context).await,
             Err(error) => Ended::Failed(error),
+        }
+    }
+}
+
+/// A copy that has yet to open its storages.
+struct Copy {
+    config: CopyJobConfig,
+    request: CopyRequest,
+    ownership: Ownership,
+    places: Places,
+}
+
+impl Copy {
+    async fn storages(&self, context: &JobContext) -> Result<(Arc<dyn Storage>, Arc<dyn Storage>)> {
+        let source = storage_of(&self.places, context, &self.config.job.storage).await?;
+        Ok((source, storage_of(&self.places, context, &self.config.copy.storage).await?))
+    }
+}
+
+#[async_trait]
+impl Work for Copy {
+    async fn run(self: Box<Self>, context: JobContext) -> Ended {
+        match self.storages(&context).await {
+            Ok((source, target)) => {
+                let work = CopyWork::new(self.config, self.request, source, target, &self.ownership);
+                Box::new(work).run(context).await
+            }
+            Err(error) => {
+                context.set_result(CopyWork::result_of_failure(&self.request, &error));
+                Ended::Failed(error)
+            }
         }
     }
 }

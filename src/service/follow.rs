@@ -1,4 +1,7 @@
-//! What follows a job: retention after a full (rules.md 5.2), and again after what held it back; `verify-after`.
+//! What follows a job: retention after a full (rules.md 5.2), and again after what held it back; `verify-after`; copies,
+//! and their retention.
+
+mod copies;
 
 use serde_json::Value;
 
@@ -24,6 +27,7 @@ impl Follow for AfterBackup {
         Ok(match job.kind {
             JobKind::Backup => after_backup(job, attempts)?,
             JobKind::Retention => come_back(job).into_iter().collect(),
+            JobKind::Copy => copies::after_copy(job)?,
             JobKind::Restore | JobKind::Verify => Vec::new(),
         })
     }
@@ -33,7 +37,8 @@ fn after_backup(job: &JobRow, attempts: &[AttemptRow]) -> Result<Vec<NewJob>> {
     let Some(document) = &job.config else { return Ok(Vec::new()) };
     let config: JobConfig = document.parse()?;
     let retention = retention(job, attempts, &config)?;
-    Ok(retention.into_iter().chain(verify_after(job, attempts, &config)?).collect())
+    let copies = copies::after_backup(job, attempts, &config)?;
+    Ok(retention.into_iter().chain(verify_after(job, attempts, &config)?).chain(copies).collect())
 }
 
 /// Retention for the namespaces of which a full has committed, also one in the place of an incremental.

@@ -10,6 +10,7 @@ use crate::backup::{end_of_committed, is_same_backup};
 use crate::catalog::commit::Commit;
 use crate::catalog::{Ownership, committed, remove_attempt};
 use crate::config::{Config, JobConfig, RestoreConfig};
+use crate::copy::leftovers;
 use crate::error::{Error, Result};
 use crate::jobs::{Jobs, Settle, Settled};
 use crate::model::JobKind;
@@ -93,6 +94,35 @@ impl AskStorage {
             }
             Commit::Broken { reason } => Err(Error::temporary("attempt-broken", reason)),
             Commit::Unknown(error) => Err(error),
+        }
+    }
+}
+
+/// Removes the half-made copies that no job goes on with. What storage does not answer is left to the next copy of the
+/// routine, or the next start: it must not hold up this one.
+pub(super) async fn settle_copies(ask: &AskStorage) {
+    let left = match leftovers::left(&ask.store, None).await {
+        Ok(left) => left,
+        Err(error) => {
+            tracing::warn!(reason = error.report(), "half-made copies are not looked at");
+            return;
+        }
+    };
+    for row in left {
+        let settled = async {
+            let Some(config) = leftovers::config_of(&ask.store, &row).await? else {
+                let text = format!("the job {} that made it is forgotten", row.job_id);
+                return Err(Error::permanent("job-not-found", text));
+            };
+            let storage = ask.places.open(&config.copy.storage).await?;
+            let ownership = ask.ownership.elsewhere();
+            leftovers::settle(&ask.store, storage.as_ref(), &ownership, &row).await
+        };
+        let silent = || Error::temporary("storage-unavailable", "the storage does not answer");
+        let settled = tokio::time::timeout(PATIENCE, settled).await.unwrap_or_else(|_| Err(silent()));
+        if let Err(error) = settled {
+            let (folder, reason) = (&row.folder, error.report());
+            tracing::warn!(folder, reason, "what became of a copy is not known; asked again later");
         }
     }
 }

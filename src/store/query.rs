@@ -222,7 +222,7 @@ impl Store {
     }
 }
 
-/// How many jobs of one kind that look after backups (retention, verification) run at once: they wait for storage most
+/// How many jobs of one kind that look after backups (retention, verification, copies) run at once: they wait for storage most
 /// of the time and must not crowd out backups.
 const CARE_MAX: u32 = 2;
 
@@ -231,7 +231,7 @@ const CARE_MAX: u32 = 2;
 pub struct Room {
     /// For restores.
     pub restores: bool,
-    /// For backups and verifications.
+    /// For backups, verifications and copies.
     pub others: bool,
 }
 
@@ -260,7 +260,7 @@ impl Tx {
     }
 
     /// Who leaves the queue next: restores first, then first come first served (rules.md 2.2); backups only below
-    /// `capacity` running ones, retention and verification one at a time for each routine and [`CARE_MAX`] of a kind. Those
+    /// `capacity` running ones, retention, verification and copies one at a time for each routine and [`CARE_MAX`] of a kind. Those
     /// for which there is no `room` are passed over.
     pub async fn next_queued(&mut self, capacity: u32, room: Room) -> Result<Option<JobRow>> {
         Ok(sqlx::query_as(

@@ -393,6 +393,7 @@ impl WorkFactory for Factory {
         };
         let first = (at / 4).is_multiple_of(2);
         let config = RestoreConfig {
+            copies: Vec::new(),
             target,
             source: self.config.storage.clone(),
             destination: ClusterConfig { name: None, ..self.config.cluster.clone() },

@@ -23,6 +23,7 @@ mod by_path;
 mod cancel;
 mod catalog;
 mod chain;
+mod copies;
 mod counters;
 mod damage;
 mod damage_matrix;

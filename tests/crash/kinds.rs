@@ -17,6 +17,8 @@ pub enum What {
     Restore,
     Retention,
     Verify,
+    /// A chain to another storage, on demand.
+    Copy,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +99,14 @@ pub const KINDS: &[Kind] = &[
         crashed: false,
         resumes: false,
     },
+    Kind {
+        name: "copy",
+        what: What::Copy,
+        namespaces: &[SOURCE],
+        by_slot: false,
+        crashed: false,
+        resumes: false,
+    },
 ];
 
 /// A kind with a place that is prepared for it.
@@ -135,6 +145,10 @@ impl Kind {
         } else {
             place.set("backup-routines", ROUTINE, "incr-interval-cron", json!(NEVER));
         }
+        if self.what == What::Copy {
+            place.config["storage"]["copy"] = json!({"local-storage": {"path": place.copies()}});
+            place.write_config();
+        }
         let service = Process::start(&place, None).await.unwrap();
         let (mut path, mut body) = (format!("/v1/backups/full/{ROUTINE}"), Value::Null);
         if self.what != What::Full {
@@ -158,6 +172,11 @@ impl Kind {
             What::Verify => {
                 service.back_up("incremental").await;
                 path = format!("/v1/backups/verify/{ROUTINE}");
+            }
+            What::Copy => {
+                service.back_up("incremental").await;
+                "/v1/backups/copy".clone_into(&mut path);
+                body = json!({"routine": ROUTINE, "storage": "copy"});
             }
         }
         let (_, jobs_before) = service.open_jobs().await.unwrap();

@@ -226,3 +226,8 @@ async fn retention_survives_a_crash_at_the_nth_call() {
 async fn a_verification_survives_a_crash_at_the_nth_call() {
     crash_at(kind("verify")).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_survives_a_crash_at_the_nth_call() {
+    crash_at(kind("copy")).await;
+}

@@ -82,6 +82,11 @@ impl Place {
         self.path("work").join("backups")
     }
 
+    /// Where a copy goes.
+    pub fn copies(&self) -> PathBuf {
+        self.path("work").join("copies")
+    }
+
     /// Faults happen while this file exists, for those that wait for it.
     pub fn armed(&self) -> PathBuf {
         self.path("armed")

@@ -108,6 +108,8 @@ pub async fn judge(place: &Place, listed: &[String], expect: Expect) -> Counts {
     judge.slots(&pool).await;
     let whole = judge.files(place, listed);
     judge.committed(&pool, &whole).await;
+    // A copy is judged like any backup: what is listed is whole, and nothing else lies there.
+    judge.files(&place.copies(), &[]);
     pool.close().await;
     judge.counts
 }
@@ -150,6 +152,10 @@ impl Judge {
         for row in sqlx::query("SELECT folder FROM deletions").fetch_all(pool).await.unwrap() {
             self.counts.leftovers += 1;
             self.note(format!("marked, and not deleted: {}", row.get::<String, _>(0)));
+        }
+        for row in sqlx::query("SELECT folder FROM copying").fetch_all(pool).await.unwrap() {
+            self.counts.leftovers += 1;
+            self.note(format!("a copy that nobody has settled: {}", row.get::<String, _>(0)));
         }
     }
 

@@ -15,6 +15,7 @@ mod catalog;
 mod config_changes;
 mod conformance;
 mod conformance_stored;
+mod copies;
 mod crowd;
 mod door;
 mod errors;

@@ -11,6 +11,7 @@ mod azure;
 mod azurite;
 #[path = "../../src/storage/conformance.rs"]
 mod conformance;
+mod copies;
 mod fake;
 mod faults;
 mod gcp;

@@ -2,14 +2,14 @@
 
 use super::{Bench, NOW, full, restore, routine};
 use crate::error::Result;
-use crate::jobs::{Admitted, Asked, NewJob, RetryAs};
+use crate::jobs::{Admitted, NewJob, RetryAs};
 use crate::model::{JobKind, JobStatus};
 use crate::store::{AttemptEnd, AttemptStart, AttemptStatus, JobEnd, JobId, Trigger};
 
 use JobStatus::{Failed, Queued, Skipped, Succeeded};
 
 fn as_now(same_run: bool) -> RetryAs {
-    RetryAs { routine: Some(routine_of(&["a", "b"])), same_run, asked: Asked::default() }
+    RetryAs { routine: Some(routine_of(&["a", "b"])), same_run, ..RetryAs::default() }
 }
 
 fn routine_of(namespaces: &[&str]) -> crate::jobs::RoutineJob {

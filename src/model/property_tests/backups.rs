@@ -2,6 +2,8 @@
 //! late, fail, lose data, are truncated, read and pruned; what the chain promises is compared with the writes that really
 //! happened.
 
+mod copies;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -39,6 +41,10 @@ pub(super) enum Event {
     Retain(Policy, Option<usize>),
     /// One backup is deleted on demand, with all that need it; cut off as above.
     Drop(usize, Option<usize>),
+    /// One backup, or all, is copied to another storage for so long; cut off after so many, if at all.
+    Copy(usize, bool, i64, Option<usize>),
+    /// The copy is pruned by a policy of its own.
+    RetainCopy(Policy),
 }
 
 /// What is written.
@@ -123,6 +129,10 @@ pub(super) struct World {
     truncated: Option<UnixMillis>,
     /// Until when which backups are read, by `created`.
     readers: Vec<(i64, Vec<UnixMillis>)>,
+    /// What another storage has, by `created`.
+    copy: Vec<Member>,
+    /// What is on its way there.
+    copying: Vec<copies::Copying>,
     /// The bins that are backed up (`bin-list`); none: all.
     pub scope: Option<BTreeSet<Vec<u8>>>,
     /// Runs that have begun.
@@ -145,6 +155,8 @@ impl World {
             damaged: false,
             truncated: None,
             readers: Vec::new(),
+            copy: Vec::new(),
+            copying: Vec::new(),
             scope: None,
             runs: 0,
             commits: 0,
@@ -180,7 +192,10 @@ impl World {
             Event::Read(which, ms) => self.hold(which, ms),
             Event::Retain(policy, cut) => self.retain(policy, cut),
             Event::Drop(which, cut) => self.drop_backup(which, cut),
+            Event::Copy(which, everything, ms, cut) => self.begin_copy(which, everything, ms, cut),
+            Event::RetainCopy(policy) => self.retain_copy(policy),
         }
+        self.proceed_copies();
     }
 
     fn put(&mut self, record: usize, put: Put) {
@@ -356,7 +371,7 @@ impl World {
         let building = self.active.iter().filter_map(|active| active.builds_on);
         let reading =
             self.readers.iter().filter(|(end, _)| *end > self.time).flat_map(|(_, read)| read.clone());
-        building.chain(reading).collect()
+        building.chain(reading).chain(self.being_copied()).collect()
     }
 
     fn retain(&mut self, policy: Policy, cut: Option<usize>) {
@@ -564,9 +579,13 @@ fn events(damage: u32, retention: u32, most: usize) -> impl Strategy<Value = Vec
             min_fulls,
         },
     );
-    let retain = (policy, cut.clone()).prop_map(|(policy, cut)| Event::Retain(policy, cut));
+    let retain = (policy.clone(), cut.clone()).prop_map(|(policy, cut)| Event::Retain(policy, cut));
+    let retain_copy = policy.clone().prop_map(Event::RetainCopy);
+    let long = prop_oneof![1 => Just(0), 2 => 1..20_000_i64];
+    let copy = (any::<usize>(), prop::bool::weighted(0.3), long, cut.clone());
+    let copy = copy.prop_map(|(which, everything, ms, cut)| Event::Copy(which, everything, ms, cut));
     let dropped = (any::<usize>(), cut).prop_map(|(which, cut)| Event::Drop(which, cut));
-    let retain = prop_oneof![3 => retain, 1 => dropped];
+    let retain = prop_oneof![3 => retain, 1 => dropped, 3 => copy, 1 => retain_copy];
     let damaged = any::<usize>().prop_map(Event::Break);
     prop::collection::vec(prop_oneof![60 => event, damage => damaged, retention => retain], 1..most)
 }

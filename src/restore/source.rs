@@ -1,0 +1,124 @@
+//! The storage that is read: the first one in which all of what is asked for is found (rules.md 4.2, 5.4).
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio_util::sync::CancellationToken;
+
+use super::find::{find_now, known_manifests};
+use super::plan::RestorePlan;
+use crate::config::{RestoreConfig, RestoreTarget, StorageConfig};
+use crate::error::{Error, Result};
+use crate::jobs::JobContext;
+use crate::model::UnixMillis;
+use crate::storage::{Storage, address};
+use crate::store::Store;
+
+/// A storage that may have what is asked for, opened only when it is looked at.
+pub struct Source {
+    /// What it is.
+    pub config: StorageConfig,
+    /// Opens it.
+    pub open: Box<dyn FnOnce() -> BoxFuture<'static, Result<Arc<dyn Storage>>> + Send + Sync>,
+}
+
+impl Source {
+    /// A storage that is open already.
+    pub fn opened(config: StorageConfig, storage: Arc<dyn Storage>) -> Self {
+        Self { config, open: Box::new(|| std::future::ready(Ok(storage)).boxed()) }
+    }
+}
+
+/// Who looks, and with what.
+pub struct Search<'a> {
+    /// What is known of backups by now.
+    pub store: &'a Store,
+    /// What counts as expired is as of this instant.
+    pub now: UnixMillis,
+    /// Ends it.
+    pub cancel: &'a CancellationToken,
+    /// The job that holds what it finds against retention; none: nobody will read it.
+    pub job: Option<&'a JobContext>,
+}
+
+/// The storage that is read, and what was found in it.
+pub struct Chosen {
+    /// What is restored.
+    pub plan: RestorePlan,
+    /// From where.
+    pub storage: Arc<dyn Storage>,
+    /// Why those before it will not do.
+    pub passed: Vec<String>,
+}
+
+/// Takes the first of `sources` in which all of what is asked for is found, with manifests and sizes; it becomes the
+/// source of `config`.
+///
+/// Errors: what is wrong with the first, and after it with the others; what no other could mend at once.
+pub async fn choose(
+    config: &mut RestoreConfig,
+    sources: Vec<Source>,
+    search: &Search<'_>,
+) -> Result<Chosen> {
+    let mut passed: Vec<Error> = Vec::new();
+    for source in sources {
+        config.source = source.config;
+        let found = async {
+            let storage = (source.open)().await?;
+            let plan = find_and_pin(config, &storage, search).await?;
+            known_manifests(search.store, config, &plan).await?;
+            Ok((plan, storage))
+        };
+        let name = config.source.name.as_deref().unwrap_or_default();
+        match found.await {
+            Ok((plan, storage)) => {
+                let passed = passed.iter().map(|error| {
+                    format!("the copy in storage {name} is restored: {}", error.report_without_hint())
+                });
+                return Ok(Chosen { plan, storage, passed: passed.collect() });
+            }
+            Err(error) if !another_may_do(&error) => return Err(error),
+            Err(error) => passed.push(error.context(format!("storage {name}"))),
+        }
+    }
+    // The routine's own storage is what people ask about first.
+    let others: Vec<String> = passed.iter().skip(1).map(Error::report_without_hint).collect();
+    let nothing = || Error::permanent("storage-unknown", "the restore has no source");
+    let first = passed.into_iter().next().unwrap_or_else(nothing);
+    Err(if others.is_empty() { first } else { first.context(format!("no copy will do ({})", others.join("; "))) })
+}
+
+/// Finds what is asked for, and holds it against retention (rules.md 5.4).
+async fn find_and_pin(
+    config: &RestoreConfig,
+    storage: &Arc<dyn Storage>,
+    search: &Search<'_>,
+) -> Result<RestorePlan> {
+    let place = storage.describe();
+    let wide = match &config.target {
+        RestoreTarget::Path { path, .. } => path,
+        RestoreTarget::Time { routine, .. } => routine,
+    };
+    if let Some(job) = search.job {
+        job.pin([address(&place, wide)]).await?;
+    }
+    let plan = find_now(storage, config, search.store, search.now, search.cancel).await?;
+    if let Some(job) = search.job {
+        let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
+        job.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
+    }
+    Ok(plan)
+}
+
+/// Whether another copy may have what this one does not give: it cannot be reached, or something is missing or damaged.
+fn another_may_do(error: &Error) -> bool {
+    const MISSING: [&str; 6] = [
+        "backup-damaged",
+        "file-damaged",
+        "backup-marked",
+        "backup-unreadable",
+        "no-full-backup",
+        "chain-gap",
+    ];
+    error.code().starts_with("storage-") || MISSING.contains(&error.code())
+}
