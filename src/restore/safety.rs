@@ -105,14 +105,16 @@ fn saved_namespace(attempt: &AttemptRow) -> SavedNamespace {
 /// What the job says of its safety backup: what it is, and the one call that puts everything in it back as it was.
 pub(super) fn describe(saved: &Saved, config: &RestoreConfig) -> Value {
     let mut policy = json!({ "replace": true, "no-generation": true });
-    let key = config.policy.encryption.as_ref().and_then(|encryption| match &encryption.key {
-        KeyPlace::File(path) => Some(("key-file", path.display().to_string())),
-        KeyPlace::Env(name) => Some(("key-env", name.clone())),
-        // Whom to ask for it is known to whoever asked for the restore.
-        KeyPlace::Secret(_) => None,
-    });
-    if let Some((field, key)) = key {
-        policy["encryption"] = json!({ field: key });
+    if let Some(encryption) = &config.policy.encryption {
+        let named = match &encryption.key {
+            KeyPlace::File(path) => Some(path.display().to_string()),
+            KeyPlace::Env(name) => Some(name.clone()),
+            // Whom to ask for it is known to whoever asked for the restore.
+            KeyPlace::Secret(_) => None,
+        };
+        if let Some(named) = named {
+            policy["encryption"] = json!({ encryption.key.field(): named });
+        }
     }
     let mut body = json!({
         "source-name": saved.storage,

@@ -135,8 +135,8 @@ mod tests {
     use crate::app::Places;
     use crate::catalog::{OwnerTimes, Ownership};
     use crate::clock::{SharedClock, SystemClock};
-    use crate::config::{Config, JobConfig};
-    use crate::jobs::{Jobs, RoutineJob, Settle, Settled};
+    use crate::config::{Config, JobConfig, RestoreRequest};
+    use crate::jobs::{Jobs, NewJob, RoutineJob, Settle, Settled};
     use crate::model::{BackupType, InstanceId, UnixMillis};
     use crate::secrets::Keeper;
     use crate::storage::{LocalStorage, Storage};
@@ -184,6 +184,74 @@ mod tests {
         tx.commit().await.unwrap();
         let job = jobs.store().job(id).await.unwrap().unwrap();
         (jobs.store().clone(), job, attempt)
+    }
+
+    /// rules.md 6.1: a restore that crashed in its safety backup.
+    #[tokio::test]
+    async fn what_a_crashed_safety_backup_left_is_removed_and_what_had_committed_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = LocalStorage::create(dir.path().join("b")).await.unwrap();
+        let spare = LocalStorage::create(dir.path().join("spare")).await.unwrap();
+        let yaml = format!(
+            "aerospike-clusters: {{c: {{seed-nodes: [{{host-name: h, port: 1}}]}}}}\n\
+             storage: {{s: {{local-storage: {{path: {0}/b}}}}, spare: {{local-storage: {{path: {0}/spare}}}}}}\n",
+            dir.path().display()
+        );
+        let clock: SharedClock = Arc::new(SystemClock);
+        let config = Config::parse(&yaml, "test.yaml", clock.now()).unwrap();
+        let body = r#"{"backup-data-path": "x", "source-name": "s", "destination-name": "c",
+            "safety-backup": {"storage": "spare"}}"#;
+        let request: RestoreRequest = crate::config::from_json(body.as_bytes(), clock.now()).unwrap();
+        let config = config.resolve_restore(&request).unwrap();
+        let store = Store::open(&dir.path().join("state"), &clock).await.unwrap();
+        let jobs = Jobs::new(store, clock, Vec::new(), Arc::new(crate::jobs::follow::Nothing));
+        let job = NewJob {
+            config: Some(Document::of(&config).unwrap()),
+            ..NewJob::restore(Some("c".to_owned()), None)
+        };
+        let id = jobs.admit(job).await.unwrap().id;
+        let ours = instance("ours");
+        let created = UnixMillis(1_700_000_000_000);
+        let run = crate::backup::safety::safety_run(ours.id(), created, id).unwrap();
+        ours.ensure(&spare, &run.routine).await.unwrap();
+        let settle = AskStorage {
+            places: Places::new(jobs.store().clone(), Keeper::default()),
+            store: jobs.store().clone(),
+            ownership: ours,
+        };
+        let mut settled = Vec::new();
+        for namespace in ["half", "whole"] {
+            let folder = run.namespace_folder(namespace, 1).unwrap();
+            let start = AttemptStart {
+                namespace: namespace.to_owned(),
+                folder: folder.clone(),
+                storage: "spare".to_owned(),
+                created,
+                from: None,
+                promoted: None,
+            };
+            let mut tx = jobs.store().write().await.unwrap();
+            let attempt = tx.start_attempt(id, 1, &start, created).await.unwrap();
+            tx.commit().await.unwrap();
+            for storage in [&source, &spare] {
+                storage.put(&format!("{folder}/0_{namespace}_1.asb"), "half".into()).await.unwrap();
+            }
+            if namespace == "whole" {
+                let metadata =
+                    format!("created: 2023-11-14T22:13:20Z\nnamespace: {namespace}\nfile-count: 1\n");
+                spare.put(&format!("{folder}/metadata.yaml"), metadata.into()).await.unwrap();
+            }
+            let job = jobs.store().job(id).await.unwrap().unwrap();
+            settled.push(settle.settle(&job, &attempt).await);
+        }
+        assert_eq!(settled[0], Settled::Absent);
+        assert!(matches!(settled[1], Settled::Committed(_)), "{settled:?}");
+        let left: Vec<String> =
+            spare.list(&run.key()).await.unwrap().into_iter().map(|one| one.key).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left.iter().all(|key| key.contains("/whole/")), "{left:?}");
+        // And it is the storage of the backup that was looked at, not that of the restore.
+        assert_eq!(source.list(&run.key()).await.unwrap().len(), 2);
     }
 
     /// rules.md 5.5 and 6.1: what a crash left is removed, but not where another instance writes by now.
