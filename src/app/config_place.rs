@@ -124,7 +124,10 @@ impl ConfigPlace {
             Self::File(path) => {
                 let path = path.clone();
                 let real = blocking(move || Ok(std::fs::canonicalize(&path).unwrap_or(path))).await;
-                real.map_or_else(|_| format!("{self}.bak"), |real| file::backup_path(&real).display().to_string())
+                real.map_or_else(
+                    |_| format!("{self}.bak"),
+                    |real| file::backup_path(&real).display().to_string(),
+                )
             }
             _ => format!("{self}.bak"),
         }

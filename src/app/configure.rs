@@ -234,8 +234,7 @@ impl App {
             return Ok(changed);
         }
         let hash = config_place::hash(&new_text);
-        let written =
-            place.replace(&held, new_text, rewritten).await.map_err(ChangeRefusal::NotPersisted)?;
+        let written = place.replace(&held, new_text, rewritten).await.map_err(ChangeRefusal::NotPersisted)?;
         if let Err(error) = self.put_in_force(new, &diff).await {
             // What is in force is what the file says, also of a change that failed.
             if let Err(error) = place.replace(&written, held.text, false).await {

@@ -1,6 +1,7 @@
 //! Lists of backups, from the cache of the catalog.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
@@ -71,11 +72,11 @@ impl App {
         for (routine, entries) in cached.routines {
             let storage =
                 config.backup_routines.get(&routine).and_then(|one| config.storage.get(&one.storage));
-            let shown = serde_json::to_value(storage).unwrap_or_default();
+            let shown = Arc::new(serde_json::to_value(storage).unwrap_or_default());
             let details =
                 entries.iter().filter(|entry| entry.state != State::Marked).map(|entry| BackupDetails {
                     verification: verified.remove(&entry.key).map(verification),
-                    ..BackupDetails::new(entry, shown.clone(), level)
+                    ..BackupDetails::new(entry, Arc::clone(&shown), level)
                 });
             all.insert(routine, details.collect());
         }

@@ -1,6 +1,8 @@
 //! `BackupDetails`: a backup in ABS's API (abs.md 1.3).
 
-use serde::Serialize;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::entry::BackupEntry;
@@ -41,7 +43,8 @@ pub struct BackupDetails {
     /// The folder, usable as `backup-data-path`.
     pub key: String,
     /// The storage's definition, without secrets.
-    pub storage: Value,
+    #[serde(serialize_with = "shared")]
+    pub storage: Arc<Value>,
     /// `NONE` or `ZSTD`.
     pub compression: &'static str,
     /// `NONE`, `AES128` or `AES256`.
@@ -49,6 +52,11 @@ pub struct BackupDetails {
     /// What reading it again has shown last; none if nobody did. Ours: ABS's clients ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+}
+
+/// A list of thousands shows the same storage: it is kept once.
+fn shared<S: Serializer>(value: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().serialize(serializer)
 }
 
 /// What reading a backup again has shown.
@@ -68,7 +76,7 @@ pub struct Verification {
 
 impl BackupDetails {
     /// The details of an entry. `storage` is shown as given: redact it first.
-    pub fn new(entry: &BackupEntry, storage: Value, level: AbsLevel) -> Self {
+    pub fn new(entry: &BackupEntry, storage: impl Into<Arc<Value>>, level: AbsLevel) -> Self {
         let old = level == AbsLevel::V3_5;
         let from = match entry.backup_type {
             BackupType::Incremental => entry.from.map(UnixMillis::to_rfc3339),
@@ -88,7 +96,7 @@ impl BackupDetails {
             secondary_index_count: entry.counts.indexes,
             udf_count: entry.counts.udfs,
             key: entry.key.clone(),
-            storage,
+            storage: storage.into(),
             compression: entry.compression.as_str(),
             encryption: entry.encryption.abs_word(),
             verification: None,

@@ -72,7 +72,8 @@ impl Storage {
         let path = given.into_iter().flatten().next().and_then(Option::take).unwrap_or_default();
         let path = path.trim_start_matches('/');
         if path.is_empty() || path.ends_with('/') {
-            let message = "empty field validation error: \"path\" required: the object that is the configuration";
+            let message =
+                "empty field validation error: \"path\" required: the object that is the configuration";
             return Err(wrong("path", message.to_owned()));
         }
         let (folder, key) = path.rsplit_once('/').unwrap_or(("", path));
@@ -129,7 +130,10 @@ mod tests {
             (s3.to_owned(), "p.yaml:1: s3-storage.path: empty field validation error: \"path\" required"),
             (format!("{s3}  path: folder/\n"), "p.yaml:6: s3-storage.path"),
             (format!("{s3}  path: ../c.yml\n"), "must be clean"),
-            (format!("{s3}  path: c.yml\n  secret-agent-name: a\n"), "p.yaml:7: s3-storage.secret-agent-name"),
+            (
+                format!("{s3}  path: c.yml\n  secret-agent-name: a\n"),
+                "p.yaml:7: s3-storage.secret-agent-name",
+            ),
             ("service: {}\n".to_owned(), "no storage type specified"),
             (String::new(), "no storage type specified"),
             ("local-storage: {path: a}\ns3-storage: {}\n".to_owned(), "multiple storage types"),

@@ -166,7 +166,9 @@ impl Maker {
             match asked {
                 Asked::Required if !required.contains(key) => required.push(*key),
                 Asked::Required => {}
-                Asked::Or(other) => rules.push(json!({"anyOf": [{"required": [key]}, {"required": [other]}]})),
+                Asked::Or(other) => {
+                    rules.push(json!({"anyOf": [{"required": [key]}, {"required": [other]}]}))
+                }
                 Asked::NotWith(other) => rules.push(not_both(key, other)),
                 Asked::With(other) => {
                     needs.insert((*key).to_owned(), json!([other]));
@@ -184,9 +186,6 @@ impl Maker {
             }
         }
         let mut section = Map::new();
-        if let Some(text) = self.words.of_section(kind) {
-            section.insert("description".to_owned(), json!(text));
-        }
         section.insert("type".to_owned(), json!("object"));
         section.insert("additionalProperties".to_owned(), json!(false));
         if kind == Kind::Storage {
@@ -257,8 +256,12 @@ impl Maker {
                 {"type": "string", "pattern": "^[-+]?[0-9]+(_+[0-9]+)+$"},
                 {"type": "null"},
             ]}),
-            Asked::Int(least, most) => json!({"type": ["integer", "null"], "minimum": least, "maximum": most}),
-            Asked::Number(least, most) => json!({"type": ["number", "null"], "minimum": least, "maximum": most}),
+            Asked::Int(least, most) => {
+                json!({"type": ["integer", "null"], "minimum": least, "maximum": most})
+            }
+            Asked::Number(least, most) => {
+                json!({"type": ["number", "null"], "minimum": least, "maximum": most})
+            }
             Asked::Word(words) => word(words, yaml),
             Asked::Texts => json!({"type": ["array", "null"], "items": {"type": text}}),
             Asked::Ints(least, most) => json!({

@@ -24,8 +24,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, GetOptions, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    RetryConfig, UpdateVersion,
+    Attribute, Attributes, GetOptions, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, RetryConfig, UpdateVersion,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -346,8 +346,7 @@ impl Storage for CloudStorage {
             let found = self.0.parts.client.get_opts(&path, GetOptions::default()).await?;
             // A larger one was not read: its body is empty.
             let size = found.meta.size;
-            let version =
-                Version { e_tag: found.meta.e_tag.clone(), generation: found.meta.version.clone() };
+            let version = Version { e_tag: found.meta.e_tag.clone(), generation: found.meta.version.clone() };
             Ok(if size > limit_bytes { Err(size) } else { Ok((size, found.bytes().await?, version)) })
         };
         let whole = Body::Whole { bytes_max: limit_bytes };

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast::catalog::OwnerTimes;
 use holdfast::app::{ConfigPlace, WatchTimes};
+use holdfast::catalog::OwnerTimes;
 use holdfast::clock::{SharedClock, SystemClock};
 use holdfast::service::{Service, ServiceOptions};
 use reqwest::{Method, StatusCode};

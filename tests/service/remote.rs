@@ -116,7 +116,11 @@ async fn a_change_that_is_not_persisted_changes_nothing_and_one_that_was_after_a
     let refused = service.post("/v1/config/policies/p", "{}").await;
     assert_eq!(refused.status.as_u16(), 500, "{}", refused.body);
     assert!(refused.body.starts_with("failed to write configuration: write S3 bucket"), "{}", refused.body);
-    assert!(refused.body.contains("403") && refused.body.contains("Nothing has changed."), "{}", refused.body);
+    assert!(
+        refused.body.contains("403") && refused.body.contains("Nothing has changed."),
+        "{}",
+        refused.body
+    );
     assert!(!refused.body.contains(SECRET_KEY), "{}", refused.body);
     assert_eq!(service.get("/v1/config/policies/p").await.status.as_u16(), 404);
     assert_eq!(remote.text(), before);

@@ -29,14 +29,18 @@ impl Web {
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.is_ok_and(|read| read == 1) {
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.is_ok_and(|read| read == 1)
+                {
                     head.push(byte[0]);
                 }
                 let head = String::from_utf8(head).unwrap();
                 let (status, headers, body) = says.lock().unwrap().clone();
                 let moved = head.starts_with("GET /moved?sig=canary ");
-                let (status, headers) =
-                    if moved { ("302 Found".to_owned(), "location: /real\r\n".to_owned()) } else { (status, headers) };
+                let (status, headers) = if moved {
+                    ("302 Found".to_owned(), "location: /real\r\n".to_owned())
+                } else {
+                    (status, headers)
+                };
                 asked.lock().unwrap().push(head);
                 let length = body.len();
                 let answer = format!(
@@ -67,7 +71,9 @@ async fn it_is_read_and_watched_and_a_change_by_the_api_is_refused() {
     let status = service.get("/v1/config/status").await;
     assert_eq!(status.json()["file"], format!("http://127.0.0.1:{}/moved", web.port));
     // Basic credentials, as they stand in the address.
-    assert!(web.asked.lock().unwrap().iter().all(|head| head.contains("authorization: Basic dXNlcjpjYW5hcnk=")));
+    assert!(
+        web.asked.lock().unwrap().iter().all(|head| head.contains("authorization: Basic dXNlcjpjYW5hcnk="))
+    );
 
     let refused = service.post("/v1/config/policies/p", "{}").await;
     assert_eq!(refused.status.as_u16(), 500, "{}", refused.body);

@@ -69,7 +69,9 @@ impl ConfigObject {
             return Ok(self.read().await.map_or_else(|_| Version::default(), |(_, version)| version));
         };
         let refused = |what: String, hint: &'static str| {
-            Error::permanent("config-not-persisted", what).source(Cause(error.report_without_hint())).hint(hint)
+            Error::permanent("config-not-persisted", what)
+                .source(Cause(error.report_without_hint()))
+                .hint(hint)
         };
         match self.read().await {
             Ok((bytes, version)) if bytes == new.as_bytes() => {

@@ -95,7 +95,8 @@ impl ConfigUrl {
         let client: Client<C, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
         let name = || format!("read {self}");
         retrying(&RETRIES, &MachinePace::default(), name, || async {
-            let late = || Error::temporary("config-unreadable", format!("no answer within {} s", TRY.as_secs()));
+            let late =
+                || Error::temporary("config-unreadable", format!("no answer within {} s", TRY.as_secs()));
             timeout(TRY, self.attempt(&client)).await.unwrap_or_else(|_| Err(late().into()))
         })
         .await
@@ -112,7 +113,8 @@ impl ConfigUrl {
             if status.is_success() {
                 return collect(answer.into_body(), &url).await;
             }
-            let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+            let header =
+                |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
             if ![301, 302, 303, 307, 308].contains(&status.as_u16()) {
                 let error = refused(status.as_u16());
                 let retry_after = header(RETRY_AFTER).and_then(|text| text.trim().parse().ok());
@@ -121,7 +123,9 @@ impl ConfigUrl {
             let next = header(LOCATION).and_then(|place| url.join(place).ok());
             url = next.ok_or_else(|| nowhere("the answer leads nowhere"))?;
             if url.scheme() != self.0.url.scheme() {
-                return Err(nowhere("the answer leads to another kind of address, which is not followed").into());
+                return Err(
+                    nowhere("the answer leads to another kind of address, which is not followed").into()
+                );
             }
         }
         Err(nowhere("the answers lead on and on").into())
@@ -141,7 +145,8 @@ impl ConfigUrl {
         let mut request = http::Request::get(bare.as_str())
             .header(HOST, host.unwrap_or_default())
             .header(USER_AGENT, concat!("holdfast/", env!("CARGO_PKG_VERSION")));
-        if let Some(credentials) = self.0.credentials.as_ref().filter(|_| url.origin() == self.0.url.origin()) {
+        if let Some(credentials) = self.0.credentials.as_ref().filter(|_| url.origin() == self.0.url.origin())
+        {
             request = request.header(AUTHORIZATION, credentials);
         }
         request.body(Empty::new()).map_err(|_| nowhere("the address cannot be asked"))
@@ -201,15 +206,15 @@ fn refused(status: u16) -> Error {
     let what = format!("the server answers {status}");
     match status {
         408 | 429 | 500..=599 => Error::temporary("config-unreadable", what),
-        401 | 403 => {
-            Error::permanent("config-unreadable", what).hint("Check the user and the password in the address.")
-        }
+        401 | 403 => Error::permanent("config-unreadable", what)
+            .hint("Check the user and the password in the address."),
         _ => Error::permanent("config-unreadable", what),
     }
 }
 
 fn nowhere(what: &str) -> Error {
-    Error::permanent("config-unreadable", what).hint("Give the address that it is to be read from in the end.")
+    Error::permanent("config-unreadable", what)
+        .hint("Give the address that it is to be read from in the end.")
 }
 
 impl fmt::Display for ConfigUrl {
@@ -241,9 +246,13 @@ mod tests {
 
     #[test]
     fn a_path_is_no_address() {
-        for (text, expected) in
-            [("http://h/c", true), ("HTTPS://h", true), ("a.yaml", false), ("/http://x", false), ("s3://b/c", false)]
-        {
+        for (text, expected) in [
+            ("http://h/c", true),
+            ("HTTPS://h", true),
+            ("a.yaml", false),
+            ("/http://x", false),
+            ("s3://b/c", false),
+        ] {
             assert_eq!(is_url(text), expected, "{text}");
         }
         let refused = ConfigUrl::parse("https://user:canary@/x y").unwrap_err();

@@ -85,6 +85,27 @@ fn beside(kind: Kind, key: &str) -> Option<&'static str> {
         (Kind::Document, "storage") => "where backups are kept, by name",
         (Kind::Document, "backup-policies") => "how backups are made, by name",
         (Kind::Document, "backup-routines") => "what is backed up when, by name: it is a folder in storage",
+        (Kind::Service, "http") => "the listener of plain HTTP",
+        (Kind::Service, "https") => "the listener of HTTPS; all keys of `http`, and its certificates",
+        (Kind::Service, "auth") => {
+            "who may do what; without it everybody may do everything, and only this machine reaches it"
+        }
+        (Kind::Service, "audit") => "how long it is remembered who has changed what",
+        (Kind::Service, "logger") => "what is logged, and where to",
+        (Kind::Service, "backup") => "what is common to all backups",
+        (Kind::Service, "job-history") => "when ended jobs are forgotten, by whichever cuts first",
+        (Kind::Http | Kind::Https, "rate") => "how many requests one client may send",
+        (Kind::Cluster, "credentials") => "who logs in to the nodes; none: nobody",
+        (Kind::Cluster, "tls") => {
+            "encrypted connections; none: in clear; `{}`: with the authorities of this system"
+        }
+        (Kind::Policy, "retry-policy") => {
+            "the delay before retry n (from 0) is `base-timeout` × `multiplier`^n, at most a day"
+        }
+        (Kind::Policy, "compression") => "how files are compressed; none: not",
+        (Kind::Policy, "encryption") => "how files are encrypted, by exactly one of the keys; none: not",
+        (Kind::Policy, "retention") => "what stays after each full; none: everything",
+        (Kind::Storage, "local-storage") => "a directory of this machine",
         (Kind::Storage, "s3-storage") => "a bucket of Amazon S3, or of a server that speaks its language",
         (Kind::Storage, "azure-storage") => "a container of Azure's blob service",
         (Kind::Storage, "gcp-storage") => "a bucket of Google Cloud Storage",
@@ -182,16 +203,6 @@ impl Words {
         }
         let text: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty() && *part != "below").collect();
         Some(Said { text: plain(&text.join(". ")), default: Some(row.default.clone()) })
-    }
-
-    /// What is said of a section as a whole.
-    pub(super) fn of_section(&self, kind: Kind) -> Option<String> {
-        let (table, of) = places(kind).first()?;
-        if !of.is_empty() || table.starts_with('#') {
-            return None;
-        }
-        let block = self.0.iter().find(|row| row.table.starts_with(table)).map(|row| row.table.as_str())?;
-        Some(plain(block))
     }
 }
 
