@@ -1,18 +1,19 @@
-//! Throughput of an object store: one large object, and four side by side, written and read by the storage of Holdfast, beside a
-//! well-known command line that copies the same file to the same kind of server in the same run. README.md says how to run it.
+//! Throughput of an object store: a full backup by `holdfast serve` into a bucket and its verification, which reads all of it, beside a
+//! well-known command line that copies a file of the same size to the same kind of server and back, in the same run. README.md
+//! says how to run it.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a program that measures: any surprise ends it
 #![allow(missing_docs, dead_code)] // what it takes from the tests says it there
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use holdfast::storage::Storage;
-use serde_json::json;
+use holdfast::aerospike::{Cluster, ClusterOptions, Seed};
+use holdfast::sample::{self, SampleRecord};
+use serde_json::{Value, json};
 
 #[path = "../tests/storage/seaweed.rs"]
 mod seaweed;
@@ -20,109 +21,147 @@ mod seaweed;
 mod server;
 
 use seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed};
+use server::free_port;
 
-const MIB: u64 = 1 << 20;
+const SOURCE: &str = "source-ns1";
+const RECORD_BYTES: u64 = 64 << 10;
 /// The unit of CPU times in /proc/<pid>/stat: `USER_HZ`, 100 on every Linux we know.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// User and system time of this process, or with `skip` 2 of those that it has waited for, in seconds.
-fn cpu_seconds(skip: usize) -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+/// A process that ends with this value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// User and system time of a process, or with `skip` 2 of those that it has waited for, in seconds.
+fn cpu_seconds(process: &str, skip: usize) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The fields behind the name, which is in brackets and may hold anything: proc(5), utime is field 14.
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11 + skip);
     fields.take(2).map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / TICKS_PER_SECOND
 }
 
-/// The most that a process has held, in MiB.
+/// The most that a process has held, in MiB; none once it has ended.
 fn peak_mib(process: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
 }
 
-/// A block that is not the same as the one before.
-fn block(at: u64) -> Bytes {
-    let mut bytes = vec![at as u8; MIB as usize];
-    bytes[..8].copy_from_slice(&at.to_le_bytes());
-    Bytes::from(bytes)
-}
-
-async fn write(storage: Arc<dyn Storage>, key: String, mib: u64) {
-    let mut writer = storage.create(&key).await.unwrap();
-    for at in 0..mib {
-        writer.write(block(at)).await.unwrap();
-    }
-    assert_eq!(writer.finish().await.unwrap(), mib * MIB);
-}
-
-async fn read(storage: Arc<dyn Storage>, key: String, mib: u64) {
-    let (mut reader, mut bytes) = (storage.open(&key).await.unwrap(), 0);
-    while let Some(block) = reader.next().await.unwrap() {
-        bytes += block.len() as u64;
-    }
-    assert_eq!(bytes, mib * MIB);
-}
-
-fn row(what: &str, mib: u64, begun: Instant, cpu: f64, peak: Option<f64>) {
-    let megabytes = (mib * MIB) as f64 / 1e6;
+fn row(what: &str, bytes: u64, seconds: f64, cpu: f64, peak: Option<f64>) {
+    let megabytes = bytes as f64 / 1e6;
     let peak = peak.map_or_else(|| "?".to_owned(), |peak| format!("{peak:.0}"));
-    println!(
-        "| {what} | {:.0} | {:.2} | {peak} |",
-        megabytes / begun.elapsed().as_secs_f64(),
-        cpu / (megabytes / 1e3),
-    );
+    println!("| {what} | {:.0} | {:.2} | {peak} |", megabytes / seconds, cpu / (megabytes / 1e3));
 }
 
-/// Ours: `objects` side by side, of `mib` all together.
-async fn ours(objects: u64, mib: u64) {
-    let seaweed = Seaweed::start_with(1024).await;
-    let storage: Arc<dyn Storage> = Arc::new(seaweed.storage(&json!({"path": "bench"})).await);
-    let each = mib / objects;
-    let key = |at: u64| format!("a/{at}.asb");
-    let (begun, cpu) = (Instant::now(), cpu_seconds(0));
-    let writes = (0..objects).map(|at| write(Arc::clone(&storage), key(at), each));
-    futures_util::future::join_all(writes).await;
-    row(
-        &format!("Holdfast, write, {objects} at once"),
-        each * objects,
-        begun,
-        cpu_seconds(0) - cpu,
-        peak_mib("self"),
-    );
-    let (begun, cpu) = (Instant::now(), cpu_seconds(0));
-    futures_util::future::join_all((0..objects).map(|at| read(Arc::clone(&storage), key(at), each))).await;
-    row(
-        &format!("Holdfast, read, {objects} at once"),
-        each * objects,
-        begun,
-        cpu_seconds(0) - cpu,
-        peak_mib("self"),
-    );
+/// The service, on a sandbox node that holds so many MiB.
+struct Ours<'a> {
+    program: &'a Path,
+    dir: &'a Path,
+    mib: u64,
+    parallel: u64,
+}
+
+impl Ours<'_> {
+    fn start(&self, arguments: &[&str]) -> Process {
+        let log = std::fs::File::create(self.dir.join(format!("{}.log", arguments[0]))).unwrap();
+        let mut command = Command::new(self.program);
+        // As `deploy/` sets it.
+        command.args(arguments).env("MALLOC_ARENA_MAX", "2").stdin(Stdio::null()).stdout(log);
+        Process(command.spawn().unwrap())
+    }
+
+    /// Backs up and verifies; how many bytes were stored.
+    async fn run(&self) -> u64 {
+        let node_port = free_port(0);
+        let _node = self.start(&["sandbox", "--port", &node_port.to_string()]);
+        wait_for(node_port).await;
+        fill(node_port, self.mib).await;
+        let seaweed = Seaweed::start_with(1024).await;
+        let port = free_port(0);
+        let config = json!({
+            "service": {"http": {"port": port}, "logger": {"level": "WARN"}, "state-dir": self.dir.join("state")},
+            "aerospike-clusters": {"node": {"seed-nodes": [{"host-name": "127.0.0.1", "port": node_port}]}},
+            "storage": {"bucket": seaweed.section(&json!({}))},
+            "backup-policies": {"policy": {"parallel": self.parallel, "clock-skew-margin": 0}},
+            "backup-routines": {"bench": {
+                "source-cluster": "node", "storage": "bucket", "backup-policy": "policy",
+                "namespaces": [SOURCE], "interval-cron": "0 0 0 1 1 ?",
+            }},
+        });
+        let file = self.dir.join("holdfast.yaml");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let mut bytes = 0;
+        for (what, kind) in [("backup", "full"), ("verification", "verify")] {
+            let service = self.start(&["serve", "--config", file.to_str().unwrap()]);
+            wait_for(port).await;
+            let process = service.0.id().to_string();
+            let cpu = cpu_seconds(&process, 0);
+            let job =
+                run_job(&format!("http://127.0.0.1:{port}"), &format!("/v1/backups/{kind}/bench")).await;
+            bytes = bytes.max(job["progress"]["bytes"].as_u64().unwrap_or(0));
+            let at = |key: &str| chrono::DateTime::parse_from_rfc3339(job[key].as_str().unwrap()).unwrap();
+            let seconds = (at("finished") - at("started")).as_seconds_f64();
+            let cpu = cpu_seconds(&process, 0) - cpu;
+            let name = format!("Holdfast, {what}, parallel {}", self.parallel);
+            row(&name, bytes, seconds, cpu, peak_mib(&process));
+        }
+        let _ = std::fs::remove_dir_all(self.dir.join("state"));
+        bytes
+    }
+}
+
+async fn run_job(url: &str, path: &str) -> Value {
+    let answer = reqwest::Client::new().post(format!("{url}{path}")).send().await.unwrap();
+    let job = answer.headers()["location"].to_str().unwrap().to_owned();
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let job: Value = reqwest::get(format!("{url}{job}")).await.unwrap().json().await.unwrap();
+        match job["status"].as_str().unwrap() {
+            "succeeded" => return job,
+            "scheduled" | "queued" | "running" => {}
+            _ => panic!("{job:#}"),
+        }
+    }
+}
+
+/// Records of 64 KiB, whose text is a third longer.
+async fn fill(port: u16, mib: u64) {
+    let seeds = vec![Seed { host: "127.0.0.1".to_owned(), port }];
+    let options = ClusterOptions { seeds, connect_timeout_ms: 5000, label: "bench".to_owned() };
+    let cluster = Cluster::connect(&options).await.unwrap();
+    let keys: Vec<i64> = (0..(mib << 20) as i64 * 3 / 4 / RECORD_BYTES as i64).collect();
+    for some in keys.chunks(100) {
+        let records = some.iter().map(|key| {
+            let bytes = vec![key.to_be_bytes()[7]; RECORD_BYTES as usize];
+            SampleRecord::new("large", *key).bin("bytes", 4, bytes)
+        });
+        sample::write(&cluster, SOURCE, &records.collect::<Vec<_>>()).await.unwrap();
+    }
 }
 
 /// The command line of Amazon: `aws s3 cp` to the server and back.
-async fn theirs(program: &Path, dir: &Path, mib: u64) {
+async fn theirs(program: &Path, dir: &Path, bytes: u64) {
     let seaweed = Seaweed::start_with(1024).await;
     let file = dir.join("data");
     let mut out = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
-    (0..mib).for_each(|at| out.write_all(&block(at)).unwrap());
+    let block: Vec<u8> = (0..1_u32 << 20).map(|at| (at ^ (at >> 9)) as u8).collect();
+    for start in (0..bytes).step_by(block.len()) {
+        out.write_all(&block[..block.len().min((bytes - start) as usize)]).unwrap();
+    }
     out.into_inner().unwrap().sync_all().unwrap();
     let url = format!("s3://{BUCKET}/bench/data");
     let file = file.to_str().unwrap();
-    for (what, from, to) in [("write", file, url.as_str()), ("read", url.as_str(), file)] {
-        let (begun, cpu) = (Instant::now(), cpu_seconds(2));
+    for (what, from, to) in [("to the bucket", file, url.as_str()), ("back", url.as_str(), file)] {
+        let (begun, cpu) = (Instant::now(), cpu_seconds("self", 2));
         let mut child = Command::new(program)
-            .args([
-                "--endpoint-url",
-                &seaweed.url,
-                "--region",
-                "us-east-1",
-                "s3",
-                "cp",
-                "--only-show-errors",
-                from,
-                to,
-            ])
+            .args(["--endpoint-url", &seaweed.url, "--region", "us-east-1"])
+            .args(["s3", "cp", "--only-show-errors", from, to])
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
             .stdout(Stdio::null())
@@ -134,11 +173,23 @@ async fn theirs(program: &Path, dir: &Path, mib: u64) {
                 break status;
             }
             peak = peak_mib(&child.id().to_string()).or(peak);
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         };
         assert!(status.success());
-        row(&format!("aws s3 cp, {what}"), mib, begun, cpu_seconds(2) - cpu, peak);
+        let seconds = begun.elapsed().as_secs_f64();
+        row(&format!("aws s3 cp, {what}"), bytes, seconds, cpu_seconds("self", 2) - cpu, peak);
     }
+}
+
+/// Waits until somebody listens: one minute, which only what cannot start at all needs.
+async fn wait_for(port: u16) {
+    for _ in 0..3000 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("nobody listens on {port}");
 }
 
 #[tokio::main]
@@ -149,17 +200,19 @@ async fn main() {
     }
     let text = |name: &str| std::env::var(format!("HOLDFAST_BENCH_{name}")).ok();
     let mib = text("MIB").map_or(5 << 10, |mib| mib.parse().unwrap());
+    let program = PathBuf::from(text("PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_holdfast").to_owned()));
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-object-store");
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     println!("{mib} MiB, to a SeaweedFS server in a process of its own and back\n");
-    println!("| who, and what | MB/s | CPU s/GB | peak RSS MiB so far |");
+    println!("| who, and what | MB/s | CPU s/GB | peak RSS MiB |");
     println!("|---|---|---|---|");
-    for objects in [1, 4] {
-        ours(objects, mib).await;
+    let mut bytes = mib << 20;
+    for parallel in [1, 8] {
+        bytes = Ours { program: &program, dir: &dir, mib, parallel }.run().await;
     }
     if let Some(program) = text("AWS") {
-        theirs(&PathBuf::from(program), &dir, mib).await;
+        theirs(&PathBuf::from(program), &dir, bytes).await;
     }
     let _ = std::fs::remove_dir_all(&dir);
 }

@@ -168,5 +168,25 @@ async fn faults(all: bool) {
     table(&ground, all).await;
 }
 
-/// See [`crate::faults`]: `once|for good`.
-const FAULTS: &str = "";
+/// The end of each, see [`crate::faults`]; the columns are put, begin, part, finish, get, head, read, list, delete.
+const FAULTS: &str = "
+500                 ok|away       ok|away       ok|away       ok|away         ok|away       ok|away       ok|away       ok|away       ok|away
+503-slow-down       ok|away       ok|away       ok|away       ok|away         ok|away       ok|away       ok|away       ok|away       ok|away
+429-retry-after     ok|away       ok|away       ok|away       ok|away         ok|away|away  ok|away|away  ok|away       ok|away|away  ok|away|away
+403-in-the-middle   denied|denied denied|denied denied|denied denied|denied   denied|denied denied|denied denied|denied denied|denied denied|denied
+refused             ok|away       ok|away       ok|away       ok|away         ok|away       ok|away       ok|away       ok|away       ok|away
+reset-in-body       ok|away       ok|away       ok|away       ok|ok           ok|io         ok|away       ok|io         ok|away       ok|away
+reset-in-sent-body  ok|away       -             ok|away       ok|away         -             -             -             -             ok|away
+cut-with-200        -             -             -             -               ok|io         -             ok|io         ok|away       -
+short-with-200      -             -             -             -               ok|io         -             ?|?           ok|away           -
+stall               ok|away       ok|away       ok|away|away  ok|away|away    ok|away|away  ok|away|away  ok|away       ok|away|away  ok|away|away
+stall-in-body       -             -             -             -               ok|io|io      -             ok|io         ok|away|away  -
+bit-of-sent-body    ok|away       -             ok|away       refused|refused -             -             -             -             ok|?|?
+bit-of-body         -             -             -             -               ok|io         -             ?|?           ?|?           -
+twice               ok|ok         ok|ok         ok|ok         ok|ok           -             -             -             -             ok|ok
+answer-lost         ok|away       ok|away       ok|away       ok|ok           ok|away       ok|away       ok|away       ok|away       ok|away
+page-skipped        -             -             -             -               -             -             -             ?|?           ok|?|?
+list-ends-early     -             -             -             -               -             -             -             ?|?           ok|?|?
+page-without-token  -             -             -             -               -             -             -             io|io         io|io
+page-again          -             -             -             -               -             -             -             io|io         io|io
+";

@@ -8,12 +8,14 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
-    SharedHttpClient,
+    ConfigBag, Intercept, ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
+    RuntimeComponents, SharedCredentialsProvider, SharedHttpClient,
 };
+use aws_sdk_s3::error::BoxError;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use secrecy::ExposeSecret;
@@ -52,7 +54,9 @@ pub(super) async fn build(config: &S3Config, keeper: &Keeper, clock: &SharedCloc
         });
     }
     let shared = Box::pin(loader.load()).await;
-    let mut builder = aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style);
+    let mut builder = aws_sdk_s3::config::Builder::from(&shared)
+        .force_path_style(config.path_style)
+        .interceptor(WholeAnswers);
     if let Some(endpoint) = &config.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
@@ -111,6 +115,44 @@ async fn http(config: &S3Config) -> Result<SharedHttpClient> {
     Ok(Builder::new().tls_provider(provider).tls_context(context).build_https())
 }
 
+/// Refuses documents that break off: the SDK takes what there is, and half a list for a whole one (rules.md 6.1).
+#[derive(Debug)]
+struct WholeAnswers;
+
+impl Intercept for WholeAnswers {
+    fn name(&self) -> &'static str {
+        "whole answers"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let answer = context.response();
+        match answer.body().bytes() {
+            Some(body) if answer.status().is_success() && !is_whole(body) => {
+                Err("the answer breaks off in the middle of its document".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an XML document ends with the end of its first element; anything else is not judged.
+fn is_whole(body: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(body) else { return true };
+    let text = text.trim();
+    let root = match text.strip_prefix("<?xml") {
+        Some(declared) => declared.split_once("?>").map_or("", |(_, rest)| rest.trim_start()),
+        None => text,
+    };
+    let Some(root) = root.strip_prefix('<') else { return !text.starts_with("<?xml") };
+    let name = root.split(|c: char| c.is_whitespace() || c == '>' || c == '/').next().unwrap_or_default();
+    text.ends_with(&format!("</{name}>")) || (text.ends_with("/>") && text.matches('<').count() <= 2)
+}
+
 /// Keys that are kept somewhere; asked for when they are needed, and again after a while.
 #[derive(Debug)]
 struct Keys {
@@ -136,5 +178,22 @@ impl ProvideCredentials for Keys {
         Self: 'a,
     {
         future::ProvideCredentials::new(self.fetch())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole;
+
+    #[test]
+    fn a_document_that_breaks_off_is_told() {
+        let whole = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<List xmlns=\"x\"><Key>a</Key></List>\n";
+        assert!(is_whole(whole.as_bytes()));
+        for end in 6..whole.len() - "</List>\n".len() {
+            assert!(!is_whole(&whole.as_bytes()[..end]), "{:?}", &whole[..end]);
+        }
+        for other in ["", "a text", "<List/>", "<?xml version=\"1.0\"?><List />", "{\"json\": 1}"] {
+            assert!(is_whole(other.as_bytes()), "{other:?}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::dress::Dress;
-use super::failure::{failure, status};
+use super::failure::failure;
 use super::{S3Storage, broken};
 use crate::error::{Error, Result};
 use crate::storage::retry::{Failure, RetryPolicy};
@@ -170,38 +170,40 @@ impl Upload {
         Ok(())
     }
 
-    /// Publishes the object.
+    /// Publishes the object. An answer that was lost, or a request that was delivered twice, leaves the doubt whether it is:
+    /// storage says.
     async fn complete(&mut self, key: &str, size_bytes: u64) -> Result<()> {
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts.clone())).build();
         let storage = &self.storage;
-        storage
-            .call(&RetryPolicy::DATA, "finish the upload of", key, || {
-                let request = storage
-                    .client()
-                    .complete_multipart_upload()
-                    .bucket(storage.bucket())
-                    .key(&self.object)
-                    .upload_id(&self.id)
-                    .multipart_upload(parts.clone());
-                let object = &self.object;
-                async move {
-                    match storage.answered(FINISH, request.send()).await? {
-                        Ok(_) => Ok(Ok(())),
-                        // An earlier try may have been done, and its answer lost; or it was delivered twice.
-                        Err(error) if status(&error) == Some(404) => {
-                            let found = storage.try_head(key, object).await?;
-                            match found {
-                                Some(found) if found.size_bytes == size_bytes => Ok(Ok(())),
-                                _ => Ok(Err(gone())),
-                            }
-                        }
-                        Err(error) => Err(failure(error)),
-                    }
-                }
-            })
-            .await??;
+        if let Err(error) = self.try_complete(key).await {
+            match storage.head(key).await {
+                Ok(Some(found)) if found.size_bytes == size_bytes => {}
+                _ => return Err(error),
+            }
+        }
         self.is_done = true;
         Ok(())
+    }
+
+    async fn try_complete(&self, key: &str) -> Result<()> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts.clone())).build();
+        let storage = &self.storage;
+        let done = storage.call(&RetryPolicy::DATA, "finish the upload of", key, || {
+            let request = storage
+                .client()
+                .complete_multipart_upload()
+                .bucket(storage.bucket())
+                .key(&self.object)
+                .upload_id(&self.id)
+                .multipart_upload(parts.clone());
+            async move {
+                match storage.answered(FINISH, request.send()).await? {
+                    Ok(_) => Ok(Ok(())),
+                    Err(error) if is_gone(&error) => Ok(Err(gone())),
+                    Err(error) => Err(failure(error)),
+                }
+            }
+        });
+        done.await?.map_err(|error| error.context(format!("{}: {key:?}", storage.0.place)))
     }
 
     async fn abort(mut self) -> Result<()> {
