@@ -9,6 +9,7 @@ mod door;
 mod key_secret;
 mod requests;
 mod s3;
+mod secrets;
 
 use serde_json::json;
 

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use needles::Needles;
 use s3_server::{ACCESS_KEY, SECRET_KEY};
+pub use world::encrypt;
 use world::{ACCOUNT_KEY, GCP_KEY_LINE, PASSWORD, RECORDS, World, has_at, planted};
 
 /// What is given in bodies that are refused or only tried, or is wrong: by a name.

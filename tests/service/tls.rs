@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certificates::Certificates;
+use holdfast::clock::SystemClock;
+use holdfast::service::{Service, ServiceOptions};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -203,4 +205,74 @@ async fn a_new_certificate_is_shown_and_no_connection_is_dropped() {
     });
     shown.await.expect("the watcher shows the new certificate");
     assert_eq!(old.get("/health").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_taken_back_is_refused_and_others_of_its_authority_are_not() {
+    let files = Certificates::new("backup.test");
+    let yaml = |files: &Certificates| {
+        let [ca, list] = ["ca.pem", "crl.pem"].map(|file| files.path(file).display().to_string());
+        let asks =
+            format!(", client-auth: require-and-verify, client-ca-file: {ca}, client-crl-file: {list}");
+        format!("service:\n{}", https(files, &asks))
+    };
+    for taken_back in [false, true] {
+        files.take_back(taken_back);
+        let service = Running::start(|_| yaml(&files)).await;
+        let asked = match Connection::open(&service, &files, true).await {
+            // With TLS 1.3 a server looks at the certificate when the client thinks that all is done.
+            Ok(mut connection) => connection.get("/health").await.is_ok(),
+            Err(_) => false,
+        };
+        assert_eq!(asked, !taken_back);
+    }
+    // Without a list that can be read it would let in who was shut out: it does not start.
+    files.write("crl.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let error = refused(&yaml(&files)).await;
+    assert!(error.contains("crl.pem") && error.contains("no X509 CRL"), "{error}");
+}
+
+#[tokio::test]
+async fn the_key_may_be_encrypted_and_its_password_may_be_kept_elsewhere() {
+    let files = Certificates::new("backup.test");
+    crate::canary::encrypt(&files, "server.key", "PasswordOfTheKey");
+    files.write("password", "PasswordOfTheKey\n");
+    let reference = format!("'file:{}'", files.path("password").display());
+    for password in ["PasswordOfTheKey", reference.as_str()] {
+        let more = format!(", key-file-password: {password}");
+        let service = Running::start(|_| format!("service:\n{}", https(&files, &more))).await;
+        let mut connection = Connection::open(&service, &files, false).await.unwrap();
+        assert_eq!(connection.get("/health").await.unwrap().0, 200);
+        // It is asked for again when the files are read again.
+        files.renew("backup.test");
+        crate::canary::encrypt(&files, "server.key", "PasswordOfTheKey");
+        service.service.reload().await.unwrap();
+        let shown = tokio::time::timeout(Duration::from_mins(1), async {
+            while Connection::open(&service, &files, false).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        shown.await.expect("the new certificate is shown");
+    }
+    for (more, says) in [
+        (", key-file-password: WrongPassword", "cannot be decrypted"),
+        ("", "the key is encrypted"),
+        (", key-file-password: 'file:/no/such/file'", "/no/such/file"),
+    ] {
+        let error = refused(&format!("service:\n{}", https(&files, more))).await;
+        assert!(error.contains(says) && !error.contains("WrongPassword"), "{error}");
+    }
+}
+
+/// Why a service with this configuration does not start.
+async fn refused(yaml: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("holdfast.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let options = ServiceOptions {
+        http_port: Some(0),
+        state_dir: Some(dir.path().join("state")),
+        ..ServiceOptions::from_file(&path, Arc::new(SystemClock)).unwrap()
+    };
+    Service::start(options).await.err().expect("it must not start").report()
 }

@@ -3,9 +3,12 @@
 #![allow(dead_code, missing_docs)] // each of those who include it uses a part
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
+    KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -15,12 +18,16 @@ use rustls::server::WebPkiClientVerifier;
 /// A folder with `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
 pub struct Certificates {
     dir: tempfile::TempDir,
+    authority: Mutex<Option<Issuer<'static, KeyPair>>>,
 }
+
+/// The serial number of the client's certificate.
+const CLIENT_SERIAL: u64 = 7;
 
 impl Certificates {
     /// The server's certificate is for `name` and for 127.0.0.1.
     pub fn new(name: &str) -> Self {
-        let certificates = Self { dir: tempfile::tempdir().unwrap() };
+        let certificates = Self { dir: tempfile::tempdir().unwrap(), authority: Mutex::new(None) };
         certificates.renew(name);
         certificates
     }
@@ -33,15 +40,39 @@ impl Certificates {
         let key = KeyPair::generate().unwrap();
         self.write("ca.pem", &params.self_signed(&key).unwrap().pem());
         let authority = Issuer::new(params, key);
-        for (file, names) in [
-            ("server", vec![name.to_owned(), "127.0.0.1".to_owned()]),
-            ("client", vec!["backup.test".to_owned()]),
+        for (file, serial, names) in [
+            ("server", 6, vec![name.to_owned(), "127.0.0.1".to_owned()]),
+            ("client", CLIENT_SERIAL, vec!["backup.test".to_owned()]),
         ] {
             let key = KeyPair::generate().unwrap();
-            let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+            let mut params = CertificateParams::new(names).unwrap();
+            params.serial_number = Some(SerialNumber::from(serial));
+            let certificate = params.signed_by(&key, &authority).unwrap();
             self.write(&format!("{file}.pem"), &certificate.pem());
             self.write(&format!("{file}.key"), &key.serialize_pem());
         }
+        *self.authority.lock().unwrap() = Some(authority);
+    }
+
+    /// Makes `crl.pem`, the authority's list of certificates that were taken back: the client's, or nobody's.
+    pub fn take_back(&self, client: bool) {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(CLIENT_SERIAL),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: client.then_some(revoked).into_iter().collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let authority = self.authority.lock().unwrap();
+        let list = params.signed_by(authority.as_ref().unwrap()).unwrap();
+        self.write("crl.pem", &list.pem().unwrap());
     }
 
     pub fn folder(&self) -> &Path {
