@@ -8,7 +8,7 @@ use crate::model::status::AbsLevel;
 use crate::model::{JobStatus, UnixMillis};
 
 /// `GET /v1/backups/currentBackup/{name}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RoutineState {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ impl RoutineState {
 }
 
 /// What runs, or ran: numbers only.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunningJob {
     total_records: u64,
@@ -60,7 +60,7 @@ pub struct RunningJob {
 }
 
 /// How fast it goes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunMetrics {
     records_per_second: u64,
@@ -99,7 +99,7 @@ impl RunningJob {
 }
 
 /// `GET /v1/restore/status/{jobId}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RestoreStatus {
     read_records: u64,

@@ -25,15 +25,17 @@ pub(super) fn routes(scope: &mut web::ServiceConfig) {
     scope.service(at("/v1/audit").get(list).resource());
 }
 
-#[derive(Serialize)]
-struct Page {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = AuditPage)]
+pub(super) struct Page {
     requests: Vec<Shown>,
     /// What to give as `cursor` for the next page; none: this is the last.
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = AuditedRequest)]
 struct Shown {
     id: i64,
     at: String,

@@ -97,9 +97,10 @@ async fn status(app: web::Data<App>) -> Answer {
     })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Status {
+#[schema(as = ConfigStatus)]
+pub(super) struct Status {
     file: Option<String>,
     etag: Option<String>,
     in_force_since: String,
@@ -146,9 +147,9 @@ async fn changed(app: &App, request: &HttpRequest, change: ConfigChange, status:
     Ok(answer.finish())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-struct DryRun {
+pub(super) struct DryRun {
     changes: Vec<FieldChange>,
     affected: Vec<String>,
     file_rewritten: bool,

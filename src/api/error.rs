@@ -170,8 +170,8 @@ impl ApiError {
 }
 
 /// RFC 9457 3.1, with a stable code and what to do next beside it.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Problem<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'a str,

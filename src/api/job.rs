@@ -11,8 +11,9 @@ use crate::model::{BackupType, UnixMillis};
 use crate::store::{AttemptRow, JobRow, Warning};
 
 /// A job in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobSummary)]
 pub struct Summary {
     id: i64,
     kind: &'static str,
@@ -59,7 +60,8 @@ impl Summary {
 }
 
 /// `GET /v1/jobs`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = JobPage)]
 pub struct Page {
     jobs: Vec<Summary>,
     /// What to give as `cursor` for the next page; none: this is the last.
@@ -74,8 +76,9 @@ impl Page {
 }
 
 /// `GET /v1/jobs/{id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobDetail)]
 pub struct Detail {
     #[serde(flatten)]
     summary: Summary,
@@ -102,8 +105,9 @@ pub struct Detail {
     result: Option<Value>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobProgress)]
 struct Shown {
     total_records: u64,
     done_records: u64,
@@ -111,14 +115,16 @@ struct Shown {
     percentage_done: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = JobFailure)]
 struct Failure {
     code: String,
     message: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobAttempt)]
 struct Attempt {
     #[serde(rename = "attempt")]
     number: u32,

@@ -9,7 +9,7 @@ use crate::model::status::AbsLevel;
 use crate::model::{BackupType, UnixMillis};
 
 /// One namespace of one run, with ABS's fields.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct BackupDetails {
     /// The start of the run, RFC 3339.
@@ -52,7 +52,7 @@ pub struct BackupDetails {
 }
 
 /// What reading a backup again has shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verification {
     /// `verified`, `damaged`, `unreadable` or `chain-broken`.

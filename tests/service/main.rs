@@ -14,6 +14,7 @@ mod door;
 mod errors;
 mod jobs;
 mod limits;
+mod openapi;
 mod operator;
 mod owners;
 mod parameters;

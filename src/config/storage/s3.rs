@@ -20,7 +20,7 @@ const PART_BYTES_MIN: i64 = 5 << 20;
 const TAGS_MAX: usize = 10;
 
 /// `s3-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Storage {
     /// The bucket.
@@ -87,7 +87,7 @@ pub struct S3Storage {
 }
 
 /// What of the requests goes to the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum S3LogLevel {
     /// Nothing.
@@ -108,7 +108,7 @@ pub enum S3LogLevel {
 }
 
 /// Where objects are kept, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3StorageClass {
     /// Data files.
@@ -120,7 +120,7 @@ pub struct S3StorageClass {
 }
 
 /// A storage class of S3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs)] // the names are Amazon's
 pub enum S3Class {
@@ -137,7 +137,7 @@ pub enum S3Class {
 }
 
 /// Encryption at rest by the server.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Encryption {
     /// With whose key.
@@ -148,7 +148,7 @@ pub struct S3Encryption {
 }
 
 /// With whose key the server encrypts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum S3EncryptionMode {
     /// S3's own (SSE-S3).
     #[default]
@@ -163,7 +163,7 @@ pub enum S3EncryptionMode {
 }
 
 /// How long objects cannot be deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3ObjectLock {
     /// Who may lift it.
@@ -173,7 +173,7 @@ pub struct S3ObjectLock {
 }
 
 /// Who may lift a lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum S3LockMode {
     /// Who has the right to.
@@ -184,7 +184,7 @@ pub enum S3LockMode {
 }
 
 /// By what the server checks what it receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)] // the names are Amazon's
 pub enum S3Checksum {
@@ -199,7 +199,7 @@ pub enum S3Checksum {
 }
 
 /// A role to take.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Role {
     /// Its ARN.
