@@ -11,16 +11,22 @@ use crate::model::{JobStatus, UnixMillis};
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RoutineState {
+    /// The full that runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     full: Option<RunningJob>,
+    /// The incremental that runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     incremental: Option<RunningJob>,
+    /// When the newest that succeeded began, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_full: Option<String>,
+    /// The same of incrementals.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_incremental: Option<String>,
+    /// When the next is due, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_full: Option<String>,
+    /// The same of incrementals.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_incremental: Option<String>,
 }
@@ -45,17 +51,24 @@ impl RoutineState {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunningJob {
+    /// An estimate.
     total_records: u64,
+    /// Read, or of a restore settled.
     done_records: u64,
+    /// RFC 3339.
     start_time: String,
+    /// 0 to 100; never falls.
     percentage_done: u64,
+    /// RFC 3339; from 1 % on.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_end_time: Option<String>,
+    /// RFC 3339; absent while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_time: Option<String>,
     /// Seconds; since 3.6.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<i64>,
+    /// How fast it goes.
     metrics: RunMetrics,
 }
 
@@ -63,8 +76,11 @@ pub struct RunningJob {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunMetrics {
+    /// Lately.
     records_per_second: u64,
+    /// Lately.
     kilobytes_per_second: u64,
+    /// Records read and not yet written.
     pipeline: u64,
 }
 
@@ -102,19 +118,33 @@ impl RunningJob {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RestoreStatus {
+    /// Records read from the backup; when it has ended each is in one counter below.
     read_records: u64,
+    /// Bytes read from storage.
     total_bytes: u64,
+    /// Past their life.
     expired_records: u64,
+    /// Not asked for.
     skipped_records: u64,
+    /// Refused by the server for what they are.
     ignored_records: u64,
+    /// Written.
     inserted_records: u64,
+    /// There already, with `unique`.
     existed_records: u64,
+    /// Fresher in the destination.
     fresher_records: u64,
+    /// Secondary indexes.
     index_count: u64,
+    /// UDF modules.
     udf_count: u64,
+    /// Writes that may or may not have happened.
     errors_in_doubt: u64,
+    /// How far it is.
     current_job: RunningJob,
+    /// In the words of the release that is spoken.
     status: &'static str,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }

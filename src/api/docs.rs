@@ -51,7 +51,7 @@ fn asset(name: &str) -> Answer {
     let config = Arc::new(utoipa_swagger_ui::Config::from(DOCUMENT));
     let found = utoipa_swagger_ui::serve(name, config)
         .map_err(|error| Error::permanent("api-answer", format!("make the page: {error}")))?;
-    let file = found.ok_or_else(ApiError::no_such_path)?;
+    let file = found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "not-found", "no such file"))?;
     let content_type = match file.content_type.as_str() {
         "text/html" => "text/html; charset=utf-8".to_owned(),
         other => other.to_owned(),

@@ -45,9 +45,12 @@ async fn ready(app: web::Data<App>) -> Answer {
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Version {
+    /// The release of ABS that is spoken.
     #[serde(rename = "version")]
     level: &'static str,
+    /// `unknown` unless it was built with one.
     build_time: &'static str,
+    /// `unknown` unless it was built with one.
     commit: &'static str,
 }
 

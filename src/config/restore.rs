@@ -54,7 +54,7 @@ pub struct RestoreTimestampRequest {
     /// Ours: how things that may be wrong are met.
     #[schema(ignore)]
     pub care: RestoreCare,
-    /// Ours: which namespaces; empty: rules.md 3.8.
+    /// Ours: which namespaces; empty: those of the newest run by then (rules.md 3.8).
     #[schema(required = false)]
     pub namespaces: Vec<String>,
     /// Ours: whether a chain with a gap may be restored (rules.md 3.4).

@@ -10,6 +10,7 @@ mod audit;
 mod catalog;
 mod config_changes;
 mod conformance;
+mod contract;
 mod door;
 mod errors;
 mod jobs;

@@ -9,10 +9,15 @@ const READ: [&str; 3] = ["Config", "RestoreRequest", "RestoreTimestampRequest"];
 /// Types whose fields stand among those of a request.
 const FLATTENED: [&str; 2] = ["RestoreEnds", "RestoreCare"];
 
+/// The schema of any JSON, which needs no name.
+const ANY: &str = "Value";
+
 /// The document with what the types could not say.
 pub(super) fn tidied(mut document: Value) -> Value {
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        schemas.remove(ANY);
         flatten(schemas);
+        join(schemas);
         let mut read: Vec<String> = READ.map(str::to_owned).into();
         let mut next = 0;
         while let Some(name) = read.get(next).cloned() {
@@ -77,25 +82,35 @@ fn without_null(schema: &mut Value) {
 
 /// Unknown keys are refused.
 fn close(schema: &mut Value) {
-    if let Value::Object(object) = schema {
-        if object.contains_key("properties") {
-            object.insert("additionalProperties".to_owned(), json!(false));
+    if let Some(object) = schema.as_object_mut().filter(|object| object.contains_key("properties")) {
+        object.insert("additionalProperties".to_owned(), json!(false));
+    }
+}
+
+/// What a type has in common with another stands in it, field by field.
+fn join(schemas: &mut Map<String, Value>) {
+    let known = schemas.clone();
+    for schema in schemas.values_mut().filter_map(Value::as_object_mut) {
+        let Some(Value::Array(parts)) = schema.remove("allOf") else { continue };
+        let about = schema.get("description").cloned();
+        for part in parts {
+            let part = match name_of(&part) {
+                Some(name) => known.get(name).cloned().unwrap_or_default(),
+                None => part,
+            };
+            if let Value::Object(part) = part {
+                part.into_iter().for_each(|(key, value)| merge(schema, key, value));
+            }
         }
-        if let Some(parts) = object.get_mut("allOf").and_then(Value::as_array_mut) {
-            // Each part would refuse the fields of the others.
-            let mut whole = Map::new();
-            for part in parts.iter_mut().filter_map(Value::as_object_mut) {
-                for (key, value) in std::mem::take(part) {
-                    merge(&mut whole, key, value);
-                }
-            }
-            object.remove("allOf");
-            object.extend(whole);
-            if object.contains_key("properties") {
-                object.insert("additionalProperties".to_owned(), json!(false));
-            }
+        if let Some(about) = about {
+            schema.insert("description".to_owned(), about);
         }
     }
+}
+
+/// The name of the schema that a reference leads to.
+fn name_of(schema: &Value) -> Option<&str> {
+    schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit_once('/')).map(|(_, name)| name)
 }
 
 fn merge(whole: &mut Map<String, Value>, key: String, value: Value) {
@@ -112,12 +127,7 @@ fn merge(whole: &mut Map<String, Value>, key: String, value: Value) {
 fn names(schema: &Value, found: &mut impl FnMut(&str)) {
     match schema {
         Value::Object(object) => {
-            if let Some(name) = object
-                .get("$ref")
-                .and_then(Value::as_str)
-                .and_then(|path| path.rsplit_once('/'))
-                .map(|(_, name)| name)
-            {
+            if let Some(name) = name_of(schema) {
                 found(name);
             }
             for value in object.values() {
@@ -133,6 +143,7 @@ fn names(schema: &Value, found: &mut impl FnMut(&str)) {
 fn words(value: &mut Value) {
     match value {
         Value::Object(object) => {
+            lift(object);
             for (key, value) in object.iter_mut() {
                 match value {
                     Value::String(text) if key == "description" => *text = for_readers(text),
@@ -142,6 +153,23 @@ fn words(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(words),
         _ => {}
+    }
+}
+
+/// What is said of a field that may be null is said of the field; of one that may be anything nothing else is.
+fn lift(schema: &mut Map<String, Value>) {
+    let Some(Value::Array(choices)) = schema.get_mut("oneOf") else { return };
+    let is_null = |choice: &Value| choice.get("type") == Some(&json!("null"));
+    if !choices.iter().any(is_null) {
+        return;
+    }
+    let about = choices.iter_mut().find_map(|choice| choice.as_object_mut()?.remove("description"));
+    let any = choices.iter().any(|choice| name_of(choice) == Some(ANY));
+    if any {
+        schema.remove("oneOf");
+    }
+    if let Some(about) = about {
+        schema.insert("description".to_owned(), about);
     }
 }
 
