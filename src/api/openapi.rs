@@ -25,6 +25,7 @@ use utoipa::openapi::{
 };
 
 use super::error::{PROBLEM_JSON, Problem};
+use crate::config::{RestoreCare, RestoreEnds};
 use operation::Op;
 
 /// The areas, in the order in which they are shown.
@@ -71,6 +72,9 @@ fn operations() -> Vec<Op> {
 fn build() -> Value {
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     collect::<Problem>(&mut schemas);
+    // Their fields stand among those of the requests.
+    collect::<RestoreEnds>(&mut schemas);
+    collect::<RestoreCare>(&mut schemas);
     let mut paths = PathsBuilder::new();
     for operation in operations() {
         operation.types(&mut schemas);

@@ -36,7 +36,8 @@ pub fn problem(root: &Value, schema: &Value, value: &Value) -> Option<String> {
                 .map(|name| format!("{name} is missing")),
             "additionalProperties" => value.as_object().and_then(|object| {
                 let known = schema.get("properties").and_then(Value::as_object);
-                let more = object.iter().filter(|(name, _)| known.is_none_or(|known| !known.contains_key(*name)));
+                let more =
+                    object.iter().filter(|(name, _)| known.is_none_or(|known| !known.contains_key(*name)));
                 more.into_iter().find_map(|(name, value)| match says {
                     Value::Bool(true) => None,
                     Value::Bool(false) => Some(format!("{name} is not known")),
@@ -49,7 +50,8 @@ pub fn problem(root: &Value, schema: &Value, value: &Value) -> Option<String> {
             }),
             "allOf" => says.as_array().unwrap().iter().find_map(|one| problem(root, one, value)),
             "oneOf" => {
-                let fits = says.as_array().unwrap().iter().filter(|one| problem(root, one, value).is_none()).count();
+                let fits =
+                    says.as_array().unwrap().iter().filter(|one| problem(root, one, value).is_none()).count();
                 (fits != 1).then(|| format!("{fits} choices fit, not one"))
             }
             "minimum" => value
