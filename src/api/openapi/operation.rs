@@ -237,5 +237,10 @@ fn operation_id(method: &str, path: &str) -> String {
         id.push_str(&first.to_ascii_uppercase());
         id.push_str(rest);
     }
-    if path == "/" { id + "Root" } else { id }
+    match path {
+        "/" => id + "Root",
+        // Beside the path without a slash.
+        _ if path.ends_with('/') => id + "Page",
+        _ => id,
+    }
 }
