@@ -95,6 +95,8 @@ enum Command {
     },
     /// Asks the running service how much a backup would hold and how long it would take.
     Estimate(estimate::Options),
+    /// Prints the description of the API: OpenAPI 3.1, as `/api-docs/doc.json` of a running service.
+    Openapi,
     /// Shows which backups of a routine stay, which would go, and why; or has the service delete them.
     Retention(retention::Options),
     /// Looks at the job store, or sets a damaged one aside and makes a new one.
@@ -143,6 +145,10 @@ pub fn run(cli: Cli) -> ExitCode {
                 inspect::run(&path, source.given().as_ref(), key.as_ref(), json).await
             }
             Command::Estimate(options) => estimate::run(&options).await,
+            Command::Openapi => {
+                print!("{}", crate::api::document_text());
+                Ok(())
+            }
             Command::Retention(options) => retention::run(&options).await,
             Command::Store(command) => store::run(command).await,
             Command::Token(options) => token::run(&options),

@@ -160,6 +160,21 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl utoipa::PartialSchema for Secret {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let text = utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some(
+                "A secret in clear, or a reference: `${NAME}`, `env:NAME`, `file:PATH` or `secrets:RESOURCE:KEY`. What stands in \
+                 clear is answered as `[secret]`; sent back, that keeps what is stored.",
+            ))
+            .examples([serde_json::json!("secrets:passwords:backup"), serde_json::json!("${PASSWORD}")]);
+        text.build().into()
+    }
+}
+
+impl utoipa::ToSchema for Secret {}
+
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

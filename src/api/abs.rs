@@ -8,19 +8,25 @@ use crate::model::status::AbsLevel;
 use crate::model::{JobStatus, UnixMillis};
 
 /// `GET /v1/backups/currentBackup/{name}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RoutineState {
+    /// The full that runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     full: Option<RunningJob>,
+    /// The incremental that runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     incremental: Option<RunningJob>,
+    /// When the newest that succeeded began, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_full: Option<String>,
+    /// The same of incrementals.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_incremental: Option<String>,
+    /// When the next is due, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_full: Option<String>,
+    /// The same of incrementals.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_incremental: Option<String>,
 }
@@ -42,29 +48,39 @@ impl RoutineState {
 }
 
 /// What runs, or ran: numbers only.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunningJob {
+    /// An estimate.
     total_records: u64,
+    /// Read, or of a restore settled.
     done_records: u64,
+    /// RFC 3339.
     start_time: String,
+    /// 0 to 100; never falls.
     percentage_done: u64,
+    /// RFC 3339; from 1 % on.
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated_end_time: Option<String>,
+    /// RFC 3339; absent while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_time: Option<String>,
     /// Seconds; since 3.6.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<i64>,
+    /// How fast it goes.
     metrics: RunMetrics,
 }
 
 /// How fast it goes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunMetrics {
+    /// Lately.
     records_per_second: u64,
+    /// Lately.
     kilobytes_per_second: u64,
+    /// Records read and not yet written.
     pipeline: u64,
 }
 
@@ -99,22 +115,36 @@ impl RunningJob {
 }
 
 /// `GET /v1/restore/status/{jobId}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RestoreStatus {
+    /// Records read from the backup; when it has ended each is in one counter below.
     read_records: u64,
+    /// Bytes read from storage.
     total_bytes: u64,
+    /// Past their life.
     expired_records: u64,
+    /// Not asked for.
     skipped_records: u64,
+    /// Refused by the server for what they are.
     ignored_records: u64,
+    /// Written.
     inserted_records: u64,
+    /// There already, with `unique`.
     existed_records: u64,
+    /// Fresher in the destination.
     fresher_records: u64,
+    /// Secondary indexes.
     index_count: u64,
+    /// UDF modules.
     udf_count: u64,
+    /// Writes that may or may not have happened.
     errors_in_doubt: u64,
+    /// How far it is.
     current_job: RunningJob,
+    /// In the words of the release that is spoken.
     status: &'static str,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }

@@ -25,27 +25,42 @@ pub(super) fn routes(scope: &mut web::ServiceConfig) {
     scope.service(at("/v1/audit").get(list).resource());
 }
 
-#[derive(Serialize)]
-struct Page {
+/// `GET /v1/audit`.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = AuditPage)]
+pub(super) struct Page {
+    /// The newest first.
     requests: Vec<Shown>,
     /// What to give as `cursor` for the next page; none: this is the last.
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A request that was to change something.
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = AuditedRequest)]
 struct Shown {
+    /// Counted up.
     id: i64,
+    /// When it came, RFC 3339.
     at: String,
+    /// The name of the caller; null without authentication.
     who: Option<String>,
+    /// Its address.
     client: Option<String>,
+    /// As in `X-Request-Id`.
     request_id: String,
+    /// The method.
     method: String,
+    /// With the query; at most 1,024 characters.
     path: String,
     /// Null: not answered, or the process ended before that was written.
     status: Option<u16>,
+    /// The code of the refusal, if it is one.
     code: Option<String>,
+    /// The job that it made.
     job: Option<i64>,
+    /// When it was answered, RFC 3339.
     ended: Option<String>,
 }
 

@@ -97,15 +97,24 @@ async fn status(app: web::Data<App>) -> Answer {
     })
 }
 
-#[derive(Serialize)]
+/// `GET /v1/config/status`.
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Status {
+#[schema(as = ConfigStatus)]
+pub(super) struct Status {
+    /// The path of the file; null: there is none.
     file: Option<String>,
+    /// The tag of the whole.
     etag: Option<String>,
+    /// RFC 3339.
     in_force_since: String,
+    /// Who had it read.
     in_force_by: ReloadSource,
+    /// When the file was last read, RFC 3339.
     last_read: String,
+    /// Whether that is in force.
     last_read_taken: bool,
+    /// Of the last file that was refused.
     problems: Vec<String>,
 }
 
@@ -146,11 +155,15 @@ async fn changed(app: &App, request: &HttpRequest, change: ConfigChange, status:
     Ok(answer.finish())
 }
 
-#[derive(Serialize)]
+/// What a change would do.
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-struct DryRun {
+pub(super) struct DryRun {
+    /// Field by field.
     changes: Vec<FieldChange>,
+    /// Routines whose next job would run otherwise.
     affected: Vec<String>,
+    /// Whether the file would lose its comments.
     file_rewritten: bool,
 }
 

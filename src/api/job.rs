@@ -11,27 +11,38 @@ use crate::model::{BackupType, UnixMillis};
 use crate::store::{AttemptRow, JobRow, Warning};
 
 /// A job in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobSummary)]
 pub struct Summary {
+    /// Below 2^53.
     id: i64,
+    /// `backup`, `restore`, `retention` or `verify`.
     kind: &'static str,
+    /// `full` or `incremental`; null for other kinds.
     #[serde(rename = "type")]
     backup_type: Option<&'static str>,
+    /// Null for a restore by path.
     routine: Option<String>,
+    /// What made it: `schedule`, `catch-up`, `api`, `retry`, `recovery` or `after-backup`.
     trigger: &'static str,
+    /// `scheduled`, `queued`, `running`, `succeeded`, `failed`, `canceled`, `skipped`, `missed` or `interrupted`.
     status: &'static str,
     /// What the client calls it.
     label: Option<String>,
     /// One sentence: why it was refused or cut off, or the error it failed with.
     reason: Option<String>,
+    /// The same, stable and kebab-case.
     reason_code: Option<String>,
     /// When it was asked for.
     admitted: String,
     /// From when on it may run.
     due: String,
+    /// From when on it waited for its turn.
     queued: Option<String>,
+    /// RFC 3339.
     started: Option<String>,
+    /// RFC 3339.
     finished: Option<String>,
 }
 
@@ -59,8 +70,10 @@ impl Summary {
 }
 
 /// `GET /v1/jobs`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = JobPage)]
 pub struct Page {
+    /// The newest first.
     jobs: Vec<Summary>,
     /// What to give as `cursor` for the next page; none: this is the last.
     next: Option<String>,
@@ -74,54 +87,81 @@ impl Page {
 }
 
 /// `GET /v1/jobs/{id}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobDetail)]
 pub struct Detail {
     #[serde(flatten)]
     summary: Summary,
+    /// By its configured name.
     cluster: Option<String>,
+    /// By its configured name.
     storage: Option<String>,
+    /// Of a backup, as resolved when it started.
     namespaces: Option<Vec<String>>,
     /// The start of the backup run: names its folder.
     created: Option<String>,
+    /// The caller's name, and its address.
     requested_by: Option<String>,
     /// The job that this one is another attempt of.
     retry_of: Option<i64>,
+    /// When that was asked, RFC 3339.
     cancel_requested: Option<String>,
+    /// How far it is.
     progress: Shown,
     /// What it is doing, or waits for; while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     doing: Option<String>,
+    /// How fast it goes.
     rate: RunMetrics,
+    /// RFC 3339.
     estimated_end_time: Option<String>,
     /// Per namespace, oldest first.
     attempts: BTreeMap<String, Vec<Attempt>>,
+    /// What a restore, a retention or a verification has counted.
     counters: Option<Value>,
+    /// What its reader should know although it went on.
     warnings: Vec<Warning>,
+    /// What it failed with.
     error: Option<Failure>,
+    /// What came of it; by the kind.
     result: Option<Value>,
 }
 
-#[derive(Debug, Serialize)]
+/// How far a job is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobProgress)]
 struct Shown {
+    /// An estimate.
     total_records: u64,
+    /// Read, or of a restore settled.
     done_records: u64,
+    /// The same in bytes.
     bytes: u64,
+    /// 0 to 100; 99 at most before the end.
     percentage_done: u64,
 }
 
-#[derive(Debug, Serialize)]
+/// What failed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = JobFailure)]
 struct Failure {
+    /// Stable, kebab-case: see docs/errors.md.
     code: String,
+    /// In words.
     message: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// One try at one namespace.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = JobAttempt)]
 struct Attempt {
+    /// From 1.
     #[serde(rename = "attempt")]
     number: u32,
+    /// `running`, `committed`, `empty`, `failed`, `canceled`, `absent` or `unknown`.
     status: &'static str,
     /// Below the storage's root.
     folder: String,
@@ -129,13 +169,21 @@ struct Attempt {
     from: Option<String>,
     /// Why it is a full although an incremental was asked for.
     promoted: Option<String>,
+    /// RFC 3339.
     started: String,
+    /// RFC 3339.
     finished: Option<String>,
+    /// Records.
     record_count: u64,
+    /// Bytes in storage.
     byte_count: u64,
+    /// Files.
     file_count: u64,
+    /// Secondary indexes.
     secondary_index_count: u64,
+    /// UDF modules.
     udf_count: u64,
+    /// What it failed with.
     error: Option<Failure>,
 }
 

@@ -18,7 +18,9 @@ use socket2::SockRef;
 use super::access::{ClientCertificate, subject};
 use super::error::{ApiError, wants_problem};
 use super::rate::Rates;
-use super::{audit, backups, catalog, config, endpoint, jobs, owners, restores, retention, system, trace};
+use super::{
+    audit, backups, catalog, config, docs, endpoint, jobs, owners, restores, retention, system, trace,
+};
 use crate::app::App as Holdfast;
 use crate::config::HttpConfig;
 use crate::error::{Error, Result};
@@ -102,6 +104,7 @@ pub fn served() -> Vec<(&'static str, String)> {
 
 fn routes(scope: &mut web::ServiceConfig) {
     system::routes(scope);
+    docs::routes(scope);
     config::routes(scope);
     backups::routes(scope);
     super::copies::routes(scope);

@@ -42,12 +42,15 @@ async fn ready(app: web::Data<App>) -> Answer {
 }
 
 /// The release of ABS that is spoken; our own is in the `Server` header (rules.md 7.1).
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Version {
+pub(super) struct Version {
+    /// The release of ABS that is spoken.
     #[serde(rename = "version")]
     level: &'static str,
+    /// `unknown` unless it was built with one.
     build_time: &'static str,
+    /// `unknown` unless it was built with one.
     commit: &'static str,
 }
 

@@ -34,7 +34,7 @@ pub enum Depth {
 }
 
 /// What a reading saw of a routine, or what the cache knows of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CatalogView {
     /// The routine.
@@ -56,7 +56,7 @@ pub struct CatalogView {
 }
 
 /// Why a list is older than it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Stale {
     /// Since when, RFC 3339: the newest failed reading.
@@ -74,7 +74,7 @@ impl Stale {
 }
 
 /// A folder that is no whole backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CatalogProblem {
     /// The folder.

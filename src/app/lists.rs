@@ -33,7 +33,7 @@ pub struct Cached<T> {
 }
 
 /// What came of reading one routine.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RefreshedRoutine {
     /// What is known now.

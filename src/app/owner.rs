@@ -14,7 +14,7 @@ use crate::model::UnixMillis;
 use crate::storage::Storage;
 
 /// Whose the folder of a routine is, or was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RoutineOwner {
     /// The routine.
@@ -28,7 +28,7 @@ pub struct RoutineOwner {
 }
 
 /// Whose the folder of a routine is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OwnerState {
     /// The instance's that answers.
@@ -42,7 +42,7 @@ pub enum OwnerState {
 }
 
 /// An owner, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct OwnerView {
     /// Its instance id.

@@ -19,7 +19,7 @@ use crate::store::VerifyOutcome;
 use crate::tasks::blocking;
 
 /// A backup as others speak of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct BackupRef {
     /// Full or incremental.
@@ -38,7 +38,7 @@ impl BackupRef {
 }
 
 /// One run: `GET /v1/backups/{type}/{routine}/{timestamp}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct BackupView {
     /// The routine.
@@ -59,7 +59,7 @@ pub struct BackupView {
 }
 
 /// One namespace of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NamespaceBackup {
     /// Its name.
@@ -105,8 +105,9 @@ pub struct NamespaceBackup {
 }
 
 /// One file of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = BackupFile)]
 pub struct FileView {
     /// Its name.
     pub name: String,
@@ -126,7 +127,7 @@ impl FileView {
 }
 
 /// Something that no point is made of, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct LeftOut {
     /// The folder.
@@ -159,7 +160,7 @@ fn state_of(entry: &BackupEntry) -> (&'static str, Option<String>) {
 }
 
 /// Where one can restore to: `GET /v1/backups/restore-points/{routine}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RestorePoints {
     /// The routine.
@@ -175,7 +176,7 @@ pub struct RestorePoints {
 }
 
 /// Where one namespace can be restored to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NamespacePoints {
     /// Its name.
@@ -189,8 +190,9 @@ pub struct NamespacePoints {
 }
 
 /// A stretch of time in which a restore brings back one state, or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = RestoreWindow)]
 pub struct Window {
     /// The first `time` of it, in ms.
     pub from: i64,

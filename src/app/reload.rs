@@ -35,7 +35,7 @@ impl std::fmt::Display for ReloadRefusal {
 }
 
 /// Who had the configuration read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReloadSource {
     /// The start of the service.

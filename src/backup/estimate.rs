@@ -17,7 +17,7 @@ use crate::model::{BackupType, UnixMillis};
 use crate::storage::Storage;
 
 /// What a backup would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Estimate {
     /// The routine.
@@ -39,7 +39,7 @@ pub struct Estimate {
 }
 
 /// What a backup of one namespace would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NamespaceEstimate {
     /// The namespace.

@@ -11,7 +11,7 @@ use crate::model::status::AbsLevel;
 use crate::model::{BackupType, UnixMillis};
 
 /// One namespace of one run, with ABS's fields.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct BackupDetails {
     /// The start of the run, RFC 3339.
@@ -60,7 +60,7 @@ fn shared<S: Serializer>(value: &Arc<Value>, serializer: S) -> Result<S::Ok, S::
 }
 
 /// What reading a backup again has shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verification {
     /// `verified`, `damaged`, `unreadable` or `chain-broken`.

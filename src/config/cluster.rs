@@ -16,7 +16,7 @@ use crate::secrets::Keeper;
 pub use access::{AuthMode, ClusterTls, Credentials, CredentialsConfig, TlsConfig};
 
 /// A cluster, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cluster {
     /// A name for logs and errors.
@@ -47,11 +47,12 @@ pub struct Cluster {
     pub prefer_racks: Option<Vec<u32>>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub idle: Idle,
 }
 
 /// One of `seed-nodes`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Seed {
     /// The name or address.

@@ -30,7 +30,7 @@ pub struct ConfigDiff {
 }
 
 /// One field, or one whole thing, that differs; secrets are shown as `[secret]`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct FieldChange {
     /// Where it stands, as `backup-routines.daily.interval-cron`.
     pub path: String,

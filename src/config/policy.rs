@@ -21,7 +21,7 @@ const SKEW_MARGIN_MS_MAX: i64 = 300_000;
 const MIB: u64 = 1 << 20;
 
 /// A backup policy, as written; `{}` is one.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Policy {
     /// Scan threads of a run, over all its namespaces (rules.md 7.1).
@@ -110,11 +110,12 @@ pub struct Policy {
     pub resume: Option<bool>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub idle: Idle,
 }
 
 /// `retry-policy`, as written.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RetryPolicy {
     /// The first delay, in ms.
@@ -129,7 +130,7 @@ pub struct RetryPolicy {
 }
 
 /// `compression`, as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CompressionPolicy {
     /// Which compression.
@@ -141,7 +142,7 @@ pub struct CompressionPolicy {
 }
 
 /// Which compression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CompressionMode {
     /// None.
@@ -151,7 +152,7 @@ pub enum CompressionMode {
 }
 
 /// What an incremental without a chain to build on becomes (rules.md 3.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenNoChain {
     /// A full of that namespace.
@@ -162,7 +163,7 @@ pub enum WhenNoChain {
 }
 
 /// What an incremental builds on (abs.md 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum IncrMode {
     /// On the last backup.
@@ -182,7 +183,7 @@ impl From<IncrMode> for Mode {
 }
 
 /// What a record that the format cannot hold does (rules.md 3.13).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnsupportedRecords {
     /// It fails the namespace.

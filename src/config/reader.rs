@@ -200,9 +200,9 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Whether the key is given, and not as null.
+    /// Whether the key is given, and neither as null nor as an empty text, which is as good as none.
     pub(crate) fn has(&mut self, key: &'static str) -> bool {
-        self.get(key).is_some()
+        self.get(key).is_some_and(|node| text_of(node).is_none_or(|text| !text.is_empty()))
     }
 
     /// Whether the key is given as an empty text.

@@ -11,7 +11,7 @@ use crate::model::retention::{Policy, Tiers};
 const HOURS_MAX: i64 = 24 * 36_525;
 
 /// `retention`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Retention {
     /// How many fulls are kept.
@@ -32,7 +32,7 @@ pub struct Retention {
 }
 
 /// `retention.keep`: of how many periods the newest full is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct KeepTiers {
     /// Days.
@@ -50,7 +50,7 @@ pub struct KeepTiers {
 }
 
 /// How much is kept, per namespace (rules.md 5.1); at least one of these says something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RetentionConfig {
     /// How many fulls are kept, from 1; none = all, or none by number where age or periods are given.

@@ -15,7 +15,7 @@ use crate::model::schedule::Schedule;
 use crate::model::{UnixMillis, check_name};
 
 /// A routine, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Routine {
     /// The name of a cluster.
@@ -76,6 +76,7 @@ pub struct Routine {
     pub copies: Option<Vec<RoutineCopy>>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub idle: Idle,
 }
 

@@ -10,7 +10,7 @@ use crate::secrets::{AGENT_TIMEOUT_MS, AgentOptions, AgentPlace, AgentTls};
 use crate::tls::TlsFiles;
 
 /// A secret agent, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretAgent {
     /// How it is reached.
@@ -42,7 +42,7 @@ pub struct SecretAgent {
 }
 
 /// How a secret agent is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectionType {
     /// By TCP.

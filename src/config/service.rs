@@ -13,7 +13,7 @@ use crate::model::InstanceId;
 use crate::model::status::AbsLevel;
 
 /// `service`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Service {
     /// The HTTP listener.
@@ -63,11 +63,12 @@ pub struct Service {
     pub audit: Option<Audit>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub idle: Idle,
 }
 
 /// `service.audit`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Audit {
     /// How long a request is remembered, in ms.
@@ -76,7 +77,7 @@ pub struct Audit {
 }
 
 /// `service.logger`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Logger {
     /// The least level that is logged.
@@ -94,7 +95,7 @@ pub struct Logger {
 }
 
 /// `service.logger.file-writer`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub struct FileWriter {
     /// The file.
@@ -114,7 +115,7 @@ pub struct FileWriter {
 }
 
 /// `service.backup`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ServiceBackup {
     /// A readable suffix of backup folders (abs.md 3).
@@ -129,7 +130,7 @@ pub struct ServiceBackup {
 }
 
 /// `service.job-history`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct JobHistory {
     /// How long an ended job is remembered, in ms.
@@ -141,7 +142,7 @@ pub struct JobHistory {
 }
 
 /// The least level that is logged, in ABS's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogLevel {
     /// Everything.
@@ -158,7 +159,7 @@ pub enum LogLevel {
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogFormat {
     /// For people.
@@ -169,7 +170,7 @@ pub enum LogFormat {
 }
 
 /// The readable suffix of a backup's folder (abs.md 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TimestampFormat {
     /// `2006-01-02T15-04-05`.

@@ -27,7 +27,7 @@ pub use s3::{
 const TYPES: [&str; 4] = ["local-storage", "s3-storage", "azure-storage", "gcp-storage"];
 
 /// A storage, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Storage {
     /// A directory of this machine.
@@ -45,7 +45,7 @@ pub struct Storage {
 }
 
 /// `local-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct LocalStorage {
     /// The directory under which everything lies.
@@ -55,6 +55,7 @@ pub struct LocalStorage {
     pub min_part_size: Option<u64>,
     /// Given, but not built and asking for nothing.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub idle: Idle,
 }
 

@@ -102,7 +102,7 @@ impl JobStatus {
 }
 
 /// The release of ABS whose wire is spoken (rules.md 7.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum AbsLevel {
     /// 3.5: `Running`, `Done`, `Failed`, `Canceled`.
     #[default]
@@ -154,7 +154,9 @@ impl JobKind {
 }
 
 /// The type of a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum BackupType {
     /// Every record in scope.

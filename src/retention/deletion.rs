@@ -32,7 +32,7 @@ pub struct DeletionRequest {
 impl WithoutSecrets for DeletionRequest {}
 
 /// What a deletion would do, as `?dry-run=true` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeletionPlan {
     /// The routine.
@@ -57,7 +57,7 @@ pub struct DeletionPlan {
 }
 
 /// A backup in a [`DeletionPlan`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeletedBackup {
     /// Its folder.

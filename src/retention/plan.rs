@@ -217,8 +217,9 @@ pub(super) async fn look_at(
 const KEPT_FULL_DAMAGED: &str = "kept-full-damaged";
 
 /// Something because of which nothing is deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = RetentionProblem)]
 pub struct Problem {
     /// Stable, kebab-case.
     pub code: &'static str,
@@ -244,8 +245,9 @@ impl From<Problem> for Error {
 }
 
 /// What retention would do with a routine's backups now: `GET /v1/retention/{routine}`, `holdfast retention --dry-run`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = RetentionView)]
 pub struct View {
     /// The routine.
     pub routine: String,
@@ -264,8 +266,9 @@ pub struct View {
 }
 
 /// One namespace in a [`View`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = RetentionNamespace)]
 pub struct NamespaceView {
     /// Its name.
     pub namespace: String,
@@ -274,8 +277,9 @@ pub struct NamespaceView {
 }
 
 /// One backup in a [`View`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = RetentionBackup)]
 pub struct BackupView {
     /// Its folder.
     pub key: String,
@@ -299,8 +303,9 @@ pub struct BackupView {
 }
 
 /// The sums of a [`View`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = RetentionTotals)]
 pub struct Totals {
     /// Backups that stay.
     pub stays: u64,

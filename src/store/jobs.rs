@@ -67,7 +67,7 @@ impl Trigger {
 }
 
 /// Something a job's reader should know although the job went on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Warning {
     /// Stable, kebab-case.
     pub code: String,

@@ -32,9 +32,9 @@ pub(super) fn protocols(text: &str) -> Result<Vec<&'static SupportedProtocolVers
     let mut chosen: Vec<&'static SupportedProtocolVersion> = Vec::new();
     let mut set_alone = true;
     for given in text.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
-        let (sign, word) = match given.split_at(1) {
-            ("+" | "-", word) => (given.get(..1), word),
-            _ => (None, given),
+        let (sign, word) = match given.strip_prefix(['+', '-']) {
+            Some(word) => (given.get(..1), word),
+            None => (None, given),
         };
         let named: &[&'static SupportedProtocolVersion] = match word.to_ascii_uppercase().as_str() {
             "ALL" => &[&TLS12, &TLS13],

@@ -120,7 +120,7 @@ fn lists_of_versions_are_read_as_apache_reads_them() {
     ] {
         assert_eq!(read(text).as_deref(), Ok(versions), "{text}");
     }
-    for bad in ["TLSv1.1", "+TLSv1", "all -TLSv1.2 -TLSv1.3", "", "TLSv2", "-"] {
+    for bad in ["TLSv1.1", "+TLSv1", "all -TLSv1.2 -TLSv1.3", "", "TLSv2", "-", "é", "\u{c508e}1"] {
         assert!(read(bad).is_err(), "{bad:?}");
     }
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::PartitionSet;
 
 /// What a backup was asked to hold; names as configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = BackupScope)]
 pub struct Scope {
     /// The sets; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -19,6 +20,7 @@ pub struct Scope {
     pub filter: Option<String>,
     /// The partitions: the full resolves node and rack lists to them.
     #[serde(default = "PartitionSet::all", skip_serializing_if = "is_all")]
+    #[schema(value_type = String)]
     pub partitions: PartitionSet,
     /// The nodes, as configured, whose partitions the full took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

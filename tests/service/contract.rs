@@ -1,0 +1,160 @@
+//! The service keeps what `docs/openapi.json` promises: every operation of it is called with good, missing, malformed and hostile
+//! input. No answer is an error of ours, none has a status or a body that is not described, and each comes.
+
+mod fuzzer;
+mod hostile;
+mod schema;
+mod world;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use world::{Answer, Call, World};
+
+/// What is wrong with the answer to a call of an operation, if anything is.
+fn judge(document: &Value, operation: &Operation, call: &Call, answer: &Answer) -> Option<String> {
+    let wrong = |what: String| Some(format!("{call}: {} {:.300?}: {what}", answer.status, answer.text()));
+    if answer.status >= 500 && answer.status != 503 {
+        return wrong("an error of the service".to_owned());
+    }
+    let described = &operation.entry["responses"][answer.status.to_string()];
+    if described.is_null() {
+        return wrong("this status is not described".to_owned());
+    }
+    let described = described["$ref"].as_str().map_or(described, |to| document.pointer(&to[1..]).unwrap());
+    let Some(contents) = described["content"].as_object() else {
+        return if answer.body.is_empty() { None } else { wrong("a body is not described".to_owned()) };
+    };
+    if answer.body.is_empty() {
+        let may_be = described["description"].as_str().unwrap().contains("mpty");
+        return if may_be { None } else { wrong("it has no body".to_owned()) };
+    }
+    let plain = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = plain(&answer.content_type);
+    let fits = |described: &str| described == "*/*" || plain(described) == media_type;
+    let Some((_, content)) = contents.iter().find(|(described, _)| fits(described)) else {
+        return wrong(format!("{media_type:?} is not described"));
+    };
+    if !media_type.ends_with("json") || content["schema"].is_null() {
+        return None;
+    }
+    match serde_json::from_slice(&answer.body) {
+        Err(error) => wrong(error.to_string()),
+        Ok(value) => schema::problem(document, &content["schema"], &value).and_then(wrong),
+    }
+}
+
+/// One operation of the document.
+pub struct Operation {
+    pub method: Method,
+    pub path: String,
+    pub entry: Value,
+}
+
+impl Operation {
+    /// All, in an order in which what one does leaves the others something to do.
+    fn all(document: &Value) -> Vec<Self> {
+        let mut all = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, entry) in item.as_object().unwrap() {
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                all.push(Self { method, path: path.clone(), entry: entry.clone() });
+            }
+        }
+        // Incrementals are deleted before the fulls that they need.
+        all.sort_by(|a, b| a.rank().cmp(&b.rank()).then_with(|| b.path.cmp(&a.path)));
+        all
+    }
+
+    /// First what only looks, then what makes jobs, then what deletes, last what changes the configuration.
+    fn rank(&self) -> u8 {
+        let changes = self.path.starts_with("/v1/config") && !self.path.ends_with("/apply");
+        match (self.method.as_str(), changes) {
+            ("GET", _) => 0,
+            ("POST", false) => 1,
+            ("DELETE", false) => 2,
+            ("POST", true) => 3,
+            ("PUT", true) if self.path != "/v1/config" => 4,
+            ("DELETE", true) => 5,
+            _ => 6,
+        }
+    }
+}
+
+fn document() -> Value {
+    serde_json::from_str(&std::fs::read_to_string("docs/openapi.json").unwrap()).unwrap()
+}
+
+/// Nothing but what each operation needs: each succeeds. So the examples of the document are such that they can be sent.
+#[tokio::test]
+async fn every_operation_succeeds_with_good_input_and_answers_as_described() {
+    let (world, document) = (World::start().await, document());
+    let mut wrong = Vec::new();
+    for operation in Operation::all(&document) {
+        if operation.method == Method::DELETE && operation.rank() == 2 {
+            world.wait_for_jobs().await;
+        }
+        for call in [world.good(&operation), world.full(&operation)] {
+            let answer = world.send(&call).await;
+            wrong.extend(judge(&document, &operation, &call, &answer));
+            if call.is_least && !(200..400).contains(&answer.status) {
+                wrong.push(format!("{call}: {} {}: no success", answer.status, answer.text()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The same operations with everything else that somebody may send.
+#[tokio::test]
+async fn no_operation_breaks_whatever_it_is_sent() {
+    let (world, document) = (World::start().await, document());
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for operation in Operation::all(&document) {
+        for call in hostile::calls(&world, &operation) {
+            let answer = world.send(&call).await;
+            count += 1;
+            wrong.extend(judge(&document, &operation, &call, &answer));
+            if call.must_fail && answer.status < 400 {
+                wrong.push(format!("{call}: {} was taken", answer.status));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} wrong:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(40)].join("\n")
+    );
+    assert!(count > 2_000, "only {count} calls");
+    // It is as well as before.
+    assert_eq!(world.send(&Call::new("GET", "/ready")).await.status, 200);
+}
+
+/// Methods that a path does not have, and paths that there are not.
+#[tokio::test]
+async fn what_is_not_described_is_404_or_405() {
+    let (world, document) = (World::start().await, document());
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path = world.path(path);
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"] {
+            let described = item.get(method.to_lowercase()).is_some();
+            let answer = if described { continue } else { world.send(&Call::new(method, &path)).await };
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert!(
+                !answer.allow.is_empty() && !answer.allow.contains(method),
+                "{method} {path}: {}",
+                answer.allow
+            );
+        }
+        if item.get("get").is_some() {
+            let (head, get) =
+                (world.send(&Call::new("HEAD", &path)).await, world.send(&Call::new("GET", &path)).await);
+            assert_eq!((head.status, head.body.len()), (get.status, 0), "HEAD {path}");
+        }
+    }
+    for path in hostile::PATHS {
+        let answer = world.send(&Call::new("GET", path)).await;
+        assert!((400..500).contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
+    }
+}
