@@ -25,7 +25,7 @@ use utoipa::openapi::{
 };
 
 use super::error::{PROBLEM_JSON, Problem};
-use crate::config::{RestoreCare, RestoreEnds};
+use crate::config::{RestoreCare, RestoreEnds, RestoreSafety};
 use operation::Op;
 
 /// The areas, in the order in which they are shown.
@@ -75,6 +75,7 @@ fn build() -> Value {
     // Their fields stand among those of the requests.
     collect::<RestoreEnds>(&mut schemas);
     collect::<RestoreCare>(&mut schemas);
+    collect::<RestoreSafety>(&mut schemas);
     let mut paths = PathsBuilder::new();
     for operation in operations() {
         operation.types(&mut schemas);

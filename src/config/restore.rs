@@ -31,6 +31,7 @@ pub struct RestoreRequest {
     #[schema(ignore)]
     pub care: RestoreCare,
     /// Ours: what keeps it from writing over what nobody meant it to.
+    #[schema(ignore)]
     pub safety: RestoreSafety,
     /// Ours: a folder of a routine without `metadata.yaml` may be restored (rules.md 4.10).
     #[schema(required = false)]
@@ -58,6 +59,7 @@ pub struct RestoreTimestampRequest {
     #[schema(ignore)]
     pub care: RestoreCare,
     /// Ours: what keeps it from writing over what nobody meant it to.
+    #[schema(ignore)]
     pub safety: RestoreSafety,
     /// Ours: which namespaces; empty: those of the newest run by then (rules.md 3.8).
     #[schema(required = false)]

@@ -9,7 +9,7 @@ use crate::model::JobKind;
 use crate::store::{ClaimRow, JobId, RequestKey};
 
 /// A job that waits or runs and excludes a restore into a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Collision {
     /// The job.

@@ -131,7 +131,7 @@ impl NamespaceRestore {
 }
 
 /// What a restore will do with one namespace, in the words of the API.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Described {
     /// The namespace of the backups.

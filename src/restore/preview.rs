@@ -24,7 +24,7 @@ pub struct Looked {
 }
 
 /// The answer to `dry-run: true`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct RestorePreview {
     /// One for each namespace; they go side by side.
@@ -46,7 +46,7 @@ pub struct RestorePreview {
 }
 
 /// One namespace.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NamespacePreview {
     #[serde(flatten)]
@@ -59,7 +59,7 @@ pub struct NamespacePreview {
 }
 
 /// One backup of a chain.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct MemberPreview {
     key: String,
@@ -75,7 +75,7 @@ pub struct MemberPreview {
 }
 
 /// Where a safety backup would go.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SafetyPlace {
     storage: Option<String>,

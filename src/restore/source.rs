@@ -55,11 +55,7 @@ pub struct Chosen {
 /// source of `config`.
 ///
 /// Errors: what is wrong with the first, and after it with the others; what no other could mend at once.
-pub async fn choose(
-    config: &mut RestoreConfig,
-    sources: Vec<Source>,
-    search: &Search<'_>,
-) -> Result<Chosen> {
+pub async fn choose(config: &mut RestoreConfig, sources: Vec<Source>, search: &Search<'_>) -> Result<Chosen> {
     let mut passed: Vec<Error> = Vec::new();
     for source in sources {
         config.source = source.config;
@@ -85,7 +81,11 @@ pub async fn choose(
     let others: Vec<String> = passed.iter().skip(1).map(Error::report_without_hint).collect();
     let nothing = || Error::permanent("storage-unknown", "the restore has no source");
     let first = passed.into_iter().next().unwrap_or_else(nothing);
-    Err(if others.is_empty() { first } else { first.context(format!("no copy will do ({})", others.join("; "))) })
+    Err(if others.is_empty() {
+        first
+    } else {
+        first.context(format!("no copy will do ({})", others.join("; ")))
+    })
 }
 
 /// Finds what is asked for, and holds it against retention (rules.md 5.4).

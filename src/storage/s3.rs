@@ -275,14 +275,16 @@ impl Storage for S3Storage {
     async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
         check_key(key)?;
         let (object, dress) = (self.object(key), self.dress(key));
-        self.call(&RetryPolicy::DATA, "write", key, || self.try_put(&object, &dress, bytes.clone(), None)).await
+        self.call(&RetryPolicy::DATA, "write", key, || self.try_put(&object, &dress, bytes.clone(), None))
+            .await
     }
 
     async fn put_over(&self, key: &str, bytes: Bytes, version: &Version) -> Result<()> {
         check_key(key)?;
         let (object, dress) = (self.object(key), self.dress(key));
         let over = version.e_tag.as_deref();
-        self.call(&RetryPolicy::ASK, "write", key, || self.try_put(&object, &dress, bytes.clone(), over)).await
+        self.call(&RetryPolicy::ASK, "write", key, || self.try_put(&object, &dress, bytes.clone(), over))
+            .await
     }
 
     async fn create(&self, key: &str) -> Result<Box<dyn ObjectWriter>> {

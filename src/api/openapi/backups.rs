@@ -1,5 +1,6 @@
 //! Backups, and what is in storage.
 
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Ref, Schema};
 
@@ -10,6 +11,7 @@ use crate::app::catalog::CatalogView;
 use crate::app::{BackupView, RefreshedRoutine, RestorePoints, RoutineOwner};
 use crate::backup::estimate::Estimate;
 use crate::catalog::details::BackupDetails;
+use crate::config::CopyOrder;
 use crate::retention::{DeletionPlan, View};
 
 /// Ten years, in milliseconds.
@@ -35,6 +37,11 @@ pub(super) fn operations() -> Vec<Op> {
             .says("Every file of every committed backup: sizes, checksums, every record, the counts. Writes to no cluster.")
             .takes(parameters::bounds("start of a run"))
             .takes([parameters::strict()]),
+        made(op("POST", "/v1/backups/copy", "Copies backups of a routine to one of its other storages."))
+            .ours()
+            .says("What is there whole is not copied again; ancestors that are missing there go first.")
+            .takes([parameters::strict()])
+            .body::<CopyOrder>(json!({"routine": "daily", "storage": "offsite"})),
         op("GET", "/v1/backups/currentBackup/{name}", "Tells what runs, ran last, comes next.")
             .json::<crate::api::abs::RoutineState>(200, "The state.")
             .refuses(&[404]),

@@ -7,6 +7,7 @@ use super::operation::Op;
 use super::parameters::{self, INSTANT};
 use crate::api::abs::RestoreStatus;
 use crate::config::{RestoreRequest, RestoreTimestampRequest};
+use crate::restore::RestorePreview;
 
 pub(super) fn operations() -> Vec<Op> {
     let by_path = |path, summary| {
@@ -58,8 +59,12 @@ fn accepted(op: Op) -> Op {
         .schema_type(utoipa::openapi::schema::Type::Integer)
         .description(Some("The job's id, a bare number."));
     op.says("A restore that is refused is 202 too: its status says why.")
+        .json::<RestorePreview>(
+            200,
+            "With `dry-run: true`: what it would do. There is no job. Holdfast's own.",
+        )
         .takes(parameters::asked())
         .schema(202, "The job's id.", Schema::from(id.build()))
         .header(202, "Location", "Where the job is. Holdfast's own.")
-        .refuses(&[400, 422, 503])
+        .refuses(&[400, 404, 409, 422, 503])
 }

@@ -4,10 +4,10 @@
 use serde_json::{Map, Value, json};
 
 /// Where the types of documents begin: they and all that they name are read, and refuse what they do not know.
-const READ: [&str; 3] = ["Config", "RestoreRequest", "RestoreTimestampRequest"];
+const READ: [&str; 4] = ["Config", "RestoreRequest", "RestoreTimestampRequest", "CopyOrder"];
 
 /// Types whose fields stand among those of a request.
-const FLATTENED: [&str; 2] = ["RestoreEnds", "RestoreCare"];
+const FLATTENED: [&str; 3] = ["RestoreEnds", "RestoreCare", "RestoreSafety"];
 
 /// The schema of any JSON, which needs no name.
 const ANY: &str = "Value";
