@@ -13,7 +13,6 @@ use holdfast::storage::retry::Pace;
 
 use crate::Storage;
 use crate::proxy::{Aim, Harm, Proxy};
-use crate::service::PATIENCE;
 use crate::still::Still;
 
 /// An operation: a column of the table. Of an upload in parts its first request, a part, and the request that publishes it.
@@ -58,6 +57,9 @@ const SHARE: usize = 7;
 
 /// The longest time that an operation may take, of which nobody waits any: below the default of `stall-timeout`.
 const LONGEST: Duration = Duration::from_mins(10);
+
+/// How long a cell may take on a clock of the machine: it finds what never ends, and is no measure of speed.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What a provider gives to the table.
 pub struct Ground<'g> {
