@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use holdfast::api::{ROUTES, document, document_text};
 use serde_json::Value;
 
+use crate::helpers::Running;
+
 /// Every operation: method, path, entry.
 fn entries() -> Vec<(String, String, &'static Value)> {
     let paths = document()["paths"].as_object().unwrap();
@@ -115,4 +117,27 @@ fn the_checked_in_document_is_this_one() {
     let stored: Value =
         serde_json::from_str(&std::fs::read_to_string(path).unwrap_or_default()).unwrap_or_default();
     assert!(stored == *document(), "{path} is not what the code says: holdfast openapi > {path}");
+}
+
+/// Below the context path, and with nothing that comes from elsewhere.
+#[tokio::test]
+async fn the_page_and_the_document_are_served_from_the_program_itself() {
+    let service = Running::start(|_| "service: {http: {context-path: /backup}}\n".to_owned()).await;
+    // A redirect leads there.
+    let page = service.get("/backup/api-docs").await;
+    assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").contains("script-src 'self';"), "{page:?}");
+    let mut files = 0;
+    for named in page.body.split(['"', '\'']).filter(|text| text.contains('.') && !text.contains(' ')) {
+        assert!(!named.contains("//"), "{named}");
+        let file = service.get(&format!("/backup/api-docs/{}", named.trim_start_matches("./"))).await;
+        assert_eq!(file.status.as_u16(), 200, "{named}");
+        files += 1;
+    }
+    assert!(files > 4, "{}", page.body);
+    assert!(service.get("/backup/api-docs/swagger-initializer.js").await.body.contains("\"doc.json\""));
+    let mut served = service.get("/backup/api-docs/doc.json").await.json();
+    assert_eq!(served["servers"][0]["url"], "/backup/");
+    served["servers"][0]["url"] = "/".into();
+    assert!(served == *document());
 }

@@ -7,7 +7,7 @@ const WORDS: [&str; 6] = ["description", "example", "examples", "default", "titl
 
 /// What is wrong with `value`, if anything is; `root` is the document that references lead into.
 pub fn problem(root: &Value, schema: &Value, value: &Value) -> Option<String> {
-    let Some(schema) = schema.as_object() else { return None };
+    let schema = schema.as_object()?;
     for (keyword, says) in schema {
         let wrong = match keyword.as_str() {
             "$ref" => {
@@ -36,9 +36,9 @@ pub fn problem(root: &Value, schema: &Value, value: &Value) -> Option<String> {
                 .map(|name| format!("{name} is missing")),
             "additionalProperties" => value.as_object().and_then(|object| {
                 let known = schema.get("properties").and_then(Value::as_object);
-                let more =
+                let mut more =
                     object.iter().filter(|(name, _)| known.is_none_or(|known| !known.contains_key(*name)));
-                more.into_iter().find_map(|(name, value)| match says {
+                more.find_map(|(name, value)| match says {
                     Value::Bool(true) => None,
                     Value::Bool(false) => Some(format!("{name} is not known")),
                     says => Some(format!("{name}: {}", problem(root, says, value)?)),

@@ -1,6 +1,6 @@
 //! A service with one of everything that the examples of the document name, and a client that sends just what it is told.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use holdfast::aerospike::{Cluster, ClusterOptions, Seed};
@@ -15,7 +15,7 @@ use super::Operation;
 use crate::helpers::Running;
 
 /// An answer takes milliseconds; only one that hangs takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct World {
     service: Running,
@@ -220,9 +220,9 @@ impl World {
         let mut head =
             format!("{} {} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n", call.method, call.target);
         for (name, value) in &call.headers {
-            head += &format!("{name}: {value}\r\n");
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
-        head += &format!("Content-Length: {}\r\n\r\n", call.body.len());
+        write!(head, "Content-Length: {}\r\n\r\n", call.body.len()).unwrap();
         // A body over the bound is refused by its length: what is sent after the answer could only lose it.
         let body = if call.body.len() > 8 << 20 { &[] } else { call.body.as_slice() };
         let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
@@ -232,9 +232,8 @@ impl World {
         let end = end.unwrap_or_else(|| panic!("{call}: {:?}", String::from_utf8_lossy(&bytes)));
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let header = |name: &str| {
-            let lines = head.lines().filter_map(|line| line.split_once(": "));
+            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
             lines
-                .into_iter()
                 .find(|(key, _)| key.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value.to_owned())
                 .unwrap_or_default()
@@ -250,10 +249,15 @@ impl World {
 
 /// What a query or a path may hold of a text.
 pub fn encoded(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    text.bytes()
-        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").unwrap();
+        }
+    }
+    encoded
 }
 
 fn configuration(dir: &tempfile::TempDir, port: u16) -> String {
