@@ -98,7 +98,7 @@ impl Service {
         Self { process, url: format!("http://127.0.0.1:{port}") }
     }
 
-    async fn stop(mut self) {
+    fn stop(mut self) {
         let told = Command::new("kill").arg("-TERM").arg(self.process.0.id().to_string()).status().unwrap();
         assert!(told.success());
         assert!(self.process.0.wait().unwrap().success());
@@ -172,7 +172,7 @@ async fn main() {
     // A row to copy, and the store's own tables.
     let service = Service::start(&options, node_port).await;
     let job = service.back_up("busy").await["id"].as_i64().unwrap();
-    service.stop().await;
+    service.stop();
     let first = fill_store(&options, job).await;
     let service = Service::start(&options, node_port).await;
     let listed = service.json("/v1/backups/full").await;

@@ -157,8 +157,8 @@ impl Store {
     /// The newest job that ended as `status`, of every routine and type.
     pub async fn last_jobs(&self, status: JobStatus) -> Result<Vec<JobRow>> {
         Ok(sqlx::query_as(
-            "SELECT * FROM jobs WHERE id IN (SELECT max(id) FROM jobs WHERE status = ? AND type IS NOT NULL \
-             GROUP BY routine, type) ORDER BY routine, type",
+            "SELECT * FROM jobs WHERE id IN (SELECT max(id) FROM jobs INDEXED BY jobs_by_routine WHERE status = ? \
+             AND type IS NOT NULL GROUP BY routine, type) ORDER BY routine, type",
         )
         .bind(status.as_str())
         .fetch_all(self.reader())
@@ -178,10 +178,13 @@ impl Store {
 
     /// The jobs of a routine that are delayed, wait or run, oldest first.
     pub async fn open_jobs(&self, routine: &str) -> Result<Vec<JobRow>> {
-        Ok(sqlx::query_as("SELECT * FROM jobs WHERE routine = ? AND finished_ms IS NULL ORDER BY id")
-            .bind(routine)
-            .fetch_all(self.reader())
-            .await?)
+        // Without statistics SQLite would take the index of lists, which has the whole history.
+        Ok(sqlx::query_as(
+            "SELECT * FROM jobs INDEXED BY jobs_open_by_routine WHERE routine = ? AND finished_ms IS NULL ORDER BY id",
+        )
+        .bind(routine)
+        .fetch_all(self.reader())
+        .await?)
     }
 
     /// How many jobs have not ended, by kind and status; only what there is.

@@ -15,7 +15,7 @@ use std::process::Command;
 
 use holdfast::api::served;
 use holdfast::clock::{Clock, SystemClock};
-use holdfast::config::secret_fields;
+use holdfast::config::{SecretField, secret_fields};
 use serde_json::{Value, json};
 
 use needles::Needles;
@@ -42,7 +42,7 @@ const TRIED: [(&str, &str); 12] = [
 /// A field that the list of the configuration has and this does not is a field that no test looks after.
 #[test]
 fn every_field_that_may_hold_a_secret_has_one_here() {
-    let fields: BTreeSet<String> = secret_fields().iter().map(|field| field.path()).collect();
+    let fields: BTreeSet<String> = secret_fields().iter().map(SecretField::path).collect();
     let planted: BTreeSet<String> = planted().into_keys().map(str::to_owned).collect();
     assert_eq!(fields, planted);
 }
@@ -141,7 +141,7 @@ async fn change(world: &mut World) {
     assert_eq!(status, 200, "{said}");
 
     let with = |world: &World, password: Value| {
-        let mut cluster = world.cluster(&world.credentials(""));
+        let mut cluster = world.cluster(&World::credentials(""));
         cluster["credentials"]["password"] = password;
         cluster
     };
@@ -200,9 +200,9 @@ async fn restore(world: &mut World) -> Vec<String> {
     let key = list[0]["key"].as_str().unwrap().to_owned();
     policy["encryption"] = json!({"mode": "AES256", "key-secret": "secrets:r:file-key"});
     let right =
-        (world.bucket(ACCESS_KEY, SECRET_KEY, &world.s3.url), world.cluster(&world.credentials(PASSWORD)));
-    let wrong_cluster = world.cluster(&world.credentials("CanaryRequestPassword53"));
-    let wrong_bucket = world.bucket("CanaryRequestKey54", "CanaryRequestKey54", &world.s3.url);
+        (World::bucket(ACCESS_KEY, SECRET_KEY, &world.s3.url), world.cluster(&World::credentials(PASSWORD)));
+    let wrong_cluster = world.cluster(&World::credentials("CanaryRequestPassword53"));
+    let wrong_bucket = World::bucket("CanaryRequestKey54", "CanaryRequestKey54", &world.s3.url);
     let ends = [
         (right.0.clone(), right.1.clone(), "succeeded"),
         (right.0, wrong_cluster, "failed"),

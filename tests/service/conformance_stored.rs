@@ -119,8 +119,11 @@ async fn retention_keeps_the_newest_full_of_each_namespace_and_can_be_asked_agai
     }
 }
 
+/// Incrementals, as (created, from), and the chain of the newest.
+type Chain = (&'static [(i64, i64)], &'static [i64]);
+
 /// abs.md 7.7, in minutes: incrementals as (created, from) upon a full of minute 1,000, and what the newest is restored from.
-const CHAINS: &[(&[(i64, i64)], &[i64])] = &[
+const CHAINS: &[Chain] = &[
     (&[(3000, 2000), (2000, 1000), (900, 500)], &[1000, 2000, 3000]),
     (&[(3000, 1000), (2000, 1000)], &[1000, 3000]),
     // Created with the full: not upon it.

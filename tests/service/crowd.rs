@@ -96,7 +96,7 @@ async fn slow_clients_with_large_bodies_take_bounded_memory_and_hold_up_nobody()
         held.push(stream);
         is_healthy(address).await;
     }
-    assert!(sent > 8 * 7 << 20, "eight of them were taken whole: {sent} bytes");
+    assert!(sent > (8 * 7) << 20, "eight of them were taken whole: {sent} bytes");
     let more = peak_kib(&program) - before;
     assert!(more < 200 << 10, "{more} KiB more for 600 slow clients");
 

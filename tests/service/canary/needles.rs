@@ -80,9 +80,9 @@ impl Said {
             let path = entry.unwrap().path();
             let below = format!("{name}/{}", path.file_name().unwrap().to_string_lossy());
             if path.is_dir() {
-                self.add_folder(&below, &path)
+                self.add_folder(&below, &path);
             } else {
-                self.add(below, std::fs::read(path).unwrap())
+                self.add(below, std::fs::read(path).unwrap());
             }
         }
     }

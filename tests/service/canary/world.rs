@@ -157,11 +157,11 @@ impl World {
         })
     }
 
-    pub fn credentials(&self, password: &str) -> Value {
+    pub fn credentials(password: &str) -> Value {
         json!({"user": USER, "password": password, "auth-mode": "EXTERNAL"})
     }
 
-    pub fn bucket(&self, id: &str, key: &str, endpoint: &str) -> Value {
+    pub fn bucket(id: &str, key: &str, endpoint: &str) -> Value {
         json!({"s3-storage": {
             "bucket": BUCKET, "path": "backups", "s3-region": "eu-central-1", "s3-endpoint-override": endpoint,
             "access-key-id": id, "secret-access-key": key, "s3-log-level": "TRACE",
@@ -216,15 +216,15 @@ impl World {
             },
             "secret-agents": {"keys": self.agent()},
             "aerospike-clusters": {
-                "node": self.cluster(&self.credentials(PASSWORD)),
-                "wrong": self.cluster(&self.credentials("CanaryWrongPassword50")),
+                "node": self.cluster(&Self::credentials(PASSWORD)),
+                "wrong": self.cluster(&Self::credentials("CanaryWrongPassword50")),
                 "of-agent": self.cluster(&json!({"user": "of-agent", "password": "secrets:r:password",
                     "auth-mode": "EXTERNAL", "secret-agent-name": "keys"})),
             },
             "storage": {
-                "s3": self.bucket(ACCESS_KEY, SECRET_KEY, &self.s3.url),
-                "s3-wrong": self.bucket("CanaryWrongKeyId51", "CanaryWrongSecretKey52", &self.s3.url),
-                "s3-away": self.bucket(ACCESS_KEY, SECRET_KEY, "http://127.0.0.1:1"),
+                "s3": Self::bucket(ACCESS_KEY, SECRET_KEY, &self.s3.url),
+                "s3-wrong": Self::bucket("CanaryWrongKeyId51", "CanaryWrongSecretKey52", &self.s3.url),
+                "s3-away": Self::bucket(ACCESS_KEY, SECRET_KEY, "http://127.0.0.1:1"),
                 "azure": self.azure(),
                 "principal": self.principal(),
                 "gcp": self.gcp(),
@@ -272,8 +272,8 @@ impl World {
         let started = std::time::Instant::now();
         loop {
             let log = std::fs::read_to_string(self.stdout_path()).unwrap();
-            let lines = log.lines().filter(|line| line.contains("\"serving http\""));
-            let event = lines.last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+            let mut lines = log.lines().filter(|line| line.contains("\"serving http\""));
+            let event = lines.next_back().and_then(|line| serde_json::from_str::<Value>(line).ok());
             if let Some(address) = event.as_ref().and_then(|event| event["fields"]["address"].as_str()) {
                 self.base = format!("http://{address}");
                 return;
