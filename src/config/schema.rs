@@ -167,7 +167,7 @@ impl Maker {
                 Asked::Required if !required.contains(key) => required.push(*key),
                 Asked::Required => {}
                 Asked::Or(other) => {
-                    rules.push(json!({"anyOf": [{"required": [key]}, {"required": [other]}]}))
+                    rules.push(json!({"anyOf": [{"required": [key]}, {"required": [other]}]}));
                 }
                 Asked::NotWith(other) => rules.push(not_both(key, other)),
                 Asked::With(other) => {
@@ -179,7 +179,7 @@ impl Maker {
                 }
             }
         }
-        self.known_and_refused(kind, &mut properties);
+        known_and_refused(kind, &mut properties);
         for key in &required {
             if let Some(property) = properties.get_mut(*key) {
                 not_null(property);
@@ -203,20 +203,6 @@ impl Maker {
             section.insert("allOf".to_owned(), Json::Array(rules));
         }
         section
-    }
-
-    /// Keys that stop the start whatever they say: an editor can tell why.
-    fn known_and_refused(&self, kind: Kind, properties: &mut Map<String, Json>) {
-        let deprecated = DEPRECATED.iter().filter(|(of, _, _)| *of == kind);
-        let refused = deprecated.map(|(_, key, instead)| (*key, format!("field \"{key}\" {instead}")));
-        let unbuilt = unbuilt().iter().filter(|row| row.section == kind);
-        let unbuilt = unbuilt.map(|row| (row.key, format!("known but not built yet: {}", row.what)));
-        for (key, why) in refused.chain(unbuilt) {
-            let property = json!({
-                "not": {}, "deprecated": true, "description": why, "errorMessage": why, "deprecationMessage": why,
-            });
-            properties.insert(key.to_owned(), property);
-        }
     }
 
     /// A key of a section: what it takes, what it means, what it is without being given.
@@ -276,6 +262,20 @@ impl Maker {
             }),
             Asked::Required | Asked::Or(_) | Asked::NotWith(_) | Asked::With(_) => json!({}),
         }
+    }
+}
+
+/// Keys that stop the start whatever they say: an editor can tell why.
+fn known_and_refused(kind: Kind, properties: &mut Map<String, Json>) {
+    let deprecated = DEPRECATED.iter().filter(|(of, _, _)| *of == kind);
+    let refused = deprecated.map(|(_, key, instead)| (*key, format!("field \"{key}\" {instead}")));
+    let unbuilt = unbuilt().iter().filter(|row| row.section == kind);
+    let unbuilt = unbuilt.map(|row| (row.key, format!("known but not built yet: {}", row.what)));
+    for (key, why) in refused.chain(unbuilt) {
+        let property = json!({
+            "not": {}, "deprecated": true, "description": why, "errorMessage": why, "deprecationMessage": why,
+        });
+        properties.insert(key.to_owned(), property);
     }
 }
 

@@ -60,11 +60,7 @@ impl ConfigObject {
     /// and a write that seems to have failed may have been done.
     pub(super) async fn replace(&self, old: (&str, &Version), new: &str, keep_old: bool) -> Result<Version> {
         let (text, version) = old;
-        let failed = match self.write(text, version, new, keep_old).await {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
-        let Some(error) = failed else {
+        let Err(error) = self.write(text, version, new, keep_old).await else {
             // Only for the version: what was written is written.
             return Ok(self.read().await.map_or_else(|_| Version::default(), |(_, version)| version));
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{AUTHORIZATION, HOST, HeaderValue, InvalidHeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
@@ -58,7 +58,7 @@ impl ConfigUrl {
                 .hint("Write https://HOST/PATH, or https://USER:PASSWORD@HOST/PATH.")
         };
         let mut url = Url::parse(text).map_err(|_| wrong("cannot be read"))?;
-        let credentials = credentials(&url).ok_or_else(|| wrong("has a user that cannot be sent"))?;
+        let credentials = credentials(&url).map_err(|_| wrong("has a user that cannot be sent"))?;
         if url.set_username("").is_err() || url.set_password(None).is_err() || !url.has_host() {
             return Err(wrong("names no host"));
         }
@@ -153,18 +153,18 @@ impl ConfigUrl {
     }
 }
 
-/// `Authorization` of the user and password in an address, as they are written there; the outer none: they cannot be sent.
-fn credentials(url: &Url) -> Option<Option<HeaderValue>> {
+/// `Authorization` of the user and password in an address, as they are written there; none: there is none.
+fn credentials(url: &Url) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
-        return Some(None);
+        return Ok(None);
     }
     let mut both = percent_decoded(url.username());
     both.push(b':');
     both.extend(percent_decoded(url.password().unwrap_or_default()));
     let text = format!("Basic {}", base64_simd::STANDARD.encode_to_string(both));
-    let mut value = HeaderValue::from_str(&text).ok()?;
+    let mut value = HeaderValue::from_str(&text)?;
     value.set_sensitive(true);
-    Some(Some(value))
+    Ok(Some(value))
 }
 
 fn percent_decoded(text: &str) -> Vec<u8> {
