@@ -10,7 +10,7 @@ use crate::app::places::LOOK;
 use crate::app::roots::ROOT_MARK;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{
-    Compression, Config, EncryptionMode, Policy, Routine, ServiceConfig, StorageConfig, StoragePlace, unbuilt,
+    Compression, Config, EncryptionMode, Policy, Routine, ServiceConfig, StorageConfig, StoragePlace,
 };
 use crate::engine::keys;
 use crate::error::{Error, Result};
@@ -85,12 +85,6 @@ async fn describe(path: &Path, config: &Config, now: UnixMillis) -> String {
     text.push_str("\nlimits of incremental backups (they last until the next full):\n");
     for limit in LIMITS {
         line(&mut text, format_args!("  {limit}"));
-    }
-    if !unbuilt().is_empty() {
-        text.push_str("\nknown options that are not built yet (each is refused, never ignored):\n");
-    }
-    for option in unbuilt() {
-        line(&mut text, format_args!("  {}: {}", option.path(), option.what));
     }
     text
 }

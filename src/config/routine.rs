@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
 use super::{MS_MAX, zone};
 use crate::model::expression::parse_filter;
 use crate::model::ledger::CatchUp;
@@ -70,9 +70,6 @@ pub struct Routine {
     /// The longest start delay, in ms (rules.md 1.8).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<i64>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    pub idle: Idle,
 }
 
 /// When a routine runs.
@@ -192,7 +189,6 @@ impl Read for Routine {
             catch_up: section.word("catch-up", &[("once", CatchUp::Once), ("skip", CatchUp::Skip)]),
             catch_up_window: section.int("catch-up-window", 0..=MS_MAX),
             jitter: section.int("jitter", 0..=JITTER_MS_MAX),
-            idle: section.idle(),
         };
         routine.check(section);
         routine

@@ -65,31 +65,6 @@ impl Node {
             _ => 0,
         }
     }
-
-    /// The value as JSON, for writing back what was given.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
-        match &self.value {
-            Value::Null => serde_json::Value::Null,
-            Value::Plain(text) => plain_to_json(text),
-            Value::Text(text) => text.as_str().into(),
-            Value::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
-            Value::Bool(flag) => (*flag).into(),
-            Value::List(items) => items.iter().map(Self::to_json).collect(),
-            Value::Map(entries) => {
-                entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect()
-            }
-        }
-    }
-}
-
-fn plain_to_json(text: &str) -> serde_json::Value {
-    if let Some(flag) = plain_flag(text) {
-        return flag.into();
-    }
-    match plain_int(text) {
-        Some(number) => number.into(),
-        None => text.into(),
-    }
 }
 
 /// The boolean that an unquoted scalar says, in the words of YAML 1.1 as Go's reader takes them.
