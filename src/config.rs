@@ -8,6 +8,7 @@ mod auth;
 mod check;
 mod cluster;
 mod copies;
+mod deprecated;
 mod describe;
 mod diff;
 mod edit;
@@ -32,7 +33,6 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod unbuilt;
 mod zone;
 
 use std::collections::BTreeMap;
@@ -62,7 +62,6 @@ pub use policy::{
     RetryPolicy, UnsupportedRecords, WhenNoChain,
 };
 pub use problem::{Problem, ProblemKind, Problems};
-pub use reader::Idle;
 pub use resolve::{JobConfig, RestoreConfig, RestoreTarget, RoutineConfig};
 pub use restore::{
     Remap, RestoreCare, RestoreEnds, RestorePolicy, RestorePolicyConfig, RestoreRequest,
@@ -84,7 +83,6 @@ pub use storage::{
     Storage, StorageConfig, StoragePlace,
 };
 pub use tree::DOCUMENT_BYTES_MAX;
-pub use unbuilt::{Unbuilt, unbuilt};
 pub use zone::parse as parse_zone;
 
 use crate::model::UnixMillis;

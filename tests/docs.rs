@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-use holdfast::config::unbuilt;
 use holdfast::metrics::MetricName;
 
 /// Where a code is made into an error; its class follows from the name.
@@ -101,28 +100,6 @@ fn every_code_is_in_the_document_of_errors_with_its_class_and_no_other() {
     for code in documented.keys() {
         assert!(found.contains_key(code), "docs/errors.md has {code}, which nothing makes");
     }
-}
-
-#[test]
-fn the_readme_lists_what_is_not_built_and_nothing_else() {
-    let readme = read_to_string("README.md").unwrap();
-    let list =
-        readme.split("<!-- unbuilt -->").nth(1).and_then(|rest| rest.split("<!-- /unbuilt -->").next());
-    let listed: BTreeSet<(String, String)> = rows_of(list.expect("README.md marks its list"))
-        .into_iter()
-        .filter_map(|cells| {
-            let key = cells.first()?.strip_prefix('`')?.strip_suffix('`')?.to_owned();
-            Some((key, cells.get(1)?.clone()))
-        })
-        .collect();
-    let unbuilt: BTreeSet<(String, String)> =
-        unbuilt().iter().map(|option| (option.path(), option.what.to_owned())).collect();
-    let missing: Vec<_> = unbuilt.difference(&listed).collect();
-    let stale: Vec<_> = listed.difference(&unbuilt).collect();
-    assert!(
-        missing.is_empty() && stale.is_empty(),
-        "README.md lacks {missing:?}, and has {stale:?} too much"
-    );
 }
 
 #[test]

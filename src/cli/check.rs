@@ -11,7 +11,7 @@ use crate::app::places::LOOK;
 use crate::app::roots::ROOT_MARK;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::config::{
-    Compression, Config, EncryptionMode, Policy, Routine, ServiceConfig, StorageConfig, StoragePlace, unbuilt,
+    Compression, Config, EncryptionMode, Policy, Routine, ServiceConfig, StorageConfig, StoragePlace,
 };
 use crate::engine::keys;
 use crate::error::{Error, Result};
@@ -93,12 +93,6 @@ async fn describe(name: &str, config: &Config, now: UnixMillis) -> String {
     text.push_str("\nlimits of incremental backups (they last until the next full):\n");
     for limit in LIMITS {
         line(&mut text, format_args!("  {limit}"));
-    }
-    if !unbuilt().is_empty() {
-        text.push_str("\nknown options that are not built yet (each is refused, never ignored):\n");
-    }
-    for option in unbuilt() {
-        line(&mut text, format_args!("  {}: {}", option.path(), option.what));
     }
     text
 }

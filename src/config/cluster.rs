@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
 use super::routine::RACK_MAX;
 use super::{MS_MAX, SecretAgent};
 use crate::error::Result;
@@ -45,10 +45,6 @@ pub struct Cluster {
     /// From which racks records are read if they have a copy, the best first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefer_racks: Option<Vec<u32>>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    pub idle: Idle,
 }
 
 /// One of `seed-nodes`, as written.
@@ -181,7 +177,6 @@ impl Read for Cluster {
             tls,
             max_parallel_scans: section.int("max-parallel-scans", 0..=i64::from(i32::MAX)),
             prefer_racks: section.ints("prefer-racks", 0..=RACK_MAX),
-            idle: section.idle(),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
 use super::encryption::{EncryptionConfig, EncryptionPolicy};
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
 use super::retention::{Retention, RetentionConfig};
 use super::storage::StorageConfig;
 use crate::error::Result;
@@ -108,10 +108,6 @@ pub struct Policy {
     /// Whether a backup that was cut off goes on from its finished files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<bool>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    pub idle: Idle,
 }
 
 /// `retry-policy`, as written.
@@ -419,7 +415,6 @@ impl Read for Policy {
             max_concurrent_nodes: section.int("max-concurrent-nodes", 0..=i64::from(i32::MAX)),
             with_cluster_configuration: section.flag("with-cluster-configuration"),
             resume: section.flag("resume"),
-            idle: section.idle(),
         }
     }
 }

@@ -14,8 +14,6 @@ pub enum ProblemKind {
     Shape,
     /// A value that cannot be: out of range, empty, dangling, contradictory.
     Value,
-    /// A known option that this version does not build (rules.md 3.14).
-    Unbuilt,
 }
 
 /// One step from a document's root to a field.

@@ -7,18 +7,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use serde_json::Value as Json;
-
+use super::deprecated::DEPRECATED;
 use super::describe::{Asked, Described};
 use super::problem::{Path, Problem, ProblemKind, Problems, Step, clip};
 use super::secret_fields::is_secret;
 use super::suggest::did_you_mean;
 use super::tree::{Entry, Node, Value, plain_flag, plain_int};
-use super::unbuilt::{DEPRECATED, unbuilt};
 use crate::model::UnixMillis;
 use crate::secrets::Secret;
 
-/// What a section is; unbuilt and deprecated keys are listed by it.
+/// What a section is; deprecated keys are listed by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Document,
@@ -65,57 +63,6 @@ pub(crate) enum Kind {
     RestorePolicy,
     Remap,
     SafetyBackup,
-}
-
-impl Kind {
-    /// Where such a section stands in a document or request.
-    pub(crate) const fn path(self) -> &'static str {
-        match self {
-            Self::Document => "",
-            Self::Service => "service",
-            Self::Http => "service.http",
-            Self::Https => "service.https",
-            Self::Rate => "service.http.rate",
-            Self::Audit => "service.audit",
-            Self::Auth => "service.auth",
-            Self::AuthToken => "service.auth.tokens[*]",
-            Self::AuthCertificate => "service.auth.certificates[*]",
-            Self::Logger => "service.logger",
-            Self::FileWriter => "service.logger.file-writer",
-            Self::ServiceBackup => "service.backup",
-            Self::JobHistory => "service.job-history",
-            Self::Cluster => "aerospike-clusters.*",
-            Self::Credentials => "aerospike-clusters.*.credentials",
-            Self::ClusterTls => "aerospike-clusters.*.tls",
-            Self::Seed => "aerospike-clusters.*.seed-nodes[*]",
-            Self::SecretAgent => "secret-agents.*",
-            Self::Storage => "storage.*",
-            Self::LocalStorage => "storage.*.local-storage",
-            Self::AzureStorage => "storage.*.azure-storage",
-            Self::AzureTiers => "storage.*.azure-storage.storage-class",
-            Self::GcpStorage => "storage.*.gcp-storage",
-            Self::GcpClass => "storage.*.gcp-storage.storage-class",
-            Self::S3Storage => "storage.*.s3-storage",
-            Self::S3Class => "storage.*.s3-storage.storage-class",
-            Self::S3Encryption => "storage.*.s3-storage.server-side-encryption",
-            Self::S3ObjectLock => "storage.*.s3-storage.object-lock",
-            Self::S3Role => "storage.*.s3-storage.assume-role",
-            Self::Policy => "backup-policies.*",
-            Self::Retry => "backup-policies.*.retry-policy",
-            Self::Compression => "backup-policies.*.compression",
-            Self::Encryption => "backup-policies.*.encryption",
-            Self::Decryption => "restore.policy.encryption",
-            Self::Retention => "backup-policies.*.retention",
-            Self::Keep => "backup-policies.*.retention.keep",
-            Self::Routine => "backup-routines.*",
-            Self::Copy => "backup-routines.*.copies[*]",
-            Self::CopyOrder => "copy",
-            Self::Restore | Self::RestoreTimestamp => "restore",
-            Self::RestorePolicy => "restore.policy",
-            Self::Remap => "restore.policy.namespace",
-            Self::SafetyBackup => "restore.safety-backup",
-        }
-    }
 }
 
 /// Something that a section of a document says.
@@ -408,26 +355,6 @@ impl<'t> Section<'t> {
             .collect()
     }
 
-    /// Refuses what is known but not built, and returns what of it was given and asks for nothing.
-    pub(crate) fn idle(&mut self) -> Idle {
-        let mut idle = Idle::new();
-        let kind = self.kind;
-        for row in unbuilt().iter().filter(|row| row.section == kind) {
-            let Some(node) = self.get(row.key) else { continue };
-            let given = node.to_json();
-            if row.is_neutral(&given) {
-                idle.insert(row.key, given);
-            } else {
-                let message = format!("\"{}\" is known but not built yet: {}", row.key, row.what);
-                self.push(
-                    Problem::new(ProblemKind::Unbuilt, self.path.then(row.key), message)
-                        .hint(Some("remove it to start without it".into())),
-                );
-            }
-        }
-        idle
-    }
-
     /// Says that a value cannot be.
     pub(crate) fn reject(&self, key: &'static str, message: impl Into<String>) {
         self.push(Problem::new(ProblemKind::Value, self.path.then(key), message));
@@ -559,9 +486,6 @@ impl<'t> Section<'t> {
         self.reading.push(problem);
     }
 }
-
-/// Options that are not built and were given a value that asks for nothing: kept to be written back.
-pub type Idle = BTreeMap<&'static str, Json>;
 
 impl From<String> for Step {
     fn from(key: String) -> Self {

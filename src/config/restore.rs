@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cluster::Cluster;
 use super::encryption::{DecryptionConfig, DecryptionPolicy};
 use super::policy::{Compression, CompressionPolicy, PARALLEL_MAX, RetryConfig, RetryPolicy};
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
 use super::routine::{check_namespace, namespaces};
 use super::safety::RestoreSafety;
 use super::secret_agent::SecretAgent;
@@ -171,9 +171,6 @@ pub struct RestorePolicy {
     pub tps: Option<u32>,
     /// Most MiB read from storage in a second.
     pub bandwidth: Option<u32>,
-    /// Given, but not built and asking for nothing.
-    #[schema(ignore)]
-    pub idle: Idle,
 }
 
 /// One namespace is restored under another name.
@@ -427,7 +424,6 @@ impl Read for RestorePolicy {
             disable_batch_writes: section.flag("disable-batch-writes"),
             tps: section.int("tps", 1..=i64::from(u32::MAX)),
             bandwidth: section.int("bandwidth", BANDWIDTH_MIN_MIB..=BANDWIDTH_MAX_MIB),
-            idle: section.idle(),
         }
     }
 }

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::copies::RoutineCopy;
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
 use super::{MS_MAX, zone};
 use crate::model::expression::parse_filter;
 use crate::model::ledger::CatchUp;
@@ -74,10 +74,6 @@ pub struct Routine {
     /// The other storages that its backups are copied to, in the order in which restores choose them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copies: Option<Vec<RoutineCopy>>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    pub idle: Idle,
 }
 
 /// When a routine runs.
@@ -198,7 +194,6 @@ impl Read for Routine {
             catch_up_window: section.int("catch-up-window", 0..=MS_MAX),
             jitter: section.int("jitter", 0..=JITTER_MS_MAX),
             copies: section.list("copies"),
-            idle: section.idle(),
         };
         routine.check(section);
         routine

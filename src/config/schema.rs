@@ -4,6 +4,7 @@
 //! It refuses nothing that the reader takes. The reader refuses more: names that nothing has, cron texts, what depends on
 //! other keys.
 
+mod place;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json, json};
 
 use self::words::Words;
+use super::deprecated::DEPRECATED;
 use super::describe::{Asked, Described};
 use super::reader::{Kind, Reading};
-use super::unbuilt::{DEPRECATED, unbuilt};
 use super::{Config, EntityKind, RestoreRequest, RestoreTimestampRequest, tree};
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
@@ -107,7 +108,7 @@ fn name(kind: Kind) -> String {
         Kind::RestoreTimestamp => "restore-timestamp".to_owned(),
         Kind::Rate => "rate".to_owned(),
         _ => {
-            let path = kind.path();
+            let path = place::path(kind);
             let renamed = [
                 ("aerospike-clusters.*", "cluster"),
                 ("secret-agents.*", "secret-agent"),
@@ -269,9 +270,7 @@ impl Maker {
 fn known_and_refused(kind: Kind, properties: &mut Map<String, Json>) {
     let deprecated = DEPRECATED.iter().filter(|(of, _, _)| *of == kind);
     let refused = deprecated.map(|(_, key, instead)| (*key, format!("field \"{key}\" {instead}")));
-    let unbuilt = unbuilt().iter().filter(|row| row.section == kind);
-    let unbuilt = unbuilt.map(|row| (row.key, format!("known but not built yet: {}", row.what)));
-    for (key, why) in refused.chain(unbuilt) {
+    for (key, why) in refused {
         let property = json!({
             "not": {}, "deprecated": true, "description": why, "errorMessage": why, "deprecationMessage": why,
         });

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
 use super::listener::{Http, HttpConfig, Https, HttpsConfig, PORT};
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
 use super::{MS_MAX, zone};
 use crate::memory::{BUDGET_BYTES, RestoreMemory};
 use crate::model::InstanceId;
@@ -61,10 +61,6 @@ pub struct Service {
     /// How long it is remembered who changed what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<Audit>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    pub idle: Idle,
 }
 
 /// `service.audit`, as written.
@@ -397,7 +393,6 @@ impl Read for Service {
             job_history: section.child("job-history"),
             memory_budget: section.int("memory-budget", MEMORY_BUDGET_MIN..=MEMORY_BUDGET_MAX),
             audit: section.child("audit"),
-            idle: section.idle(),
         }
     }
 }

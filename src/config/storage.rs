@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::SecretAgent;
-use super::reader::{Idle, Kind, Read, Section};
+use super::reader::{Kind, Read, Section};
 use crate::error::Result;
 use crate::secrets::{Keeper, Secret};
 
@@ -53,10 +53,6 @@ pub struct LocalStorage {
     /// The size of one write, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_part_size: Option<u64>,
-    /// Given, but not built and asking for nothing.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    pub idle: Idle,
 }
 
 /// A storage with its defaults.
@@ -219,8 +215,6 @@ impl Read for Storage {
                 "multiple storage types specified ({more}). Exactly one storage type should be specified"
             )),
         }
-        // No value of a kind that is not built asks for nothing, so there is nothing to write back.
-        section.idle();
         Self {
             local_storage: section.child("local-storage"),
             s3_storage: section.child("s3-storage"),
@@ -238,7 +232,7 @@ impl Read for LocalStorage {
         if path.split('/').any(|segment| segment == "..") || path.contains('\0') {
             section.reject("path", "\"path\" must be clean: no \"..\"");
         }
-        Self { path, min_part_size: section.int("min-part-size", 1..=PART_BYTES_MAX), idle: section.idle() }
+        Self { path, min_part_size: section.int("min-part-size", 1..=PART_BYTES_MAX) }
     }
 }
 

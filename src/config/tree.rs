@@ -66,7 +66,7 @@ impl Node {
         }
     }
 
-    /// The value as JSON, for writing back what was given.
+    /// The value as JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,

@@ -104,27 +104,27 @@ fn saved_namespace(attempt: &AttemptRow) -> SavedNamespace {
 
 /// What the job says of its safety backup: what it is, and the one call that puts everything in it back as it was.
 pub(super) fn describe(saved: &Saved, config: &RestoreConfig) -> Value {
+    // Whom to ask for a secret is known to whoever asked for the restore.
+    let key = config.policy.encryption.as_ref().and_then(|encryption| match &encryption.key {
+        KeyPlace::File(path) => Some(json!({ encryption.key.field(): path.display().to_string() })),
+        KeyPlace::Env(name) => Some(json!({ encryption.key.field(): name })),
+        KeyPlace::Secret(_) => None,
+    });
     let mut policy = json!({ "replace": true, "no-generation": true });
-    if let Some(encryption) = &config.policy.encryption {
-        let named = match &encryption.key {
-            KeyPlace::File(path) => Some(path.display().to_string()),
-            KeyPlace::Env(name) => Some(name.clone()),
-            // Whom to ask for it is known to whoever asked for the restore.
-            KeyPlace::Secret(_) => None,
-        };
-        if let Some(named) = named {
-            policy["encryption"] = json!({ encryption.key.field(): named });
-        }
-    }
+    put(&mut policy, "encryption", key);
     let mut body = json!({
         "source-name": saved.storage,
         "backup-data-path": saved.path,
         "policy": policy,
     });
-    if let Some(name) = &config.destination.name {
-        body["destination-name"] = json!(name);
-    }
+    put(&mut body, "destination-name", config.destination.name.as_ref().map(|name| json!(name)));
     let mut described = json!(saved);
-    described["undo"] = json!({ "path": "/v1/restore/full", "body": body });
+    put(&mut described, "undo", Some(json!({ "path": "/v1/restore/full", "body": body })));
     described
+}
+
+fn put(object: &mut Value, field: &str, value: Option<Value>) {
+    if let (Some(object), Some(value)) = (object.as_object_mut(), value) {
+        object.insert(field.to_owned(), value);
+    }
 }

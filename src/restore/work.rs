@@ -124,12 +124,11 @@ impl RestoreWork {
         context.progress.doing("", "looking for records in the destination");
         for namespace in prepared.plan.namespaces.iter().map(|namespace| &namespace.destination) {
             // What an earlier attempt of this restore has written needs no other word.
-            let empty = match context.found_empty(namespace).await? {
-                Some(empty) => empty,
-                None => {
-                    let sets = &self.config.policy.sets;
-                    prepared.destination.is_empty(namespace, sets, &context.cancel).await?
-                }
+            let empty = if let Some(empty) = context.found_empty(namespace).await? {
+                empty
+            } else {
+                let sets = &self.config.policy.sets;
+                prepared.destination.is_empty(namespace, sets, &context.cancel).await?
             };
             if !empty {
                 let objects = prepared.facts.namespace(namespace).map_or(0, |known| known.objects);

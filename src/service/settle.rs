@@ -67,15 +67,12 @@ impl AskStorage {
         let without =
             || Error::permanent("document-unreadable", format!("job {} has no configuration", job.id));
         let document = job.config.as_ref().ok_or_else(without)?;
-        let (place, routine) = match job.kind {
-            JobKind::Restore => {
-                let config: RestoreConfig = document.parse()?;
-                (config.safety_backup.ok_or_else(without)?, safety_folder(self.ownership.id()))
-            }
-            _ => {
-                let config: JobConfig = document.parse()?;
-                (config.storage, config.routine)
-            }
+        let (place, routine) = if job.kind == JobKind::Restore {
+            let config: RestoreConfig = document.parse()?;
+            (config.safety_backup.ok_or_else(without)?, safety_folder(self.ownership.id()))
+        } else {
+            let config: JobConfig = document.parse()?;
+            (config.storage, config.routine)
         };
         let storage = self.places.open(&place).await?;
         let folder = &attempt.start.folder;

@@ -63,6 +63,7 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
         Kind::Retention => &[("`retention`", "")],
         Kind::Keep => &[("`keep`", "")],
         Kind::Routine => &[("## `backup-routines", "")],
+        Kind::Copy => &[("### `copies`", "")],
         // What is not in a table of this document is below.
         Kind::Document
         | Kind::S3Class
@@ -72,7 +73,9 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
         | Kind::Restore
         | Kind::RestoreTimestamp
         | Kind::RestorePolicy
-        | Kind::Remap => &[],
+        | Kind::Remap
+        | Kind::SafetyBackup
+        | Kind::CopyOrder => &[],
     }
 }
 

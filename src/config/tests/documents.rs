@@ -8,8 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::{NOW, lines, parse, refusal, upstream, upstream_config};
 use crate::config::{
-    Compression, Config, ConfigDiff, EncryptionMode, JobConfig, PolicyConfig, ProblemKind, Storage,
-    StoragePlace, unbuilt,
+    Compression, Config, ConfigDiff, EncryptionMode, JobConfig, PolicyConfig, Storage, StoragePlace,
 };
 use crate::model::PartitionSet;
 use crate::model::status::AbsLevel;
@@ -413,31 +412,7 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn every_unbuilt_option_is_recognised_and_stops_the_start() {
-    // None is left today: this is for the next one.
-    for row in unbuilt() {
-        let path = row.path();
-        let mut document = upstream();
-        document["service"] = json!({"http": {}, "logger": {}});
-        let place = path
-            .replace("aerospike-clusters.*.seed-nodes[*]", "/aerospike-clusters/c1/seed-nodes/0")
-            .replace("aerospike-clusters.*", "/aerospike-clusters/c1")
-            .replace("storage.*", "/storage/s1")
-            .replace("backup-policies.*", "/backup-policies/p1")
-            .replace("backup-routines.*", "/backup-routines/keep");
-        let pointer = format!("/{}", place.trim_start_matches('/').replace('.', "/"));
-        let (parent, key) = pointer.rsplit_once('/').unwrap();
-        document.pointer_mut(parent).unwrap()[key] = json!("something");
-        let problems = Config::from_json(document.to_string().as_bytes(), NOW).unwrap_err();
-        let found: Vec<_> = problems.iter().filter(|one| one.kind == ProblemKind::Unbuilt).collect();
-        assert_eq!(found.len(), 1, "{path}: {problems}");
-        assert!(found[0].message.contains("known but not built yet"), "{problems}");
-        assert!(!problems.iter().any(|one| one.message.starts_with("unknown field")), "{path}: {problems}");
-    }
-}
-
-#[test]
-fn an_unbuilt_option_that_asks_for_nothing_is_kept() {
+fn an_option_that_asks_for_nothing_is_kept() {
     let mut document = upstream();
     document["service"] = json!({"https": {"disabled": true}, "http": {"disabled": false}});
     document["backup-policies"]["p1"] = json!({

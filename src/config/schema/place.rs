@@ -1,0 +1,52 @@
+//! Where each kind of section stands.
+
+use crate::config::reader::Kind;
+
+/// Where a section of a kind stands in a document or request.
+pub(super) const fn path(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Document => "",
+        Kind::Service => "service",
+        Kind::Http => "service.http",
+        Kind::Https => "service.https",
+        Kind::Rate => "service.http.rate",
+        Kind::Audit => "service.audit",
+        Kind::Auth => "service.auth",
+        Kind::AuthToken => "service.auth.tokens[*]",
+        Kind::AuthCertificate => "service.auth.certificates[*]",
+        Kind::Logger => "service.logger",
+        Kind::FileWriter => "service.logger.file-writer",
+        Kind::ServiceBackup => "service.backup",
+        Kind::JobHistory => "service.job-history",
+        Kind::Cluster => "aerospike-clusters.*",
+        Kind::Credentials => "aerospike-clusters.*.credentials",
+        Kind::ClusterTls => "aerospike-clusters.*.tls",
+        Kind::Seed => "aerospike-clusters.*.seed-nodes[*]",
+        Kind::SecretAgent => "secret-agents.*",
+        Kind::Storage => "storage.*",
+        Kind::LocalStorage => "storage.*.local-storage",
+        Kind::AzureStorage => "storage.*.azure-storage",
+        Kind::AzureTiers => "storage.*.azure-storage.storage-class",
+        Kind::GcpStorage => "storage.*.gcp-storage",
+        Kind::GcpClass => "storage.*.gcp-storage.storage-class",
+        Kind::S3Storage => "storage.*.s3-storage",
+        Kind::S3Class => "storage.*.s3-storage.storage-class",
+        Kind::S3Encryption => "storage.*.s3-storage.server-side-encryption",
+        Kind::S3ObjectLock => "storage.*.s3-storage.object-lock",
+        Kind::S3Role => "storage.*.s3-storage.assume-role",
+        Kind::Policy => "backup-policies.*",
+        Kind::Retry => "backup-policies.*.retry-policy",
+        Kind::Compression => "backup-policies.*.compression",
+        Kind::Encryption => "backup-policies.*.encryption",
+        Kind::Decryption => "restore.policy.encryption",
+        Kind::Retention => "backup-policies.*.retention",
+        Kind::Keep => "backup-policies.*.retention.keep",
+        Kind::Routine => "backup-routines.*",
+        Kind::Copy => "backup-routines.*.copies[*]",
+        Kind::CopyOrder => "copy",
+        Kind::Restore | Kind::RestoreTimestamp => "restore",
+        Kind::RestorePolicy => "restore.policy",
+        Kind::Remap => "restore.policy.namespace",
+        Kind::SafetyBackup => "restore.safety-backup",
+    }
+}
