@@ -22,7 +22,7 @@ pub(super) struct Copying {
 }
 
 fn key(member: &Member) -> String {
-    format!("{}", member.created.0)
+    member.created.0.to_string()
 }
 
 impl World {
