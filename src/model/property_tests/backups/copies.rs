@@ -67,7 +67,9 @@ impl World {
         let steps: Vec<&Candidate> = plan.steps.iter().map(|step| &candidates[step.place]).collect();
         assert!(steps.iter().all(|one| one.there || one.source == Some(State::Whole)));
         let mut after = candidates.clone();
-        plan.steps.iter().for_each(|step| after[step.place].there = true);
+        for step in &plan.steps {
+            after[step.place].there = true;
+        }
         let again = decide(&after, &wanted, None).expect("it could be copied before");
         assert!(again.steps.iter().all(|step| after[step.place].there), "nothing goes twice");
         let done = cut.map_or(steps.len(), |cut| cut % (steps.len() + 1));
