@@ -237,6 +237,7 @@ impl SafetyBackup {
                 racks: Vec::new(),
             },
             timestamp_format: None,
+            copies: Vec::new(),
         })
     }
 }

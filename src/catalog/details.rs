@@ -44,6 +44,7 @@ pub struct BackupDetails {
     pub key: String,
     /// The storage's definition, without secrets.
     #[serde(serialize_with = "shared")]
+    #[schema(value_type = Value)]
     pub storage: Arc<Value>,
     /// `NONE` or `ZSTD`.
     pub compression: &'static str,

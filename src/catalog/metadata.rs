@@ -15,8 +15,9 @@ use crate::model::{BackupType, UnixMillis, check_name};
 pub const METADATA_BYTES_MAX: u64 = 64 * 1024;
 
 /// How the files of a backup are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, DeriveDeserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, DeriveDeserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = BackupCompression)]
 pub enum Compression {
     /// Not at all.
     #[default]

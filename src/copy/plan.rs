@@ -230,14 +230,12 @@ fn chain_of(candidates: &[Candidate], place: usize) -> Result<Vec<usize>> {
     }
     let (places, members) = of_namespace(candidates, &one.namespace);
     let at = places.iter().position(|other| *other == place);
-    match at.and_then(|at| retention::chain_of(&members, at)) {
-        Some(chain) => Ok(chain.iter().filter_map(|member| places.get(*member).copied()).collect()),
-        None => {
-            let text = format!("backup {} cannot be copied: something that it builds on is missing", one.key);
-            Err(Error::permanent("chain-gap", text)
-                .hint("Put the missing backup back, or copy the full before it and take a new one."))
-        }
-    }
+    let chain = at.and_then(|at| retention::chain_of(&members, at)).ok_or_else(|| {
+        let text = format!("backup {} cannot be copied: something that it builds on is missing", one.key);
+        Error::permanent("chain-gap", text)
+            .hint("Put the missing backup back, or copy the full before it and take a new one.")
+    })?;
+    Ok(chain.iter().filter_map(|member| places.get(*member).copied()).collect())
 }
 
 /// Everything that hangs on the full that a backup hangs on.

@@ -302,9 +302,11 @@ async fn whatever_call_fails_nothing_half_made_is_listed() {
     ];
     let mut failed = 0;
     for on_source in [false, true] {
-        for op in OPS {
+        // What only reads is not asked to write.
+        let reads = [Op::Get, Op::Open, Op::Next, Op::List, Op::ListDirs];
+        for op in OPS.into_iter().filter(|op| !on_source || reads.contains(op)) {
             // Not each one: the calls between are of the same code.
-            for nth in [1, 2, 4, 7, 11, 16, 22, 30] {
+            for nth in [1, 2, 4, 8, 16] {
                 let bench = Bench::new().await;
                 let all = [small(full(1)), small(incremental(2, 1))];
                 for backup in &all {
@@ -331,5 +333,5 @@ async fn whatever_call_fails_nothing_half_made_is_listed() {
             }
         }
     }
-    assert!(failed > 30, "{failed}");
+    assert!(failed > 15, "{failed}");
 }

@@ -210,9 +210,9 @@ impl Done {
             Outcome::AlreadyThere => ("already-there", 0, 0),
         };
         if outcome == Outcome::AlreadyThere {
-            self.already_there += 1
+            self.already_there += 1;
         } else {
-            self.copied += 1
+            self.copied += 1;
         }
         self.files += files;
         self.bytes += bytes;

@@ -447,10 +447,9 @@ pub(super) fn exclusion(own: &[ClaimRow], others: &[ClaimRow]) -> Option<Refusal
 pub(super) fn in_the_way(mine: &ClaimRow, other: &ClaimRow) -> Refusal {
     let (code, what) = match other.mode {
         JobKind::Restore => ("restore-running", "A restore"),
-        // Retention, verification and copies touch no cluster, so they claim nothing.
-        JobKind::Retention | JobKind::Verify | JobKind::Copy | JobKind::Backup => {
-            ("backup-running", "A backup")
-        }
+        JobKind::Backup => ("backup-running", "A backup"),
+        // They touch no cluster, so they claim nothing.
+        JobKind::Retention | JobKind::Verify | JobKind::Copy => return None,
     };
     let namespace = if mine.namespace == EVERY_NAMESPACE { &other.namespace } else { &mine.namespace };
     let scope = if namespace == EVERY_NAMESPACE {

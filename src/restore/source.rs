@@ -14,12 +14,15 @@ use crate::model::UnixMillis;
 use crate::storage::{Storage, address};
 use crate::store::Store;
 
+/// Opens a storage, once.
+pub type Open = Box<dyn FnOnce() -> BoxFuture<'static, Result<Arc<dyn Storage>>> + Send + Sync>;
+
 /// A storage that may have what is asked for, opened only when it is looked at.
 pub struct Source {
     /// What it is.
     pub config: StorageConfig,
     /// Opens it.
-    pub open: Box<dyn FnOnce() -> BoxFuture<'static, Result<Arc<dyn Storage>>> + Send + Sync>,
+    pub open: Open,
 }
 
 impl Source {

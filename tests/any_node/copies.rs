@@ -296,7 +296,7 @@ async fn a_copy_that_is_cut_off_leaves_nothing_half_made() {
             Some("finished") => format!("finished: {}\n", instant(stamp - at * 1000 + 500)),
             _ => format!("{line}\n"),
         });
-        std::fs::write(folder.join("metadata.yaml"), lines.collect::<String>()).unwrap();
+        std::fs::write(folder.join("metadata.yaml"), lines.collect::<Vec<_>>().concat()).unwrap();
     }
     let first = order(&bench, json!({})).await;
     bench.wait_until(first, |job| job["status"] == "running" && job["progress"]["bytes"] != 0).await;

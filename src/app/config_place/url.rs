@@ -30,6 +30,7 @@ const RETRIES: RetryPolicy = RetryPolicy {
     base: Duration::from_millis(250),
     cap: Duration::from_secs(2),
     total: Duration::from_secs(5),
+    answer: TRY,
 };
 
 /// An address; what it shows of itself has no credentials and no query, which may be a signature.
