@@ -15,6 +15,7 @@ mod edit;
 mod encryption;
 mod entity;
 mod listener;
+mod place;
 mod pointer;
 mod policy;
 mod problem;

@@ -225,9 +225,8 @@ impl From<Error> for ApiError {
             | "backup-not-found"
             | "configuration-not-stored"
             | "storage-unknown" => StatusCode::NOT_FOUND,
-            "copy-of-itself" => StatusCode::BAD_REQUEST,
             "idempotency-key-reused" => StatusCode::UNPROCESSABLE_ENTITY,
-            "storage-outside-roots" => StatusCode::BAD_REQUEST,
+            "copy-of-itself" | "storage-outside-roots" => StatusCode::BAD_REQUEST,
             "inline-destination-forbidden" => StatusCode::FORBIDDEN,
             "routine-owned"
             | "config-file-edited"

@@ -274,7 +274,7 @@ impl Config {
         }
         let safety_backup = self.safety_storage(&request.safety, &mut problems);
         let config = restore_config(problems, target, source, destination, policy, request.care)?;
-        Ok(self.fenced(RestoreConfig { safety_backup, copies, ..config }, &request.safety))
+        Ok(self.fenced(RestoreConfig { copies, safety_backup, ..config }, &request.safety))
     }
 
     /// Where the backups of a routine are, and where their copies; the one that is named alone.

@@ -4,7 +4,6 @@
 //! It refuses nothing that the reader takes. The reader refuses more: names that nothing has, cron texts, what depends on
 //! other keys.
 
-mod place;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +107,7 @@ fn name(kind: Kind) -> String {
         Kind::RestoreTimestamp => "restore-timestamp".to_owned(),
         Kind::Rate => "rate".to_owned(),
         _ => {
-            let path = place::path(kind);
+            let path = kind.path();
             let renamed = [
                 ("aerospike-clusters.*", "cluster"),
                 ("secret-agents.*", "secret-agent"),

@@ -447,9 +447,10 @@ pub(super) fn exclusion(own: &[ClaimRow], others: &[ClaimRow]) -> Option<Refusal
 pub(super) fn in_the_way(mine: &ClaimRow, other: &ClaimRow) -> Refusal {
     let (code, what) = match other.mode {
         JobKind::Restore => ("restore-running", "A restore"),
-        JobKind::Backup => ("backup-running", "A backup"),
-        // They touch no cluster, so they claim nothing.
-        JobKind::Retention | JobKind::Verify | JobKind::Copy => return None,
+        // The others touch no cluster, so they claim nothing.
+        JobKind::Backup | JobKind::Retention | JobKind::Verify | JobKind::Copy => {
+            ("backup-running", "A backup")
+        }
     };
     let namespace = if mine.namespace == EVERY_NAMESPACE { &other.namespace } else { &mine.namespace };
     let scope = if namespace == EVERY_NAMESPACE {

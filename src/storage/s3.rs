@@ -33,6 +33,7 @@ use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use self::failure::{archived, failure, is_absent};
@@ -134,16 +135,20 @@ impl S3Storage {
     }
 
     /// What comes back of a request, if it begins to within `limit`.
-    async fn answered<T, E>(
-        &self,
+    fn answered<'a, T: 'a, E: 'a>(
+        &'a self,
         limit: Duration,
-        sent: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<Result<T, SdkError<E, HttpResponse>>, Failure> {
-        within(self.0.pace.as_ref(), limit, sent).await.ok_or_else(|| {
-            let text = format!("the server has not answered for {} s", limit.as_secs());
-            let error = Error::temporary("storage-unavailable", text);
-            error.hint("Check the network, \"s3-endpoint-override\" and \"s3-region\".").into()
-        })
+        sent: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Result<T, SdkError<E, HttpResponse>>, Failure>> {
+        // The SDK's futures are large.
+        let answered = async move {
+            within(self.0.pace.as_ref(), limit, sent).await.ok_or_else(|| {
+                let text = format!("the server has not answered for {} s", limit.as_secs());
+                let error = Error::temporary("storage-unavailable", text);
+                error.hint("Check the network, \"s3-endpoint-override\" and \"s3-region\".").into()
+            })
+        };
+        Box::pin(answered)
     }
 
     /// `s3-log-level`.

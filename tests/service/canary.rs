@@ -5,9 +5,6 @@
 //! token and refuse everything: what a real server would say of a wrong key is not looked at here.
 
 mod needles;
-#[path = "../support/s3_server.rs"]
-#[allow(dead_code)] // a part is used
-mod s3_server;
 mod world;
 
 use std::collections::BTreeSet;
@@ -18,8 +15,9 @@ use holdfast::clock::{Clock, SystemClock};
 use holdfast::config::{SecretField, secret_fields};
 use serde_json::{Value, json};
 
+use crate::s3_server::{ACCESS_KEY, SECRET_KEY};
+
 use needles::Needles;
-use s3_server::{ACCESS_KEY, SECRET_KEY};
 pub use world::encrypt;
 use world::{ACCOUNT_KEY, GCP_KEY_LINE, PASSWORD, RECORDS, World, has_at, planted};
 

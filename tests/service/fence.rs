@@ -189,7 +189,7 @@ async fn paths_and_names_of_requests_stay_where_they_belong() {
         let answer = service.post(BY_TIME, &body.to_string()).await;
         assert_eq!(answer.status.as_u16(), 400, "{name:?}: {answer:?}");
         for kind in ["clusters", "policies", "routines", "storage", "secret-agents"] {
-            let escaped: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let escaped = name.bytes().fold(String::new(), |path, byte| format!("{path}%{byte:02X}"));
             let (path, body) = (format!("/v1/config/{kind}/{escaped}"), "{}".to_owned());
             let answer = service.send(reqwest::Method::POST, &path, &[], body).await;
             let status = answer.status.as_u16();

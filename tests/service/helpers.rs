@@ -128,9 +128,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        if waited.await.is_err() {
-            panic!("{path} does not say {says:?}: {}", self.get(path).await.body);
-        }
+        assert!(waited.await.is_ok(), "{path} does not say {says:?}: {}", self.get(path).await.body);
     }
 
     /// Stops the service and starts another on the same directory.

@@ -181,8 +181,8 @@ async fn what_is_edited_there_is_taken_and_what_is_bad_or_away_leaves_the_old_in
 async fn check_reads_what_the_pointer_points_to() {
     let remote = Remote::start().await;
     let check = async |pointer: PathBuf| {
-        let ran = tokio::task::spawn_blocking(move || {
-            Command::new(HOLDFAST).args(["check", "-r", "-c"]).arg(pointer).output().unwrap()
+        let ran = holdfast::tasks::blocking(move || {
+            Ok(Command::new(HOLDFAST).args(["check", "-r", "-c"]).arg(pointer).output().unwrap())
         });
         let ran = ran.await.unwrap();
         let (out, err) = (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());

@@ -98,8 +98,8 @@ async fn it_is_read_and_watched_and_a_change_by_the_api_is_refused() {
 
 async fn check(config: &Path) -> (Option<i32>, String) {
     let config = config.to_owned();
-    let ran = tokio::task::spawn_blocking(move || {
-        Command::new(HOLDFAST).args(["check", "-c"]).arg(config).output().unwrap()
+    let ran = holdfast::tasks::blocking(move || {
+        Ok(Command::new(HOLDFAST).args(["check", "-c"]).arg(config).output().unwrap())
     });
     let ran = ran.await.unwrap();
     let said = String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::needles::Said;
-use super::s3_server::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use crate::s3_server::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::tls::certificates::Certificates;
 
 /// How long a test waits for what must happen; only a test that fails waits that long.
