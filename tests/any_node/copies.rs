@@ -332,7 +332,7 @@ fn listed_are_whole(bench: &Bench, job: &Value) -> usize {
         for file in std::fs::read_dir(&original).unwrap() {
             let name = file.unwrap().file_name();
             let (copied, source) = (std::fs::read(folder.join(&name)), std::fs::read(original.join(&name)));
-            assert_eq!(copied.ok(), source.ok(), "{} {name:?} {job:#}", folder.display());
+            assert_eq!(copied.ok(), source.ok(), "{} {job:#}", folder.join(&name).display());
         }
     }
     count
