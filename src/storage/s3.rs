@@ -48,6 +48,9 @@ use crate::model::UnixMillis;
 use crate::secrets::Keeper;
 use crate::tasks::Scope;
 
+/// What the SDK makes of an answer.
+type Answer<T, E> = Result<T, SdkError<E, HttpResponse>>;
+
 /// How long an answer to a question may take.
 const ASK: Duration = RetryPolicy::ASK.answer;
 
@@ -138,8 +141,8 @@ impl S3Storage {
     fn answered<'a, T: 'a, E: 'a>(
         &'a self,
         limit: Duration,
-        sent: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
-    ) -> BoxFuture<'a, Result<Result<T, SdkError<E, HttpResponse>>, Failure>> {
+        sent: impl Future<Output = Answer<T, E>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Answer<T, E>, Failure>> {
         // The SDK's futures are large.
         let answered = async move {
             within(self.0.pace.as_ref(), limit, sent).await.ok_or_else(|| {

@@ -284,7 +284,7 @@ impl Ground<'_> {
         let begun = self.pace.now();
         let run = tokio::time::timeout(PATIENCE, operation.run(harm, self.storage, self.beside)).await;
         let done = run.unwrap_or_else(|_| panic!("{context}: it does not end"));
-        let took = self.pace.now() - begun;
+        let took = self.pace.now().saturating_sub(begun);
         assert!(self.proxy.heal() > 0, "{context}: no request met it");
         assert!(took <= LONGEST, "{context}: it took {took:?}");
         let end = match &done {
@@ -315,10 +315,9 @@ impl Ground<'_> {
         let mut steps = vec![harm; times];
         let in_the_middle = matches!(harm, Harm::Answer(403, ..));
         match (operation, harm) {
-            (Operation::Part, _) if in_the_middle => steps.insert(0, Harm::None),
+            (Operation::Part | Operation::List, _) if in_the_middle => steps.insert(0, Harm::None),
             (Operation::Read, _) if in_the_middle => steps.insert(0, Harm::Cut),
             (Operation::List, Harm::SkipPage | Harm::SamePage) => steps.insert(0, Harm::None),
-            (Operation::List, _) if in_the_middle => steps.insert(0, Harm::None),
             (Operation::Delete, Harm::SkipPage | Harm::LastPage | Harm::NoToken | Harm::SamePage) => {
                 if matches!(harm, Harm::SkipPage | Harm::SamePage) {
                     steps.insert(0, Harm::None);

@@ -170,7 +170,7 @@ impl Answer {
             ["content-length", "transfer-encoding", "connection"].contains(&name.as_str())
         };
         let lines = head.lines().filter(|line| !line.is_empty() && !about_length(line));
-        let head = lines.map(|line| format!("{line}\r\n")).collect();
+        let head = lines.flat_map(|line| [line, "\r\n"]).collect();
         Self { head, length, body: if is_chunked { unchunked(&body) } else { body } }
     }
 
@@ -225,7 +225,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     }
     match harm {
         Harm::Refused => return Ok(()),
-        Harm::ResetSent => return reset(client).await,
+        Harm::ResetSent => return reset(client),
         Harm::Stall => return shared.stall(client).await,
         Harm::Answer(status, headers, code) => {
             let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
@@ -286,7 +286,7 @@ async fn give(
         Harm::Reset => {
             // What came before a reset is seen only if it was read before.
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            reset(client).await
+            reset(client)
         }
         Harm::StallBody => shared.stall(client).await,
         _ => client.shutdown().await,
@@ -294,7 +294,7 @@ async fn give(
 }
 
 /// Ends a connection without a word.
-async fn reset(client: TcpStream) -> std::io::Result<()> {
+fn reset(client: TcpStream) -> std::io::Result<()> {
     client.set_zero_linger()?;
     drop(client);
     Ok(())
