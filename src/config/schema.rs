@@ -14,7 +14,7 @@ use self::words::Words;
 use super::deprecated::DEPRECATED;
 use super::describe::{Asked, Described};
 use super::reader::{Kind, Reading};
-use super::{Config, EntityKind, RestoreRequest, RestoreTimestampRequest, tree};
+use super::{Config, CopyOrder, EntityKind, RestoreRequest, RestoreTimestampRequest, tree};
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 
@@ -136,6 +136,7 @@ impl Maker {
         reading.describe::<Config>();
         reading.describe::<RestoreRequest>();
         reading.describe::<RestoreTimestampRequest>();
+        reading.describe::<CopyOrder>();
         let described = reading.described.map(std::cell::RefCell::into_inner).unwrap_or_default();
         Self { form, prefix: prefix.to_owned(), described, words: Words::read() }
     }

@@ -447,10 +447,9 @@ pub(super) fn exclusion(own: &[ClaimRow], others: &[ClaimRow]) -> Option<Refusal
 pub(super) fn in_the_way(mine: &ClaimRow, other: &ClaimRow) -> Refusal {
     let (code, what) = match other.mode {
         JobKind::Restore => ("restore-running", "A restore"),
-        // The others touch no cluster, so they claim nothing.
-        JobKind::Backup | JobKind::Retention | JobKind::Verify | JobKind::Copy => {
-            ("backup-running", "A backup")
-        }
+        JobKind::Backup => ("backup-running", "A backup"),
+        // They touch no cluster, so they claim nothing; one that did would be in the way all the same.
+        JobKind::Retention | JobKind::Verify | JobKind::Copy => ("backup-running", "A job"),
     };
     let namespace = if mine.namespace == EVERY_NAMESPACE { &other.namespace } else { &mine.namespace };
     let scope = if namespace == EVERY_NAMESPACE {

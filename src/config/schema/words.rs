@@ -63,7 +63,7 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
         Kind::Retention => &[("`retention`", "")],
         Kind::Keep => &[("`keep`", "")],
         Kind::Routine => &[("## `backup-routines", "")],
-        Kind::Copy => &[("### `copies`", "")],
+        Kind::Copy => &[("A list, in the order", "")],
         // What is not in a table of this document is below.
         Kind::Document
         | Kind::S3Class
