@@ -62,15 +62,22 @@ pub struct NamespacePreview {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct MemberPreview {
+    /// Its folder.
     key: String,
+    /// `full` or `incremental`.
     #[serde(rename = "type")]
     backup_type: &'static str,
+    /// When it began; none: nothing says it.
     created: Option<String>,
+    /// Its files.
     files: u64,
+    /// Stored bytes of all of them.
     bytes: u64,
-    /// None: nothing says it.
+    /// Records of all of them; none: nothing says it.
     records: Option<u64>,
+    /// How they are compressed; none: nothing says it.
     compression: Option<Compression>,
+    /// How they are encrypted, or `NONE`.
     encryption: &'static str,
 }
 
@@ -78,6 +85,7 @@ pub struct MemberPreview {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SafetyPlace {
+    /// The storage, by name.
     storage: Option<String>,
     /// The folder that stands in the place of a routine's.
     routine: String,

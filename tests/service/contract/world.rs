@@ -272,6 +272,8 @@ secret-agents:
 storage:
   disk:
     local-storage: {{path: {}}}
+  offsite:
+    local-storage: {{path: {}}}
 backup-policies:
   keep-ten:
     with-cluster-configuration: true
@@ -287,6 +289,7 @@ backup-routines:
     interval-cron: "0 0 0 1 1 ?"
     incr-interval-cron: "0 0 12 1 1 ?"
 "#,
-        dir.path().join("backups").display()
+        dir.path().join("backups").display(),
+        dir.path().join("offsite").display()
     )
 }
