@@ -15,7 +15,7 @@ use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::tasks::blocking;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Readers beside the writer: API requests and metrics; SQLite reads do not wait for the writer in WAL.
 const READERS: u32 = 4;

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
+use super::open::{MIGRATIONS, db_path};
 use super::{
     AttemptEnd, AttemptStart, AttemptStatus, Document, JobEnd, JobFilter, JobId, JobInsert, ProgressRow,
     SlotInsert, SlotState, Store, Trigger, WithoutSecrets,
@@ -59,6 +62,29 @@ async fn insert(store: &Store, jobs: &[JobInsert]) -> Vec<JobId> {
 async fn pragma(store: &Store, sql: &'static str) -> String {
     let mut tx = store.0.writer.acquire().await.unwrap();
     sqlx::query_scalar::<_, String>(sql).fetch_one(&mut *tx).await.unwrap()
+}
+
+/// The kinds of jobs were widened in place: what was there stays, and a copy may come.
+#[tokio::test]
+async fn a_store_of_before_copies_keeps_its_rows_and_takes_copies() {
+    let dir = TempDir::new().unwrap();
+    let options = SqliteConnectOptions::new().filename(db_path(dir.path())).create_if_missing(true);
+    let mut old = SqliteConnection::connect_with(&options).await.unwrap();
+    MIGRATIONS.run_to(21, &mut old).await.unwrap();
+    let insert_job = "INSERT INTO jobs (kind, trigger, status, concurrent, admitted_ms, due_ms) \
+                      VALUES (?, 'api', 'queued', 0, 1, 1)";
+    sqlx::query(insert_job).bind("verify").execute(&mut old).await.unwrap();
+    let refused = sqlx::query(insert_job).bind("copy").execute(&mut old).await;
+    assert!(refused.unwrap_err().to_string().contains("CHECK"));
+    old.close().await.unwrap();
+
+    let store = open(dir.path()).await;
+    assert_eq!(pragma(&store, "PRAGMA integrity_check").await, "ok");
+    let copy = JobInsert { kind: JobKind::Copy, backup_type: None, ..backup("daily", JobStatus::Queued) };
+    let ids = insert(&store, &[copy]).await;
+    let kind = async |id| store.job(id).await.unwrap().map(|job| job.kind);
+    assert_eq!(kind(JobId(1)).await, Some(JobKind::Verify));
+    assert_eq!(kind(ids[0]).await, Some(JobKind::Copy));
 }
 
 /// SQLite rolls back by itself when its disk is full; the writer must not be lost with that.

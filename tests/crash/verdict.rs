@@ -106,10 +106,10 @@ pub async fn judge(place: &Place, listed: &[String], expect: Expect) -> Counts {
     judge.jobs(&pool).await;
     judge.deletions(&pool).await;
     judge.slots(&pool).await;
-    let whole = judge.files(place, listed);
+    let whole = judge.files(&place.storage(), place.is_bucket, listed);
     judge.committed(&pool, &whole).await;
     // A copy is judged like any backup: what is listed is whole, and nothing else lies there.
-    judge.files(&place.copies(), &[]);
+    judge.files(&place.copies(), false, &[]);
     pool.close().await;
     judge.counts
 }
@@ -181,18 +181,17 @@ impl Judge {
         }
     }
 
-    /// Every file below the storage; the keys of the backups that are whole.
-    fn files(&mut self, place: &Place, listed: &[String]) -> BTreeMap<String, Value> {
-        let storage = place.storage();
+    /// Every file below a storage; the keys of the backups that are whole.
+    fn files(&mut self, storage: &Path, is_bucket: bool, listed: &[String]) -> BTreeMap<String, Value> {
         let mut whole = BTreeMap::new();
         // The routine's own folder is made before the first file in it, and stays.
         let mut owned = BTreeSet::from([storage.join(ROUTINE)]);
         let mut all = Vec::new();
-        walk(&storage, &mut all);
-        all.retain(|path| !place.is_bucket || path.is_file());
+        walk(storage, &mut all);
+        all.retain(|path| !is_bucket || path.is_file());
         for path in all.iter().filter(|path| path.ends_with("metadata.yaml")) {
             let folder = path.parent().unwrap();
-            let key = folder.strip_prefix(&storage).unwrap().to_str().unwrap().to_owned();
+            let key = folder.strip_prefix(storage).unwrap().to_str().unwrap().to_owned();
             match check_backup(folder) {
                 Ok((manifest, files)) => {
                     owned.extend(files);
