@@ -3,6 +3,7 @@
 //! and `HOLDFAST_TEST_MESH_KILL` and `HOLDFAST_TEST_MESH_RESTART`: shell commands that kill the last of the nodes and
 //! start it again.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -38,6 +39,11 @@ fn shell(command: &str) -> bool {
 
 impl Mesh {
     async fn start() -> Option<Self> {
+        Self::with(|_| ()).await
+    }
+
+    /// With a policy of the test's own.
+    async fn with(change: impl FnOnce(&mut Value)) -> Option<Self> {
         let variable = |name: &str| std::env::var(format!("HOLDFAST_TEST_{name}"));
         let (Ok(mesh), Ok(kill), Ok(restart)) =
             (variable("AEROSPIKE_MESH"), variable("MESH_KILL"), variable("MESH_RESTART"))
@@ -63,6 +69,7 @@ impl Mesh {
             config["aerospike-clusters"]["node"]["seed-nodes"] = json!(seeds);
             let retry = json!({"base-timeout": 2000, "multiplier": 1, "max-retries": 5});
             config["backup-policies"]["quick"]["retry-policy"] = retry;
+            change(&mut config["backup-policies"]["quick"]);
         })
         .await;
         let source = bench.node.snapshot(SOURCE).await;
@@ -76,6 +83,22 @@ impl Mesh {
 
     fn restart(&self) {
         assert!(shell(&self.restart), "{}", self.restart);
+    }
+
+    /// The scans of the source namespace that one node knows, by id, and whether each still reads.
+    async fn scans(&self, node: usize) -> BTreeMap<String, bool> {
+        let nodes = self.bench.node.cluster.nodes().await;
+        let answer = self.bench.node.cluster.info(&nodes[node], &["query-show"]).await.unwrap();
+        let text = String::from_utf8(answer["query-show"].clone()).unwrap();
+        let of_source = text.split(';').filter(|scan| scan.contains(&format!(":ns={SOURCE}:")));
+        let value = |scan: &str, key: &str| {
+            scan.trim()
+                .split(':')
+                .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+                .unwrap()
+                .to_owned()
+        };
+        of_source.map(|scan| (value(scan, "trid"), value(scan, "status").starts_with("active"))).collect()
     }
 
     async fn is_whole(&self) {
@@ -130,6 +153,39 @@ async fn whole(node: &Node, size: usize) {
         }
     });
     waited.await.expect("three nodes are one cluster");
+}
+
+/// Limits per node, by the nodes' own accounts: each works, and no two at a time. A scan that was read by before and
+/// after another node was looked at was read by all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_works_and_no_more_at_once_than_the_policy_allows() {
+    let limited = Mesh::with(|policy| {
+        policy["max-concurrent-nodes"] = json!(1);
+        policy["records-per-second"] = json!(50_000);
+    });
+    let Some(mesh) = limited.await else { return };
+    let before = [mesh.scans(0).await, mesh.scans(1).await, mesh.scans(2).await];
+    let id = mesh.bench.trigger("full", ROUTINE).await;
+    let mut looks = 0;
+    while !["succeeded", "failed"].contains(&mesh.bench.job(id).await["status"].as_str().unwrap()) {
+        for (one, other) in [(0, 1), (1, 2), (2, 0)] {
+            let (first, between, again) =
+                (mesh.scans(one).await, mesh.scans(other).await, mesh.scans(one).await);
+            let all_the_while =
+                first.iter().any(|(id, reads)| *reads && again.get(id).is_some_and(|reads| *reads));
+            assert!(!all_the_while || !between.values().any(|reads| *reads), "nodes {one} and {other} read");
+            looks += u32::from(all_the_while);
+        }
+    }
+    let job = mesh.bench.job(id).await;
+    for (node, known) in before.iter().enumerate() {
+        let new = mesh.scans(node).await.keys().filter(|id| !known.contains_key(*id)).count();
+        println!("node {node}: {new} scans");
+        assert!(new > 0, "node {node} has scanned nothing");
+    }
+    println!("seen to read alone: {looks} times");
+    assert!(looks > 0, "nothing was seen while it ran");
+    mesh.holds_all(&job).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
