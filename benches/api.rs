@@ -309,7 +309,7 @@ async fn fill_store(options: &Options, job: i64) -> i64 {
     let columns: Vec<String> =
         sqlx::query_scalar("SELECT name FROM pragma_table_info('jobs')").fetch_all(&pool).await.unwrap();
     let value = |column: &str| match column {
-        "id" => "?1 + n.value".to_owned(),
+        "id" => "?3 + n.value".to_owned(),
         "routine" => format!("printf('routine-%03d', n.value % {ROUTINES})"),
         "kind" => "iif(n.value % 1000 = 0, 'restore', 'backup')".to_owned(),
         "type" => "iif(n.value % 1000 = 0, NULL, 'full')".to_owned(),
@@ -326,10 +326,12 @@ async fn fill_store(options: &Options, job: i64) -> i64 {
         names.join(", "),
         values.join(", ")
     );
-    let copied = sqlx::query(sqlx::AssertSqlSafe(copy)).bind(job).bind(options.jobs as i64);
+    // Others came after it: its retention.
+    let last: i64 = sqlx::query_scalar("SELECT max(id) FROM jobs").fetch_one(&pool).await.unwrap();
+    let copied = sqlx::query(sqlx::AssertSqlSafe(copy)).bind(job).bind(options.jobs as i64).bind(last);
     assert_eq!(copied.execute(&pool).await.unwrap().rows_affected(), options.jobs);
     pool.close().await;
-    job + 1
+    last + 1
 }
 
 async fn open(options: &Options) -> SqlitePool {
