@@ -4,9 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a program that measures: any surprise ends it
 
 use std::fmt::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +15,12 @@ use holdfast::sample::{self, mixed};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tokio::time::Instant;
+
+#[path = "support/process.rs"]
+#[allow(missing_docs, dead_code)] // others use the rest
+mod process;
+
+use process::{Process, free_port, wait_for};
 
 const ROUTINES: u64 = 100;
 
@@ -37,6 +42,11 @@ struct Options {
 }
 
 impl Options {
+    /// Starts a subcommand of the program under test.
+    fn start(&self, arguments: &[&str]) -> Process {
+        Process::start(&self.program, &self.dir, arguments, &[])
+    }
+
     fn from_env() -> Self {
         let text = |name: &str| std::env::var(format!("HOLDFAST_BENCH_{name}")).ok();
         let number = |name, or| text(name).map_or(or, |value| value.parse().unwrap());
@@ -52,36 +62,6 @@ impl Options {
     }
 }
 
-/// A process that ends with this value.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    fn start(options: &Options, args: &[&str]) -> Self {
-        let log = std::fs::File::create(options.dir.join(format!("{}.log", args[0]))).unwrap();
-        Self(Command::new(&options.program).args(args).stdout(log).stdin(Stdio::null()).spawn().unwrap())
-    }
-
-    fn peak_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0
-    }
-
-    /// User and system time so far, in s.
-    fn cpu_s(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-    }
-}
-
 /// The service in its own process.
 struct Service {
     process: Process,
@@ -93,8 +73,8 @@ impl Service {
         let port = free_port();
         let config = options.dir.join("holdfast.yaml");
         std::fs::write(&config, document(options, node_port, port)).unwrap();
-        let process = Process::start(options, &["serve", "--config", config.to_str().unwrap()]);
-        wait_for(port).await;
+        let process = options.start(&["serve", "--config", config.to_str().unwrap()]);
+        wait_for(&format!("127.0.0.1:{port}")).await;
         Self { process, url: format!("http://127.0.0.1:{port}") }
     }
 
@@ -165,7 +145,7 @@ async fn main() {
     let _ = std::fs::remove_dir_all(&options.dir);
     std::fs::create_dir_all(&options.dir).unwrap();
     let node_port = free_port();
-    let _node = Process::start(&options, &["sandbox", "--port", &node_port.to_string()]);
+    let _node = options.start(&["sandbox", "--port", &node_port.to_string()]);
     fill_node(node_port, options.records).await;
     fill_storage(&options);
 
@@ -210,7 +190,7 @@ async fn main() {
         alone.cpu * 100.0,
         beside.cpu * 100.0,
         options.records,
-        service.process.peak_mib(),
+        service.process.peak_mib().unwrap(),
     );
 }
 
@@ -240,7 +220,7 @@ struct Load {
 async fn load(options: &Options, service: &Service, first_job: i64) -> Load {
     const CONNECTIONS: u64 = 64;
     let total = options.rate * options.seconds;
-    let (cpu, start) = (service.process.cpu_s(), Instant::now() + Duration::from_millis(100));
+    let (cpu_us, start) = (service.process.cpu_us(), Instant::now() + Duration::from_millis(100));
     let next = Arc::new(AtomicU64::new(0));
     let client = reqwest::Client::builder().pool_max_idle_per_host(CONNECTIONS as usize).build().unwrap();
     let workers = (0..CONNECTIONS).map(|_| {
@@ -273,7 +253,7 @@ async fn load(options: &Options, service: &Service, first_job: i64) -> Load {
         times[call].1.push(ms);
         times[CALLS.len()].1.push(ms);
     }
-    let cpu = (service.process.cpu_s() - cpu) / start.elapsed().as_secs_f64();
+    let cpu = (service.process.cpu_us() - cpu_us) as f64 / 1e6 / start.elapsed().as_secs_f64();
     Load { times, cpu }
 }
 
@@ -340,7 +320,7 @@ async fn open(options: &Options) -> SqlitePool {
 }
 
 async fn fill_node(port: u16, records: i64) {
-    wait_for(port).await;
+    wait_for(&format!("127.0.0.1:{port}")).await;
     let seeds = vec![Seed { host: "127.0.0.1".to_owned(), port }];
     let options = ClusterOptions { seeds, connect_timeout_ms: 5000, label: "bench".to_owned() };
     let cluster = Cluster::connect(&options).await.unwrap();
@@ -348,19 +328,4 @@ async fn fill_node(port: u16, records: i64) {
         let chunk: Vec<_> = chunk.iter().map(|key| mixed("customers", *key, 1)).collect();
         sample::write(&cluster, "source-ns1", &chunk).await.unwrap();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Waits until somebody listens: one minute, which only what cannot start at all needs.
-async fn wait_for(port: u16) {
-    for _ in 0..3000 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("nobody listens at {port}");
 }

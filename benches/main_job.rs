@@ -4,9 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a program that measures: any surprise ends it
 
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use holdfast::aerospike::{Cluster, ClusterOptions, Seed};
@@ -14,11 +13,14 @@ use holdfast::clock::{Clock, SystemClock};
 use holdfast::sample::{self, mixed};
 use serde_json::{Value, json};
 
+#[path = "support/process.rs"]
+#[allow(missing_docs, dead_code)] // others use the rest
+mod process;
+
+use process::{Process, ended_children_cpu_us, free_port, wait_for};
+
 const SOURCE: &str = "source-ns1";
 const TARGET: &str = "target-ns1";
-
-/// The unit of CPU times in /proc/<pid>/stat: `USER_HZ`, 100 on every Linux we know.
-const TICK_US: u64 = 10_000;
 
 /// What is measured, each once with every compression.
 const COMPRESSIONS: [(&str, &str); 3] =
@@ -93,48 +95,8 @@ impl Options {
 
     /// Starts a subcommand of the program under test.
     fn start(&self, args: &[&str]) -> Process {
-        let log = std::fs::File::create(self.dir.join(format!("{}.log", args[0]))).unwrap();
-        Process(Command::new(&self.program).args(args).stdout(log).stdin(Stdio::null()).spawn().unwrap())
+        Process::start(&self.program, &self.dir, args, &[])
     }
-}
-
-/// A process that ends with this value.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    fn proc_file(&self, name: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{name}", self.0.id())).unwrap()
-    }
-
-    /// User and system time so far, in microseconds.
-    fn cpu_us(&self) -> u64 {
-        times_us(&self.proc_file("stat"), 0)
-    }
-
-    /// None once it has ended.
-    fn peak_mib(&self) -> Option<f64> {
-        let status = self.proc_file("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1024.0)
-    }
-}
-
-/// User and system time of the processes that this one has waited for, in microseconds.
-fn ended_children_cpu_us() -> u64 {
-    times_us(&std::fs::read_to_string("/proc/self/stat").unwrap(), 2)
-}
-
-fn times_us(stat: &str, skip: usize) -> u64 {
-    // The fields behind the name, which is in brackets and may hold anything: proc(5), utime is field 14.
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11 + skip);
-    fields.take(2).map(|field| field.parse::<u64>().unwrap()).sum::<u64>() * TICK_US
 }
 
 /// What one job cost.
@@ -326,19 +288,4 @@ async fn connect(seed: &str) -> Cluster {
     let seeds = vec![Seed { host: host.to_owned(), port: port.parse().unwrap() }];
     let options = ClusterOptions { seeds, connect_timeout_ms: 5000, label: "bench".to_owned() };
     Cluster::connect(&options).await.unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Waits until somebody listens: one minute, which only what cannot start at all needs.
-async fn wait_for(address: &str) {
-    for _ in 0..3000 {
-        if TcpStream::connect(address).is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("nobody listens on {address}");
 }

@@ -6,55 +6,28 @@
 #![allow(missing_docs, dead_code)] // what it takes from the tests says it there
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast::aerospike::{Cluster, ClusterOptions, Seed};
 use holdfast::sample::{self, SampleRecord};
 use serde_json::{Value, json};
 
+#[path = "support/process.rs"]
+mod process;
 #[path = "../tests/storage/seaweed.rs"]
 mod seaweed;
 #[path = "../tests/storage/server.rs"]
 mod server;
 
+use process::{Process, ended_children_cpu_us, free_port, wait_for};
 use seaweed::{ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed};
-use server::free_port;
 
 const SOURCE: &str = "source-ns1";
 const RECORD_BYTES: u64 = 64 << 10;
-/// The unit of CPU times in /proc/<pid>/stat: `USER_HZ`, 100 on every Linux we know.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// A process that ends with this value.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// User and system time of a process, or with `skip` 2 of those that it has waited for, in seconds.
-fn cpu_seconds(process: &str, skip: usize) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The fields behind the name, which is in brackets and may hold anything: proc(5), utime is field 14.
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11 + skip);
-    fields.take(2).map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / TICKS_PER_SECOND
-}
-
-/// The most that a process has held, in MiB; none once it has ended.
-fn peak_mib(process: &str) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
-}
-
-fn row(what: &str, bytes: u64, seconds: f64, cpu: f64, peak: Option<f64>) {
-    let megabytes = bytes as f64 / 1e6;
+fn row(what: &str, bytes: u64, seconds: f64, cpu_us: u64, peak: Option<f64>) {
+    let (megabytes, cpu) = (bytes as f64 / 1e6, cpu_us as f64 / 1e6);
     let peak = peak.map_or_else(|| "?".to_owned(), |peak| format!("{peak:.0}"));
     println!("| {what} | {:.0} | {:.2} | {peak} |", megabytes / seconds, cpu / (megabytes / 1e3));
 }
@@ -69,21 +42,18 @@ struct Ours<'a> {
 
 impl Ours<'_> {
     fn start(&self, arguments: &[&str]) -> Process {
-        let log = std::fs::File::create(self.dir.join(format!("{}.log", arguments[0]))).unwrap();
-        let mut command = Command::new(self.program);
         // As `deploy/` sets it.
-        command.args(arguments).env("MALLOC_ARENA_MAX", "2").stdin(Stdio::null()).stdout(log);
-        Process(command.spawn().unwrap())
+        Process::start(self.program, self.dir, arguments, &[("MALLOC_ARENA_MAX", "2")])
     }
 
     /// Backs up and verifies; how many bytes were stored.
     async fn run(&self) -> u64 {
-        let node_port = free_port(0);
+        let node_port = free_port();
         let _node = self.start(&["sandbox", "--port", &node_port.to_string()]);
-        wait_for(node_port).await;
+        wait_for(&format!("127.0.0.1:{node_port}")).await;
         fill(node_port, self.mib).await;
         let seaweed = Seaweed::start_with(1024).await;
-        let port = free_port(0);
+        let port = free_port();
         let config = json!({
             "service": {"http": {"port": port}, "logger": {"level": "WARN"}, "state-dir": self.dir.join("state")},
             "aerospike-clusters": {"node": {"seed-nodes": [{"host-name": "127.0.0.1", "port": node_port}]}},
@@ -99,17 +69,16 @@ impl Ours<'_> {
         let mut bytes = 0;
         for (what, kind) in [("backup", "full"), ("verification", "verify")] {
             let service = self.start(&["serve", "--config", file.to_str().unwrap()]);
-            wait_for(port).await;
-            let process = service.0.id().to_string();
-            let cpu = cpu_seconds(&process, 0);
+            wait_for(&format!("127.0.0.1:{port}")).await;
+            let cpu_us = service.cpu_us();
             let job =
                 run_job(&format!("http://127.0.0.1:{port}"), &format!("/v1/backups/{kind}/bench")).await;
             bytes = bytes.max(job["progress"]["bytes"].as_u64().unwrap_or(0));
             let at = |key: &str| chrono::DateTime::parse_from_rfc3339(job[key].as_str().unwrap()).unwrap();
             let seconds = (at("finished") - at("started")).as_seconds_f64();
-            let cpu = cpu_seconds(&process, 0) - cpu;
+            let cpu_us = service.cpu_us() - cpu_us;
             let name = format!("Holdfast, {what}, parallel {}", self.parallel);
-            row(&name, bytes, seconds, cpu, peak_mib(&process));
+            row(&name, bytes, seconds, cpu_us, service.peak_mib());
         }
         let _ = std::fs::remove_dir_all(self.dir.join("state"));
         bytes
@@ -158,8 +127,8 @@ async fn theirs(program: &Path, dir: &Path, bytes: u64) {
     let url = format!("s3://{BUCKET}/bench/data");
     let file = file.to_str().unwrap();
     for (what, from, to) in [("to the bucket", file, url.as_str()), ("back", url.as_str(), file)] {
-        let (begun, cpu) = (Instant::now(), cpu_seconds("self", 2));
-        let mut child = Command::new(program)
+        let (begun, cpu_us) = (Instant::now(), ended_children_cpu_us());
+        let child = Command::new(program)
             .args(["--endpoint-url", &seaweed.url, "--region", "us-east-1"])
             .args(["s3", "cp", "--only-show-errors", from, to])
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
@@ -167,29 +136,18 @@ async fn theirs(program: &Path, dir: &Path, bytes: u64) {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut peak = None;
+        let (mut process, mut peak) = (Process(child), None);
         let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = process.0.try_wait().unwrap() {
                 break status;
             }
-            peak = peak_mib(&child.id().to_string()).or(peak);
+            peak = process.peak_mib().or(peak);
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         assert!(status.success());
         let seconds = begun.elapsed().as_secs_f64();
-        row(&format!("aws s3 cp, {what}"), bytes, seconds, cpu_seconds("self", 2) - cpu, peak);
+        row(&format!("aws s3 cp, {what}"), bytes, seconds, ended_children_cpu_us() - cpu_us, peak);
     }
-}
-
-/// Waits until somebody listens: one minute, which only what cannot start at all needs.
-async fn wait_for(port: u16) {
-    for _ in 0..3000 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("nobody listens on {port}");
 }
 
 #[tokio::main]

@@ -1,6 +1,5 @@
 //! What a restore would do, and whether it needs a confirmation, before there is a job.
 
-use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
@@ -48,11 +47,11 @@ impl App {
     async fn look(&self, config: &RestoreConfig) -> Result<Looked> {
         check_fence(config).await?;
         let _share = self.runner.memory().take_now(Class::Other, Need::ESTIMATE)?;
-        let sources = std::iter::once(&config.source).chain(&config.copies).map(|place| {
-            let (places, opened) = (self.places.clone(), place.clone());
-            let open = move || async move { places.open(&opened).await }.boxed();
-            Source { config: place.clone(), open: Box::new(open) }
+        let places = self.places.clone();
+        let sources = Source::all(config, move |place| {
+            let places = places.clone();
+            async move { places.open(&place).await }
         });
-        look(config, self.connect.as_ref(), sources.collect(), &self.jobs, &CancellationToken::new()).await
+        look(config, self.connect.as_ref(), sources, &self.jobs, &CancellationToken::new()).await
     }
 }

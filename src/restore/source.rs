@@ -26,6 +26,20 @@ pub struct Source {
 }
 
 impl Source {
+    /// Every storage that may have what a restore asks for, in the order in which they are looked at.
+    pub fn all<O, F>(config: &RestoreConfig, open: O) -> Vec<Self>
+    where
+        O: Fn(StorageConfig) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Arc<dyn Storage>>> + Send + 'static,
+    {
+        let places = std::iter::once(&config.source).chain(&config.copies);
+        let source = |place: &StorageConfig| {
+            let (open, config) = (open.clone(), place.clone());
+            Self { config: place.clone(), open: Box::new(move || open(config).boxed()) }
+        };
+        places.map(source).collect()
+    }
+
     /// A storage that is open already.
     pub fn opened(config: StorageConfig, storage: Arc<dyn Storage>) -> Self {
         Self { config, open: Box::new(|| std::future::ready(Ok(storage)).boxed()) }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
 
 use crate::app::{Places, check_fence};
 use crate::backup::BackupWork;
@@ -177,13 +176,11 @@ impl Restore {
                 ownership: self.ownership,
             }),
         };
-        let sources = std::iter::once(&self.config.source).chain(&self.config.copies);
-        let sources = sources.map(|config| {
-            let (places, context, opened) = (self.places.clone(), context.clone(), config.clone());
-            let open = move || async move { storage_of(&places, &context, &opened).await }.boxed();
-            Source { config: config.clone(), open: Box::new(open) }
+        let (places, opening) = (self.places, context.clone());
+        let sources = Source::all(&self.config, move |place| {
+            let (places, context) = (places.clone(), opening.clone());
+            async move { storage_of(&places, &context, &place).await }
         });
-        let sources = sources.collect();
         let work = RestoreWork::choosing(self.config, self.connect, sources, self.state_dir);
         Ok(match safety {
             Some(safety) => work.saving_first(safety),

@@ -81,6 +81,20 @@ pub struct Ground<'g> {
     pub table: &'static str,
 }
 
+/// The requests of S3's language, which Google's XML interface speaks too, but for a way of its own to delete.
+pub fn s3_language(operation: Operation, delete: Aim) -> Aim {
+    match operation {
+        Operation::Put => Aim("PUT", ""),
+        Operation::Begin => Aim("POST", "?uploads"),
+        Operation::Part => Aim("PUT", "partNumber="),
+        Operation::Finish => Aim("POST", "uploadId="),
+        Operation::Get | Operation::Read => Aim("GET", ""),
+        Operation::Head => Aim("HEAD", ""),
+        Operation::List => Aim("GET", "list-type=2"),
+        Operation::Delete => delete,
+    }
+}
+
 /// The body of a large object: a part of 5 MiB, and some.
 fn large() -> &'static [u8] {
     static LARGE: OnceLock<Vec<u8>> = OnceLock::new();

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::Storage;
 use crate::absent::no_question_is_absence;
 use crate::conformance;
-use crate::faults::{Ground, Operation, table};
+use crate::faults::{Ground, s3_language, table};
 use crate::google::{BUCKET, Google, NO_KEY};
 use crate::main_job::main_job;
 use crate::proxy::{Aim, Proxy};
@@ -120,16 +120,7 @@ async fn faults(all: bool) {
         pace,
         storage: &storage,
         beside: &beside,
-        aim: |operation| match operation {
-            Operation::Put => Some(Aim("PUT", "")),
-            Operation::Begin => Some(Aim("POST", "?uploads")),
-            Operation::Part => Some(Aim("PUT", "partNumber=")),
-            Operation::Finish => Some(Aim("POST", "uploadId=")),
-            Operation::Get | Operation::Read => Some(Aim("GET", "")),
-            Operation::Head => Some(Aim("HEAD", "")),
-            Operation::List => Some(Aim("GET", "list-type=2")),
-            Operation::Delete => Some(Aim("DELETE", "")),
-        },
+        aim: |operation| Some(s3_language(operation, Aim("DELETE", ""))),
         open_uploads: Some(Box::new(|| Box::pin(uploads(&google)))),
         secrets: Vec::new(),
         table: FAULTS,

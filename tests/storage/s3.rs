@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::absent::no_question_is_absence;
 use crate::conformance;
-use crate::faults::{Ground, Operation, table};
+use crate::faults::{Ground, s3_language, table};
 use crate::node::{SOURCE, TARGET};
 use crate::proxy::{Aim, Proxy};
 use crate::seaweed::{ACCESS_KEY, SECRET_KEY, Seaweed};
@@ -151,16 +151,7 @@ async fn faults(all: bool) {
         pace,
         storage: &storage,
         beside: &beside,
-        aim: |operation| match operation {
-            Operation::Put => Some(Aim("PUT", "")),
-            Operation::Begin => Some(Aim("POST", "?uploads")),
-            Operation::Part => Some(Aim("PUT", "partNumber=")),
-            Operation::Finish => Some(Aim("POST", "uploadId=")),
-            Operation::Get | Operation::Read => Some(Aim("GET", "")),
-            Operation::Head => Some(Aim("HEAD", "")),
-            Operation::List => Some(Aim("GET", "list-type=2")),
-            Operation::Delete => Some(Aim("POST", "?delete")),
-        },
+        aim: |operation| Some(s3_language(operation, Aim("POST", "?delete"))),
         open_uploads: Some(Box::new(|| Box::pin(seaweed.open_uploads()))),
         secrets: vec![SECRET_KEY.to_owned(), ACCESS_KEY.to_owned()],
         table: FAULTS,

@@ -98,14 +98,26 @@ fn escaped(text: &str) -> String {
     })
 }
 
+/// A request with its dress on: the SDK's two builders for it have the same setters and no trait in common.
+macro_rules! dressed {
+    ($request:expr, $dress:expr) => {
+        $request
+            .set_storage_class($dress.class)
+            .set_server_side_encryption($dress.encryption)
+            .set_ssekms_key_id($dress.kms_key_id)
+            .set_object_lock_mode($dress.lock_mode)
+            .set_object_lock_retain_until_date($dress.locked_until)
+            .set_tagging($dress.tagging)
+            .set_checksum_algorithm($dress.checksum)
+    };
+}
+
 impl S3Storage {
     /// What is asked for the object of a key that is written now.
     pub(super) fn dress(&self, key: &str) -> Dress {
         Dress::of(&self.0.config, key, self.0.clock.now())
     }
-}
 
-impl S3Storage {
     /// Writes a whole object; with `over` only while it has that ETag.
     pub(super) async fn try_put(
         &self,
@@ -115,20 +127,9 @@ impl S3Storage {
         over: Option<&str>,
     ) -> Result<(), Failure> {
         let (dress, limit) = (dress.clone(), RetryPolicy::DATA.patience(bytes.len() as u64));
-        let request = self
-            .client()
-            .put_object()
-            .bucket(self.bucket())
-            .key(object)
-            .set_storage_class(dress.class)
-            .set_server_side_encryption(dress.encryption)
-            .set_ssekms_key_id(dress.kms_key_id)
-            .set_object_lock_mode(dress.lock_mode)
-            .set_object_lock_retain_until_date(dress.locked_until)
-            .set_tagging(dress.tagging)
-            .set_checksum_algorithm(dress.checksum)
-            .set_if_match(over.map(str::to_owned))
-            .body(ByteStream::from(bytes));
+        let request = self.client().put_object().bucket(self.bucket()).key(object);
+        let request =
+            dressed!(request, dress).set_if_match(over.map(str::to_owned)).body(ByteStream::from(bytes));
         self.answered(limit, request.send()).await?.map(drop).map_err(|error| match status(&error) {
             Some(409 | 412) if over.is_some() => {
                 Error::permanent("storage-changed", "the object is not the one that was read any more").into()
@@ -140,18 +141,8 @@ impl S3Storage {
     /// Begins an upload in parts: its id.
     pub(super) async fn try_begin(&self, object: &str, dress: &Dress) -> Result<String, Failure> {
         let dress = dress.clone();
-        let request = self
-            .client()
-            .create_multipart_upload()
-            .bucket(self.bucket())
-            .key(object)
-            .set_storage_class(dress.class)
-            .set_server_side_encryption(dress.encryption)
-            .set_ssekms_key_id(dress.kms_key_id)
-            .set_object_lock_mode(dress.lock_mode)
-            .set_object_lock_retain_until_date(dress.locked_until)
-            .set_tagging(dress.tagging)
-            .set_checksum_algorithm(dress.checksum);
+        let request = self.client().create_multipart_upload().bucket(self.bucket()).key(object);
+        let request = dressed!(request, dress);
         let begun = self.answered(ASK, request.send()).await?.map_err(failure)?;
         let id = begun.upload_id.filter(|id| !id.is_empty());
         id.ok_or_else(|| super::broken("the server began an upload without a name").into())
