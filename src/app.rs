@@ -18,6 +18,7 @@ pub mod places;
 mod points;
 mod progress;
 mod reload;
+mod remembered;
 mod restore_plan;
 mod retention;
 mod retrieve;
@@ -43,6 +44,7 @@ pub use places::Places;
 pub use points::{BackupRef, BackupView, RestorePoints, Window};
 pub use progress::Progress;
 pub use reload::{ConfigStatus, ReloadRefusal, ReloadSource, routine_job, schedules};
+pub use remembered::Shown;
 pub use trigger::BackupTrigger;
 pub use watch::WatchTimes;
 
@@ -70,6 +72,7 @@ pub struct App {
     places: Places,
     connect: Arc<dyn Connect>,
     floors: progress::Floors,
+    remembered: remembered::Remembered,
     ready: AtomicBool,
     /// One change of the configuration at a time.
     reloading: Mutex<()>,
@@ -129,6 +132,7 @@ impl App {
             places: parts.places,
             connect: parts.connect,
             floors: progress::Floors::default(),
+            remembered: remembered::Remembered::default(),
             ready: AtomicBool::new(false),
             reloading: Mutex::new(()),
             readings: Semaphore::new(lists::READINGS_AT_ONCE),

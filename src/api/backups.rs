@@ -1,5 +1,7 @@
 //! Backups: the triggers, cancel, what runs now, and the lists (abs.md 1.2).
 
+use std::collections::BTreeMap;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -9,6 +11,7 @@ use super::error::{Answer, ApiError};
 use super::query::{Query, whole_number};
 use super::{abs, job, respond, zip};
 use crate::app::{App, BackupTrigger};
+use crate::catalog::details::BackupDetails;
 use crate::jobs::Asked;
 use crate::model::{BackupType, UnixMillis};
 use crate::retention::DeletionRequest;
@@ -114,7 +117,9 @@ async fn list_all(app: &App, request: &HttpRequest, backup_type: BackupType) -> 
     let names: Vec<&str> =
         names.filter(|name| reach.as_ref().is_none_or(|caller| caller.reaches(name))).collect();
     let cached = app.backups(&names, backup_type, bounds, refresh).await?;
-    respond::body(&mut respond::cached(&cached), &cached.routines)
+    let shown: BTreeMap<&str, &[BackupDetails]> =
+        cached.routines.iter().map(|(name, backups)| (name.as_str(), backups.as_ref())).collect();
+    respond::body(&mut respond::cached(&cached), &shown)
 }
 
 async fn fulls(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
@@ -130,7 +135,7 @@ async fn list(app: &App, request: &HttpRequest, name: &str, backup_type: BackupT
     let (bounds, refresh) = (query.time_bounds()?, query.flag("refresh")?);
     known_routine(app, name)?;
     let cached = app.backups(&[name], backup_type, bounds, refresh).await?;
-    let backups = cached.routines.get(name).map(Vec::as_slice).unwrap_or_default();
+    let backups = cached.routines.get(name).map(AsRef::as_ref).unwrap_or_default();
     respond::body(&mut respond::cached(&cached), &backups)
 }
 
@@ -178,7 +183,7 @@ async fn delete(
     let row = app.trigger_deletion(&name, &asked, requested_by).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
-    respond::body(&mut answer, &job::Summary::of(&row))
+    respond::body(&mut answer, &job::Summary::of(row.head()))
 }
 
 /// Ours: the moments that one can restore to.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::abs::RunMetrics;
 use crate::app::JobView;
 use crate::model::{BackupType, UnixMillis};
-use crate::store::{AttemptRow, JobRow, Warning};
+use crate::store::{AttemptRow, JobHead, Warning};
 
 /// A job in a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -48,18 +48,18 @@ pub struct Summary {
 
 impl Summary {
     /// A row in a list.
-    pub fn of(job: &JobRow) -> Self {
+    pub fn of(job: JobHead) -> Self {
         let instant = |at: Option<UnixMillis>| at.map(UnixMillis::to_rfc3339);
         Self {
             id: job.id.0,
             kind: job.kind.as_str(),
             backup_type: job.backup_type.map(BackupType::as_str),
-            routine: job.routine.clone(),
+            routine: job.routine,
             trigger: job.trigger.as_str(),
             status: job.status.as_str(),
-            label: job.label.clone(),
-            reason: job.reason.clone().or_else(|| job.error.clone()),
-            reason_code: job.reason_code.clone().or_else(|| job.error_code.clone()),
+            label: job.label,
+            reason: job.reason,
+            reason_code: job.reason_code,
             admitted: job.admitted.to_rfc3339(),
             due: job.due.to_rfc3339(),
             queued: instant(job.queued),
@@ -81,8 +81,9 @@ pub struct Page {
 
 impl Page {
     /// One page.
-    pub fn of(page: &crate::store::JobPage) -> Self {
-        Self { jobs: page.jobs.iter().map(Summary::of).collect(), next: page.next.map(|id| id.to_string()) }
+    pub fn of(page: crate::store::JobPage<JobHead>) -> Self {
+        let next = page.next.map(|id| id.to_string());
+        Self { jobs: page.jobs.into_iter().map(Summary::of).collect(), next }
     }
 }
 
@@ -220,7 +221,7 @@ impl Detail {
             attempts.entry(row.start.namespace.clone()).or_default().push(Attempt::of(row));
         }
         Self {
-            summary: Summary::of(&job),
+            summary: Summary::of(job.head()),
             cluster: job.cluster,
             storage: job.storage,
             namespaces: job.namespaces,

@@ -49,7 +49,7 @@ async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
         before: query.integer("cursor")?.map(JobId),
     };
     let page = app.jobs(&filter, query.limit(LIMIT, LIMIT_MAX)?).await?;
-    respond::json(&job::Page::of(&page))
+    respond::json(&job::Page::of(page))
 }
 
 async fn detail(app: web::Data<App>, id: web::Path<String>) -> Answer {

@@ -51,7 +51,7 @@ pub fn admitted(app: &App, request: &HttpRequest, row: &JobRow, strict: bool) ->
     if !accepts(request, "application/json") {
         return Ok(answer.finish());
     }
-    body(&mut answer, &job::Summary::of(row))
+    body(&mut answer, &job::Summary::of(row.head()))
 }
 
 /// 200 with plain text, as it is.

@@ -26,5 +26,5 @@ async fn trigger(app: web::Data<App>, request: HttpRequest, routine: web::Path<S
     let row = app.trigger_retention(&routine, asked).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
-    respond::body(&mut answer, &job::Summary::of(&row))
+    respond::body(&mut answer, &job::Summary::of(row.head()))
 }

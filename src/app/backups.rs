@@ -1,8 +1,7 @@
 //! What storage holds of a routine, and what runs of it.
 
 use super::{App, JobView};
-use crate::catalog::State;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
 /// A stretch of time, both ends inclusive; a missing end is open.
@@ -52,9 +51,10 @@ impl App {
 
     /// What runs of a routine, what ran last, what comes next.
     pub async fn routine_state(&self, routine: &str) -> Result<RoutineState> {
+        let [last_full, last_incremental] = self.last(routine).await?;
         let mut state = RoutineState {
-            last_full: self.last(routine, BackupType::Full).await?,
-            last_incremental: self.last(routine, BackupType::Incremental).await?,
+            last_full,
+            last_incremental,
             next_full: self.scheduler.next_fire(routine, BackupType::Full),
             next_incremental: self.scheduler.next_fire(routine, BackupType::Incremental),
             ..RoutineState::default()
@@ -72,15 +72,19 @@ impl App {
         Ok(state)
     }
 
-    /// `created` of the newest successful backup in the store; where it knows none (a new store, ABS's backups), of
-    /// the newest one that lists show.
-    pub(super) async fn last(&self, routine: &str, backup_type: BackupType) -> Result<Option<UnixMillis>> {
-        let job = self.jobs.store().last_job(routine, backup_type, JobStatus::Succeeded).await?;
-        if let Some(created) = job.and_then(|job| job.created) {
-            return Ok(Some(created));
+    /// `created` of the newest successful full and incremental in the store; where it knows none (a new store, ABS's
+    /// backups), of the newest one that lists show.
+    pub(super) async fn last(&self, routine: &str) -> Result<[Option<UnixMillis>; 2]> {
+        let store = self.jobs.store();
+        let done = async |backup_type| {
+            let job = store.last_job(routine, backup_type, JobStatus::Succeeded).await?;
+            Ok::<_, Error>(job.and_then(|job| job.created))
+        };
+        let done = [done(BackupType::Full).await?, done(BackupType::Incremental).await?];
+        if done.iter().all(Option::is_some) {
+            return Ok(done);
         }
-        let known = self.cached(&[routine], backup_type, TimeBounds::default(), false).await?;
-        let all = known.routines.into_values().flatten();
-        Ok(all.filter(|entry| entry.state != State::Marked).map(|entry| entry.created).max())
+        let [full, incremental] = self.newest(routine).await?;
+        Ok([done[0].or(full), done[1].or(incremental)])
     }
 }

@@ -14,8 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::{BackupType, UnixMillis};
 use crate::storage::Storage;
 use crate::store::{
-    CatalogBackup, CatalogFailure, CatalogListing, CatalogReading, CatalogRow, CatalogState, Store,
-    UnreadFolder,
+    CatalogBackup, CatalogFailure, CatalogReading, CatalogRow, CatalogState, Store, UnreadFolder,
 };
 
 /// A reading that takes longer than this is given up: the cache stays as it is.
@@ -338,9 +337,7 @@ pub(super) fn entry_of(routine: &str, row: CatalogRow, marked: bool) -> Option<B
 /// What the cache knows of a routine.
 pub async fn catalog_view(store: &Store, config: &StorageConfig, routine: &str) -> Result<CatalogView> {
     let place = config.place();
-    let listing = store.catalog_listings().await?.into_iter();
-    let listing: Option<CatalogListing> =
-        listing.into_iter().find(|one| one.place == place && one.routine == routine);
+    let listing = store.catalog_listings(&[(&place, routine)]).await?.into_iter().next();
     let mut view = CatalogView {
         routine: routine.to_owned(),
         storage: config.name.clone().unwrap_or_default(),

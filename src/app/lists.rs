@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::catalog::{CatalogView, Depth, Stale, catalog_view, entry_of, look_at_new, refresh};
+use super::remembered::{MadeOf, Shown};
 use super::{App, TimeBounds};
 use crate::catalog::details::{BackupDetails, Verification};
 use crate::catalog::{BackupEntry, Listing, State};
-use crate::config::StorageConfig;
+use crate::config::{Config, StorageConfig};
 use crate::error::{Error, Result};
 use crate::model::{BackupType, UnixMillis};
 use crate::store::{CatalogListing, VerificationRow};
@@ -46,6 +48,49 @@ pub struct RefreshedRoutine {
 /// A routine and the storage it backs up to.
 type Wanted = (String, StorageConfig);
 
+/// What the cache knows of a routine, but for the backups.
+struct Known {
+    routine: String,
+    storage: StorageConfig,
+    /// As [`CatalogListing::place`].
+    place: String,
+    /// None: storage was never read.
+    listing: Option<CatalogListing>,
+    /// Its folders that are being deleted.
+    marked: BTreeSet<String>,
+}
+
+/// Whether a folder lies in the one of a routine.
+fn is_of(folder: &str, routine: &str) -> bool {
+    folder.strip_prefix(routine).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// What the list of each routine is made of.
+fn made_of(config: &Config, known: &[Known]) -> Vec<MadeOf> {
+    let mut definitions: HashMap<&str, Arc<Value>> = HashMap::new();
+    let made_of = known.iter().map(|one| {
+        let storage = one.storage.name.as_deref().unwrap_or_default();
+        let shown = || Arc::new(serde_json::to_value(config.storage.get(storage)).unwrap_or_default());
+        MadeOf {
+            place: one.place.clone(),
+            changed: one.listing.as_ref().map_or(0, |listing| listing.changed),
+            storage: storage.to_owned(),
+            definition: Arc::clone(definitions.entry(storage).or_insert_with(shown)),
+            level: config.service().compatibility,
+        }
+    });
+    made_of.collect()
+}
+
+fn cached<T>(known: &[Known], routines: T) -> Cached<T> {
+    let listings = || known.iter().filter_map(|one| one.listing.as_ref());
+    Cached {
+        routines,
+        as_of: listings().filter_map(|one| one.as_of).min(),
+        stale: listings().find_map(|one| one.failed.as_ref()).map(Stale::of),
+    }
+}
+
 impl App {
     /// The backups of routines by the cache, oldest first; what is being deleted is left out. `refresh`: storage is read first.
     ///
@@ -56,31 +101,81 @@ impl App {
         backup_type: BackupType,
         bounds: TimeBounds,
         refresh: bool,
-    ) -> Result<Cached<BTreeMap<String, Vec<BackupDetails>>>> {
-        let cached = self.cached(routines, backup_type, bounds, refresh).await?;
+    ) -> Result<Cached<BTreeMap<String, Shown>>> {
         let config = self.config();
-        let level = config.service().compatibility;
-        let named: Vec<(&str, &str)> = routines
-            .iter()
-            .filter_map(|name| Some((config.backup_routines.get(*name)?.storage.as_str(), *name)))
-            .collect();
+        let known = self.known(&config, routines, refresh).await?;
+        let lists = self.lists(&config, &known, backup_type, bounds).await?;
+        Ok(cached(&known, lists))
+    }
+
+    /// `created` of the newest full and of the newest incremental that lists show.
+    pub(super) async fn newest(&self, routine: &str) -> Result<[Option<UnixMillis>; 2]> {
+        let config = self.config();
+        let known = self.known(&config, &[routine], false).await?;
+        let mut newest = [None; 2];
+        for (newest, backup_type) in newest.iter_mut().zip([BackupType::Full, BackupType::Incremental]) {
+            let lists = self.lists(&config, &known, backup_type, TimeBounds::default()).await?;
+            let all = lists.values().flat_map(|shown| shown.iter());
+            *newest = all.map(|backup| UnixMillis(backup.timestamp)).max();
+        }
+        Ok(newest)
+    }
+
+    /// The list of each routine, as it was made before or made now.
+    async fn lists(
+        &self,
+        config: &Config,
+        known: &[Known],
+        backup_type: BackupType,
+        bounds: TimeBounds,
+    ) -> Result<BTreeMap<String, Shown>> {
+        let (mut all, mut others) = (BTreeMap::new(), Vec::new());
+        for (one, of) in known.iter().zip(made_of(config, known)) {
+            // What is bounded or marked is another list each time.
+            let is_plain = bounds == TimeBounds::default() && one.marked.is_empty();
+            match self.remembered.get(&one.routine, backup_type, &of).filter(|_| is_plain) {
+                Some(shown) => drop(all.insert(one.routine.clone(), shown)),
+                None => others.push((one, of, is_plain)),
+            }
+        }
+        if !others.is_empty() {
+            let of: Vec<(&Known, &MadeOf)> = others.iter().map(|(one, of, _)| (*one, of)).collect();
+            let lists = self.shown(&of, backup_type, bounds).await?;
+            for ((one, of, is_plain), shown) in others.into_iter().zip(lists) {
+                if is_plain {
+                    self.remembered.put(&one.routine, backup_type, of, &shown);
+                }
+                all.insert(one.routine.clone(), shown);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The lists of routines, by the rows of the cache.
+    async fn shown(
+        &self,
+        of: &[(&Known, &MadeOf)],
+        backup_type: BackupType,
+        bounds: TimeBounds,
+    ) -> Result<Vec<Shown>> {
+        let read: Vec<&Known> = of.iter().map(|(one, _)| *one).collect();
+        let mut entries = self.entries(&read, backup_type, bounds).await?;
+        let named: Vec<(&str, &str)> =
+            of.iter().map(|(one, of)| (of.storage.as_str(), one.routine.as_str())).collect();
         // A backup's folder begins with its routine.
         let verified = self.jobs.store().verifications_of(&named).await?.into_iter();
         let mut verified: HashMap<String, VerificationRow> =
             verified.map(|row| (row.folder.clone(), row)).collect();
-        let mut all = BTreeMap::new();
-        for (routine, entries) in cached.routines {
-            let storage =
-                config.backup_routines.get(&routine).and_then(|one| config.storage.get(&one.storage));
-            let shown = Arc::new(serde_json::to_value(storage).unwrap_or_default());
-            let details =
-                entries.iter().filter(|entry| entry.state != State::Marked).map(|entry| BackupDetails {
-                    verification: verified.remove(&entry.key).map(verification),
-                    ..BackupDetails::new(entry, Arc::clone(&shown), level)
-                });
-            all.insert(routine, details.collect());
-        }
-        Ok(Cached { routines: all, as_of: cached.as_of, stale: cached.stale })
+        let lists = of.iter().map(|(one, of)| {
+            let entries = entries.remove(&one.routine).unwrap_or_default();
+            let kept = entries.iter().filter(|entry| entry.state != State::Marked);
+            kept.map(|entry| BackupDetails {
+                verification: verified.remove(&entry.key).map(verification),
+                ..BackupDetails::new(entry, Arc::clone(&of.definition), of.level)
+            })
+            .collect()
+        });
+        Ok(lists.collect())
     }
 
     /// The backups of routines that count, by the cache; what is being deleted is marked.
@@ -91,7 +186,13 @@ impl App {
         bounds: TimeBounds,
         refresh: bool,
     ) -> Result<Cached<BTreeMap<String, Vec<BackupEntry>>>> {
-        let config = self.config();
+        let known = self.known(&self.config(), routines, refresh).await?;
+        let entries = self.entries(&known.iter().collect::<Vec<_>>(), backup_type, bounds).await?;
+        Ok(cached(&known, entries))
+    }
+
+    /// What the cache knows of routines, after what must be read first was read.
+    async fn known(&self, config: &Config, routines: &[&str], refresh: bool) -> Result<Vec<Known>> {
         let mut wanted: Vec<Wanted> = Vec::new();
         for name in routines {
             let Some(routine) = config.backup_routines.get(*name) else {
@@ -100,34 +201,45 @@ impl App {
             wanted.push(((*name).to_owned(), config.storage(&routine.storage)?));
         }
         let listings = self.up_to_date(&wanted, refresh).await?;
-        let places: Vec<(String, &str)> =
-            wanted.iter().map(|(name, storage)| (storage.place(), name.as_str())).collect();
-        let of: Vec<(&str, &str)> = places.iter().map(|(place, name)| (place.as_str(), *name)).collect();
-        let store = self.jobs.store();
-        let mut marked: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        for listing in &listings {
-            if !marked.contains_key(listing.true_place.as_str()) {
-                marked.insert(&listing.true_place, store.marked(&listing.true_place).await?);
+        let mut listings: HashMap<String, CatalogListing> =
+            listings.into_iter().map(|one| (one.routine.clone(), one)).collect();
+        let mut marked: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for listing in listings.values() {
+            if !marked.contains_key(&listing.true_place) {
+                let found = self.jobs.store().marked(&listing.true_place).await?;
+                marked.insert(listing.true_place.clone(), found);
             }
         }
-        let marked: HashMap<&str, &BTreeSet<String>> = listings
-            .iter()
-            .filter_map(|one| Some((one.routine.as_str(), marked.get(one.true_place.as_str())?)))
-            .collect();
+        let known = wanted.into_iter().map(|(routine, storage)| {
+            let listing = listings.remove(&routine);
+            let marked = listing.as_ref().and_then(|listing| marked.get(&listing.true_place));
+            let mine = marked.into_iter().flatten().filter(|folder| is_of(folder, &routine));
+            Known { marked: mine.cloned().collect(), place: storage.place(), listing, storage, routine }
+        });
+        Ok(known.collect())
+    }
+
+    /// The backups of routines that count, by the rows of the cache.
+    async fn entries(
+        &self,
+        known: &[&Known],
+        backup_type: BackupType,
+        bounds: TimeBounds,
+    ) -> Result<BTreeMap<String, Vec<BackupEntry>>> {
+        let of: Vec<(&str, &str)> =
+            known.iter().map(|one| (one.place.as_str(), one.routine.as_str())).collect();
+        let marked: HashMap<&str, &BTreeSet<String>> =
+            known.iter().map(|one| (one.routine.as_str(), &one.marked)).collect();
         let mut entries: BTreeMap<String, Vec<BackupEntry>> =
-            wanted.iter().map(|(name, _)| (name.clone(), Vec::new())).collect();
-        for (routine, row) in store.catalog_rows(&of, backup_type, bounds.from, bounds.to).await? {
+            known.iter().map(|one| (one.routine.clone(), Vec::new())).collect();
+        let rows = self.jobs.store().catalog_rows(&of, backup_type, bounds.from, bounds.to).await?;
+        for (routine, row) in rows {
             let is_marked = marked.get(routine.as_str()).is_some_and(|marked| marked.contains(&row.folder));
             if let Some(all) = entries.get_mut(&routine) {
                 all.extend(entry_of(&routine, row, is_marked));
             }
         }
-        let counted = entries.into_iter().map(|(name, all)| (name, Listing::of(all).into_counted()));
-        Ok(Cached {
-            routines: counted.collect(),
-            as_of: listings.iter().filter_map(|one| one.as_of).min(),
-            stale: listings.iter().find_map(|one| one.failed.as_ref()).map(Stale::of),
-        })
+        Ok(entries.into_iter().map(|(name, all)| (name, Listing::of(all).into_counted())).collect())
     }
 
     /// What is known of each routine, after what must be read first was read.
@@ -178,9 +290,8 @@ impl App {
         };
         let store = self.jobs.store();
         if !again {
-            let place = storage.place();
-            let known = store.catalog_listings().await?;
-            if known.iter().any(|one| one.routine == name && one.place == place && one.as_of.is_some()) {
+            let known = store.catalog_listings(&[(&storage.place(), &name)]).await?;
+            if known.iter().any(|one| one.as_of.is_some()) {
                 return Ok(None);
             }
         }
@@ -213,11 +324,10 @@ impl App {
     }
 
     async fn listings_of(&self, wanted: &[Wanted]) -> Result<Vec<CatalogListing>> {
-        let places: BTreeSet<(String, &str)> =
+        let places: Vec<(String, &str)> =
             wanted.iter().map(|(name, storage)| (storage.place(), name.as_str())).collect();
-        let mut all = self.jobs.store().catalog_listings().await?;
-        all.retain(|one| places.contains(&(one.place.clone(), one.routine.as_str())));
-        Ok(all)
+        let of: Vec<(&str, &str)> = places.iter().map(|(place, name)| (place.as_str(), *name)).collect();
+        self.jobs.store().catalog_listings(&of).await
     }
 
     /// What the cache knows of routines; nothing is read.
@@ -280,7 +390,9 @@ impl App {
         let mut tx = self.jobs.store().write().await?;
         tx.keep_catalog(&places).await?;
         tx.commit().await?;
-        let known = self.jobs.store().catalog_listings().await?;
+        let of: Vec<(&str, &str)> =
+            places.iter().map(|(place, name)| (place.as_str(), name.as_str())).collect();
+        let known = self.jobs.store().catalog_listings(&of).await?;
         let is_known = |name: &str| known.iter().any(|one| one.routine == name && one.as_of.is_some());
         let mut names: Vec<&str> = config.backup_routines.keys().map(String::as_str).collect();
         names.retain(|name| !only_known || is_known(name));

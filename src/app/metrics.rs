@@ -111,14 +111,17 @@ impl App {
             Err(error) => tracing::warn!(reason = error.report(), "newest retentions not known"),
         }
         for name in self.config().backup_routines.keys() {
-            for backup_type in BACKUP_TYPES {
-                match self.last(name, backup_type).await {
-                    Ok(Some(created)) => self.metrics.backup_succeeded(name, backup_type, created),
-                    Ok(None) => {}
-                    Err(error) => {
-                        let reason = error.report();
-                        tracing::warn!(routine = name, reason, "newest backup not known");
+            match self.last(name).await {
+                Ok(last) => {
+                    for (backup_type, created) in BACKUP_TYPES.into_iter().zip(last) {
+                        if let Some(created) = created {
+                            self.metrics.backup_succeeded(name, backup_type, created);
+                        }
                     }
+                }
+                Err(error) => {
+                    let reason = error.report();
+                    tracing::warn!(routine = name, reason, "newest backup not known");
                 }
             }
         }

@@ -46,10 +46,13 @@ impl UnixMillis {
     /// RFC 3339 in UTC as Go prints it, for clients that compare texts: a fraction only when there is one, without
     /// trailing zeros.
     pub fn to_rfc3339(self) -> String {
-        let text = self.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true);
-        let digits = text.trim_end_matches('Z');
-        let digits = digits.strip_suffix(".000").unwrap_or_else(|| digits.trim_end_matches('0'));
-        format!("{digits}Z")
+        if self.0 % 1000 == 0 {
+            return self.to_utc().to_rfc3339_opts(SecondsFormat::Secs, true);
+        }
+        let mut text = self.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true);
+        text.truncate(text.trim_end_matches(['Z', '0']).len());
+        text.push('Z');
+        text
     }
 }
 

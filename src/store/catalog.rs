@@ -82,6 +82,8 @@ pub struct CatalogListing {
     pub has_backups: bool,
     /// That the newest reading failed, and why.
     pub failed: Option<CatalogFailure>,
+    /// Another number whenever [`CatalogRow`]s of the routine or the outcomes of its verifications have changed.
+    pub changed: i64,
 }
 
 /// Why a reading failed.
@@ -111,6 +113,7 @@ impl FromRow<'_, SqliteRow> for CatalogListing {
             whole: at_or_none(row, "whole_ms")?,
             has_backups: row.try_get("has_backups")?,
             failed,
+            changed: row.try_get("changed")?,
         })
     }
 }
@@ -237,13 +240,15 @@ pub struct CatalogReading<'a> {
 }
 
 impl Store {
-    /// What is known of each routine at each place.
-    pub async fn catalog_listings(&self) -> Result<Vec<CatalogListing>> {
+    /// What is known of several (place, routine).
+    pub async fn catalog_listings(&self, of: &[(&str, &str)]) -> Result<Vec<CatalogListing>> {
         Ok(sqlx::query_as(
             "SELECT l.*, EXISTS (SELECT 1 FROM catalog_backups c WHERE c.place = l.place AND c.routine = l.routine \
              AND c.namespace IS NOT NULL AND c.state <> 'gone') AS has_backups \
-             FROM catalog_listings l ORDER BY l.place, l.routine",
+             FROM json_each(?) k CROSS JOIN catalog_listings l \
+             ON l.place = k.value ->> 0 AND l.routine = k.value ->> 1 ORDER BY l.place, l.routine",
         )
+        .bind(serde_json::json!(of).to_string())
         .fetch_all(self.reader())
         .await?)
     }
@@ -309,16 +314,29 @@ impl Tx {
         true_place: &str,
         routine: &str,
     ) -> Result<i64> {
+        let generation = self.next_generation().await?;
         sqlx::query(
-            "INSERT INTO catalog_listings (place, routine, true_place) VALUES (?, ?, ?) \
+            "INSERT INTO catalog_listings (place, routine, true_place, changed) VALUES (?, ?, ?, ?) \
              ON CONFLICT DO UPDATE SET true_place = excluded.true_place",
         )
         .bind(place)
         .bind(routine)
         .bind(true_place)
+        .bind(generation)
         .execute(&mut *self.0)
         .await?;
-        self.next_generation().await
+        Ok(generation)
+    }
+
+    /// What lists show of a routine has changed, wherever it is.
+    pub(super) async fn note_changed(&mut self, routine: &str) -> Result<()> {
+        let generation = self.next_generation().await?;
+        sqlx::query("UPDATE catalog_listings SET changed = ? WHERE routine = ?")
+            .bind(generation)
+            .bind(routine)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
     }
 
     /// Takes in what a reading saw. `looked_at`: the runs that it looked at; what was known of them and was not seen any more
@@ -360,6 +378,7 @@ impl Tx {
         for rows in reading.rows.chunks(ROWS_PER_INSERT) {
             self.put_catalog_rows(reading, rows).await?;
         }
+        self.note_changed(reading.routine).await?;
         sqlx::query("DELETE FROM catalog_unread WHERE id IN (SELECT value FROM json_each(?))")
             .bind(serde_json::json!(reading.was_unread).to_string())
             .execute(&mut *self.0)
@@ -499,6 +518,13 @@ impl Tx {
              SELECT l.place, l.routine, d.type, d.folder, d.created_ms, ?, 'gone' FROM deletions d \
              JOIN catalog_listings l ON l.true_place = d.place AND l.routine = d.routine WHERE d.address = ? \
              ON CONFLICT DO UPDATE SET generation = excluded.generation, state = 'gone'",
+        )
+        .bind(generation)
+        .bind(address)
+        .execute(&mut *self.0)
+        .await?;
+        sqlx::query(
+            "UPDATE catalog_listings SET changed = ? WHERE routine = (SELECT routine FROM deletions WHERE address = ?)",
         )
         .bind(generation)
         .bind(address)

@@ -20,6 +20,9 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// Readers beside the writer: API requests and metrics; SQLite reads do not wait for the writer in WAL.
 const READERS: u32 = 4;
 
+/// What each reader keeps of the file, in KiB: SQLite's own 2 MiB hold a list's indexes, but not a list's rows.
+const READER_CACHE_KIB: u32 = 8 << 10;
+
 pub(super) async fn open(state_dir: &Path, clock: &SharedClock) -> Result<Inner> {
     let dir = state_dir.to_owned();
     let lock = blocking(move || lock(&dir)).await?;
@@ -65,10 +68,12 @@ pub(super) async fn open_locked(state_dir: &Path, clock: &SharedClock, lock: Fil
     check(&writer).await?;
     MIGRATIONS.run(&writer).await.map_err(migrate_error)?;
     seed(Tx(writer.begin_with("BEGIN IMMEDIATE").await?), clock).await?;
+    let reading = options.create_if_missing(false).pragma("query_only", "ON");
+    let reading = reading.pragma("cache_size", format!("-{READER_CACHE_KIB}"));
     let reader = SqlitePoolOptions::new()
         .max_connections(READERS)
         .test_before_acquire(false)
-        .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
+        .connect_with(reading)
         .await?;
     Ok(Inner { path, writer, reader, lock })
 }

@@ -1,5 +1,7 @@
 //! The last progress that a job reported; for readers after a restart. Live figures are in memory (`jobs::runner`).
 
+use std::collections::BTreeMap;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row};
 
@@ -45,6 +47,16 @@ impl Store {
             .bind(job)
             .fetch_optional(self.reader())
             .await?)
+    }
+
+    /// The last progress of some jobs.
+    pub async fn progress_of(&self, jobs: &[JobId]) -> Result<BTreeMap<JobId, ProgressRow>> {
+        let rows: Vec<ProgressRow> =
+            sqlx::query_as("SELECT p.* FROM json_each(?) k CROSS JOIN progress p ON p.job_id = k.value")
+                .bind(serde_json::json!(jobs).to_string())
+                .fetch_all(self.reader())
+                .await?;
+        Ok(rows.into_iter().map(|row| (row.job_id, row)).collect())
     }
 }
 

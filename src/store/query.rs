@@ -33,13 +33,67 @@ pub struct JobFilter {
     pub before: Option<JobId>,
 }
 
+/// The columns of [`JobRow`], without the long documents.
+const IN_SHORT: &str = "id, kind, type, routine, trigger, status, reason_code, reason, slot_id, cluster, storage, concurrent, \
+     namespaces, admitted_ms, due_ms, queued_ms, started_ms, finished_ms, owner, lease_until_ms, generation, \
+     cancel_requested_ms, NULL AS config, NULL AS request, requested_by, created_ms, error_code, error, retry_of, label, \
+     warnings, NULL AS result, counters";
+
 /// One page of jobs, newest first.
 #[derive(Debug, Clone)]
-pub struct JobPage {
+pub struct JobPage<T = JobRow> {
     /// The jobs.
-    pub jobs: Vec<JobRow>,
+    pub jobs: Vec<T>,
     /// Where the next page begins (`JobFilter::before`); none = this is the last.
     pub next: Option<JobId>,
+}
+
+impl<T> JobPage<T> {
+    /// The page of what a query found that was asked for one more than `limit`.
+    pub(super) fn of(mut jobs: Vec<T>, limit: u32, id: impl Fn(&T) -> JobId) -> Self {
+        let more = jobs.len() > limit as usize;
+        jobs.truncate(limit as usize);
+        let next = if more { jobs.last().map(id) } else { None };
+        Self { jobs, next }
+    }
+}
+
+impl JobFilter {
+    /// Ends a query of jobs: those that match, newest first, one more than `limit`.
+    pub(super) fn push(&self, query: &mut QueryBuilder<Sqlite>, limit: u32) {
+        query.push(" WHERE 1");
+        if let Some(kind) = self.kind {
+            query.push(" AND kind = ").push_bind(kind.as_str());
+        }
+        if let Some(routine) = &self.routine {
+            query.push(" AND routine = ").push_bind(routine);
+        }
+        if let Some(label) = &self.label {
+            query.push(" AND label = ").push_bind(label);
+        }
+        if let Some(routines) = &self.routines {
+            query.push(" AND routine IN (SELECT value FROM json_each(");
+            query.push_bind(serde_json::json!(routines).to_string()).push("))");
+        }
+        if !self.status.is_empty() {
+            query.push(if self.exclude { " AND status NOT IN (" } else { " AND status IN (" });
+            let mut words = query.separated(", ");
+            for status in &self.status {
+                words.push_bind(status.as_str());
+            }
+            query.push(")");
+        }
+        if let Some(from) = self.from {
+            query.push(" AND admitted_ms >= ").push_bind(from.0);
+        }
+        if let Some(to) = self.to {
+            query.push(" AND admitted_ms < ").push_bind(to.0);
+        }
+        if let Some(before) = self.before {
+            query.push(" AND id < ").push_bind(before);
+        }
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit) + 1);
+    }
 }
 
 /// What admission needs to know of a job that waits or runs.
@@ -78,45 +132,21 @@ impl Store {
         Ok(sqlx::query_as("SELECT * FROM jobs WHERE id = ?").bind(id).fetch_optional(self.reader()).await?)
     }
 
-    /// The newest `limit` jobs that match (rules.md 7.3).
+    /// The newest `limit` jobs that match (rules.md 7.3), whole.
     pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<JobPage> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM jobs WHERE 1");
-        if let Some(kind) = filter.kind {
-            query.push(" AND kind = ").push_bind(kind.as_str());
-        }
-        if let Some(routine) = &filter.routine {
-            query.push(" AND routine = ").push_bind(routine);
-        }
-        if let Some(label) = &filter.label {
-            query.push(" AND label = ").push_bind(label);
-        }
-        if let Some(routines) = &filter.routines {
-            query.push(" AND routine IN (SELECT value FROM json_each(");
-            query.push_bind(serde_json::json!(routines).to_string()).push("))");
-        }
-        if !filter.status.is_empty() {
-            query.push(if filter.exclude { " AND status NOT IN (" } else { " AND status IN (" });
-            let mut words = query.separated(", ");
-            for status in &filter.status {
-                words.push_bind(status.as_str());
-            }
-            query.push(")");
-        }
-        if let Some(from) = filter.from {
-            query.push(" AND admitted_ms >= ").push_bind(from.0);
-        }
-        if let Some(to) = filter.to {
-            query.push(" AND admitted_ms < ").push_bind(to.0);
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND id < ").push_bind(before);
-        }
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit) + 1);
-        let mut jobs: Vec<JobRow> = query.build_query_as().fetch_all(self.reader()).await?;
-        let more = jobs.len() > limit as usize;
-        jobs.truncate(limit as usize);
-        let next = if more { jobs.last().map(|job| job.id) } else { None };
-        Ok(JobPage { jobs, next })
+        self.page("*", filter, limit).await
+    }
+
+    /// The same without configuration, request and result, which are long.
+    pub async fn jobs_in_short(&self, filter: &JobFilter, limit: u32) -> Result<JobPage> {
+        self.page(IN_SHORT, filter, limit).await
+    }
+
+    async fn page(&self, columns: &str, filter: &JobFilter, limit: u32) -> Result<JobPage> {
+        let mut query = QueryBuilder::<Sqlite>::new(format!("SELECT {columns} FROM jobs"));
+        filter.push(&mut query, limit);
+        let jobs = query.build_query_as().fetch_all(self.reader()).await?;
+        Ok(JobPage::of(jobs, limit, |job: &JobRow| job.id))
     }
 
     /// The newest job of a routine and type that ended as `status`.

@@ -158,12 +158,13 @@ impl Tx {
         .bind(stored(row.bytes))
         .execute(&mut *self.0)
         .await?;
+        self.note_changed(&row.routine).await?;
         self.note_seen(&row.storage, &row.routine, &row.folder).await
     }
 
     /// Forgets the outcomes of backups that are gone: those of a routine whose folder is not among `there`.
     pub async fn keep_verifications(&mut self, storage: &str, routine: &str, there: &[&str]) -> Result<u64> {
-        Ok(sqlx::query(
+        let forgotten = sqlx::query(
             "DELETE FROM verifications WHERE storage = ? AND routine = ? \
              AND folder NOT IN (SELECT value FROM json_each(?))",
         )
@@ -172,16 +173,20 @@ impl Tx {
         .bind(serde_json::json!(there).to_string())
         .execute(&mut *self.0)
         .await?
-        .rows_affected())
+        .rows_affected();
+        if forgotten > 0 {
+            self.note_changed(routine).await?;
+        }
+        Ok(forgotten)
     }
 
     /// Forgets the outcome of one backup, which is being deleted.
-    pub async fn forget_verification(&mut self, storage: &str, folder: &str) -> Result<()> {
+    pub async fn forget_verification(&mut self, storage: &str, routine: &str, folder: &str) -> Result<()> {
         sqlx::query("DELETE FROM verifications WHERE storage = ? AND folder = ?")
             .bind(storage)
             .bind(folder)
             .execute(&mut *self.0)
             .await?;
-        Ok(())
+        self.note_changed(routine).await
     }
 }

@@ -167,7 +167,7 @@ impl Verify {
         self.context.warn("backup-gone", text);
         report.left_out.push(entry.key.clone());
         let mut tx = self.context.store.write().await?;
-        tx.forget_verification(&self.storage_name, &entry.key).await?;
+        tx.forget_verification(&self.storage_name, &self.routine, &entry.key).await?;
         tx.commit().await
     }
 

@@ -54,6 +54,27 @@ async fn end(store: &Store, generation: i64, rows: &[CatalogRow], runs: Option<&
     tx.commit().await.unwrap();
 }
 
+/// A deletion of this run, from its mark to its end.
+async fn delete(store: &Store, ms: i64) {
+    let deletion = DeletionRow {
+        address: format!("{PLACE}/{}", row(ms).folder),
+        place: PLACE.to_owned(),
+        storage: Some("s".to_owned()),
+        routine: "r".to_owned(),
+        backup_type: BackupType::Full,
+        folder: row(ms).folder,
+        namespace: "n".to_owned(),
+        created: UnixMillis(ms),
+        bytes: 0,
+        marked: NOW,
+        job_id: JobId(1),
+    };
+    let mut tx = store.write().await.unwrap();
+    tx.insert_deletions(std::slice::from_ref(&deletion)).await.unwrap();
+    tx.end_deletion(&deletion.address).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 async fn known(store: &Store) -> Vec<i64> {
     let rows = store.catalog_rows(&[(PLACE, "r")], BackupType::Full, None, None).await.unwrap();
     rows.iter().map(|(_, row)| row.run.0).collect()
@@ -109,23 +130,7 @@ async fn what_is_deleted_while_a_reading_is_under_way_does_not_come_back() {
     let first = begin(&store).await;
     end(&store, first, &[row(1), row(2)], None, &[]).await;
     let under_way = begin(&store).await;
-    let deletion = DeletionRow {
-        address: format!("{PLACE}/{}", row(1).folder),
-        place: PLACE.to_owned(),
-        storage: Some("s".to_owned()),
-        routine: "r".to_owned(),
-        backup_type: BackupType::Full,
-        folder: row(1).folder,
-        namespace: "n".to_owned(),
-        created: UnixMillis(1),
-        bytes: 0,
-        marked: NOW,
-        job_id: JobId(1),
-    };
-    let mut tx = store.write().await.unwrap();
-    tx.insert_deletions(std::slice::from_ref(&deletion)).await.unwrap();
-    tx.end_deletion(&deletion.address).await.unwrap();
-    tx.commit().await.unwrap();
+    delete(&store, 1).await;
     assert_eq!(known(&store).await, [2]);
     end(&store, under_way, &[row(1), row(2)], None, &[]).await;
     assert_eq!(known(&store).await, [2]);
@@ -191,15 +196,72 @@ async fn a_failed_reading_leaves_what_is_known_and_says_why_until_one_succeeds()
     let mut tx = store.write().await.unwrap();
     tx.fail_catalog_reading(PLACE, "r", &failure).await.unwrap();
     tx.commit().await.unwrap();
-    let listing = store.catalog_listings().await.unwrap().remove(0);
+    let listing = store.catalog_listings(&[(PLACE, "r")]).await.unwrap().remove(0);
     assert_eq!((listing.as_of, listing.failed), (Some(UnixMillis(generation)), Some(failure)));
     assert_eq!(known(&store).await, [1]);
     let generation = begin(&store).await;
     end(&store, generation, &[row(1)], None, &[]).await;
-    assert_eq!(store.catalog_listings().await.unwrap()[0].failed, None);
+    assert_eq!(store.catalog_listings(&[(PLACE, "r")]).await.unwrap()[0].failed, None);
 
     let mut tx = store.write().await.unwrap();
     tx.keep_catalog(&[("elsewhere".to_owned(), "r".to_owned())]).await.unwrap();
     tx.commit().await.unwrap();
-    assert!(known(&store).await.is_empty() && store.catalog_listings().await.unwrap().is_empty());
+    assert!(
+        known(&store).await.is_empty() && store.catalog_listings(&[(PLACE, "r")]).await.unwrap().is_empty()
+    );
+}
+
+#[tokio::test]
+async fn whatever_changes_a_list_changes_its_number() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let mut numbers = Vec::new();
+    let number = async || store.catalog_listings(&[(PLACE, "r")]).await.unwrap()[0].changed;
+    let generation = begin(&store).await;
+    numbers.push(number().await);
+    end(&store, generation, &[row(1), row(2)], None, &[]).await;
+    numbers.push(number().await);
+    let verified = VerificationRow {
+        storage: "disk".to_owned(),
+        folder: row(1).folder,
+        routine: "r".to_owned(),
+        backup_type: BackupType::Full,
+        namespace: "n".to_owned(),
+        created: UnixMillis(1),
+        at: NOW,
+        job_id: JobId(1),
+        outcome: VerifyOutcome::Verified,
+        reason: None,
+        records: 1,
+        bytes: 1,
+    };
+    for step in 0..4 {
+        let mut tx = store.write().await.unwrap();
+        match step {
+            0 | 2 => tx.set_verification(&verified).await.unwrap(),
+            1 => tx.forget_verification("disk", "r", &verified.folder).await.unwrap(),
+            _ => assert_eq!(tx.keep_verifications("disk", "r", &[]).await.unwrap(), 1),
+        }
+        tx.commit().await.unwrap();
+        numbers.push(number().await);
+    }
+    delete(&store, 1).await;
+    numbers.push(number().await);
+    let (_, slower) = (begin(&store).await, begin(&store).await);
+    end(&store, slower, &[row(2)], None, &[]).await;
+    numbers.push(number().await);
+    // Forgotten and known anew, with no row: not what was remembered of it before.
+    let mut tx = store.write().await.unwrap();
+    tx.keep_catalog(&[]).await.unwrap();
+    tx.commit().await.unwrap();
+    begin(&store).await;
+    numbers.push(number().await);
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    // What says nothing else leaves it.
+    let failure = CatalogFailure { at: NOW, code: "storage-io".to_owned(), reason: "why".to_owned() };
+    let mut tx = store.write().await.unwrap();
+    tx.fail_catalog_reading(PLACE, "r", &failure).await.unwrap();
+    assert_eq!(tx.keep_verifications("disk", "r", &[]).await.unwrap(), 0);
+    tx.commit().await.unwrap();
+    assert_eq!(Some(&number().await), numbers.last());
 }
