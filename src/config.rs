@@ -96,7 +96,7 @@ const MS_MAX: i64 = i32::MAX as i64;
 /// A whole configuration, as written (abs.md 2.1).
 ///
 /// What `parse`, `load` and `from_json` return has been checked; after a change call [`Config::check`].
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Config {
     /// What a change of needs a restart.

@@ -1,4 +1,5 @@
-//! The API's own description: OpenAPI 3.1, made of the types that are answered and of one entry for each route.
+//! The API's own description: OpenAPI 3.1, made of the types that are answered, of what the reader of documents asks for, and of
+//! one entry for each route.
 //!
 //! A new route needs an entry beside those of its area (`config`, `backups`, …); the tests say which is missing. What a route
 //! may always answer (no credentials, too many requests, a body that is too large) follows from its row in `access::ROUTES`.
@@ -25,7 +26,8 @@ use utoipa::openapi::{
 };
 
 use super::error::{PROBLEM_JSON, Problem};
-use crate::config::{RestoreCare, RestoreEnds, RestoreSafety};
+use crate::config::schema;
+use crate::secrets::Secret;
 use operation::Op;
 
 /// The areas, in the order in which they are shown.
@@ -47,7 +49,7 @@ const ABOUT: &str = "The paths, statuses and bodies of the Aerospike Backup Serv
 
 /// The document; the same for every service of this version.
 pub fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| tidy::tidied(build()));
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| with_documents(tidy::tidied(build())));
     &DOCUMENT
 }
 
@@ -72,10 +74,7 @@ fn operations() -> Vec<Op> {
 fn build() -> Value {
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     collect::<Problem>(&mut schemas);
-    // Their fields stand among those of the requests.
-    collect::<RestoreEnds>(&mut schemas);
-    collect::<RestoreCare>(&mut schemas);
-    collect::<RestoreSafety>(&mut schemas);
+    collect::<Secret>(&mut schemas);
     let mut paths = PathsBuilder::new();
     for operation in operations() {
         operation.types(&mut schemas);
@@ -101,6 +100,17 @@ fn build() -> Value {
         .build();
     // Nothing in it can fail to become JSON.
     serde_json::to_value(document).unwrap_or_default()
+}
+
+/// The configuration and the requests that are documents, as their reader knows them: no type of the answers is called as one.
+fn with_documents(mut document: Value) -> Value {
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        for (name, schema) in schema::components("#/components/schemas/") {
+            debug_assert!(!schemas.contains_key(name), "{name} is a type, too");
+            schemas.insert(name.to_owned(), schema);
+        }
+    }
+    document
 }
 
 /// The schema of a type and of all that it names.

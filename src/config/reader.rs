@@ -225,6 +225,21 @@ impl<'t> Section<'t> {
         T::try_from(number).ok()
     }
 
+    /// An integer in `range` that must be there; otherwise `message`, whatever stands there.
+    pub(crate) fn required_int<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        message: &str,
+    ) -> Option<T> {
+        self.note(key, Asked::Int(*range.start(), *range.end()));
+        let number = self.int::<i64>(key, i64::MIN..=i64::MAX).filter(|number| range.contains(number));
+        if number.is_none() {
+            self.require(key, message);
+        }
+        number.and_then(|number| T::try_from(number).ok())
+    }
+
     /// A number in `range`, with or without a fraction.
     pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         self.note(key, Asked::Number(*range.start(), *range.end()));

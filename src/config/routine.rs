@@ -15,7 +15,7 @@ use crate::model::schedule::Schedule;
 use crate::model::{UnixMillis, check_name};
 
 /// A routine, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Routine {
     /// The name of a cluster.

@@ -27,7 +27,7 @@ pub use s3::{
 const TYPES: [&str; 4] = ["local-storage", "s3-storage", "azure-storage", "gcp-storage"];
 
 /// A storage, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Storage {
     /// A directory of this machine.
@@ -45,7 +45,7 @@ pub struct Storage {
 }
 
 /// `local-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LocalStorage {
     /// The directory under which everything lies.

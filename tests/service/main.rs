@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test that panics has failed
 
 mod helpers;
+#[path = "../support/json_schema.rs"]
+mod json_schema;
 #[path = "../support/s3_server.rs"]
 #[allow(dead_code)] // others use the rest
 mod s3_server;

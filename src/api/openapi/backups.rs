@@ -11,7 +11,7 @@ use crate::app::catalog::CatalogView;
 use crate::app::{BackupView, RefreshedRoutine, RestorePoints, RoutineOwner};
 use crate::backup::estimate::Estimate;
 use crate::catalog::details::BackupDetails;
-use crate::config::CopyOrder;
+use crate::config::schema::SchemaPart;
 use crate::retention::{DeletionPlan, View};
 
 /// Ten years, in milliseconds.
@@ -41,7 +41,7 @@ pub(super) fn operations() -> Vec<Op> {
             .ours()
             .says("What is there whole is not copied again; ancestors that are missing there go first.")
             .takes([parameters::strict()])
-            .body::<CopyOrder>(json!({"routine": "daily", "storage": "offsite"})),
+            .body(SchemaPart::CopyOrder, json!({"routine": "daily", "storage": "offsite"})),
         op("GET", "/v1/backups/currentBackup/{name}", "Tells what runs, ran last, comes next.")
             .json::<crate::api::abs::RoutineState>(200, "The state.")
             .refuses(&[404]),

@@ -1,12 +1,13 @@
 //! The configuration.
 
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, Ref, Schema};
 
 use super::operation::Op;
 use super::parameters;
 use crate::api::config::{DryRun, Status};
-use crate::config::{Cluster, Config, Policy, Routine, SecretAgent, Storage};
+use crate::config::EntityKind;
+use crate::config::schema::SchemaPart;
 
 /// Refusals of every change; 404, 409 and 503 instead of 400 and 500 from ABS 3.7 on.
 const REFUSALS: &[u16] = &[400, 404, 409, 412, 503];
@@ -39,11 +40,11 @@ pub(super) fn operations() -> Vec<Op> {
     let [clusters, policies, routines, storages, agents] = KINDS;
     [
         whole(),
-        of::<Cluster>(&clusters, &cluster()),
-        of::<Policy>(&policies, &policy()),
-        of::<Routine>(&routines, &routine()),
-        of::<Storage>(&storages, &storage()),
-        of::<SecretAgent>(&agents, &agent()).into_iter().map(Op::ours).collect(),
+        of(&clusters, EntityKind::Cluster, &cluster()),
+        of(&policies, EntityKind::Policy, &policy()),
+        of(&routines, EntityKind::Routine, &routine()),
+        of(&storages, EntityKind::Storage, &storage()),
+        of(&agents, EntityKind::SecretAgent, &agent()).into_iter().map(Op::ours).collect(),
     ]
     .into_iter()
     .flatten()
@@ -73,17 +74,20 @@ fn whole() -> Vec<Op> {
     vec![
         op("GET", path, "Gives the whole configuration.")
             .says("As it was given; secrets in clear as `[secret]`.")
-            .json::<Config>(200, "The configuration.")
+            .schema(200, "The configuration.", Ref::from_schema_name(SchemaPart::Whole.component()))
             .header(200, "ETag", "The tag of this state, for `If-Match`."),
         changed(
             op("PUT", path, "Replaces the whole configuration.")
                 .says("`service` must say the same as the file: a change there needs a restart.")
-                .body::<Config>(json!({
-                    "aerospike-clusters": {"prod": cluster()},
-                    "storage": {"disk": storage()},
-                    "backup-policies": {"keep-ten": policy()},
-                    "backup-routines": {"daily": routine()},
-                })),
+                .body(
+                    SchemaPart::Whole,
+                    json!({
+                        "aerospike-clusters": {"prod": cluster()},
+                        "storage": {"disk": storage()},
+                        "backup-policies": {"keep-ten": policy()},
+                        "backup-routines": {"daily": routine()},
+                    }),
+                ),
             200,
         ),
         op("POST", "/v1/config/apply", "Reads the configuration's file again, as SIGHUP does.")
@@ -104,18 +108,21 @@ fn whole() -> Vec<Op> {
     ]
 }
 
-fn of<T: ToSchema>(kind: &Kind, example: &Value) -> Vec<Op> {
+fn of(kind: &Kind, entity: EntityKind, example: &Value) -> Vec<Op> {
     let Kind { paths: [all, one], one: name, many } = kind;
+    let part = SchemaPart::One(entity);
+    let schema = || Ref::from_schema_name(part.component());
+    let map = ObjectBuilder::new().additional_properties(Some(schema())).build();
     vec![
         op("GET", all, format!("Gives all {many}, by name."))
-            .map::<T>(200, "By name; `{}` when there are none.")
+            .schema(200, "By name; `{}` when there are none.", Schema::from(map))
             .header(200, "ETag", "The tag of this state, for `If-Match`."),
         op("GET", one, format!("Gives one {name}."))
-            .json::<T>(200, "As it was given; secrets in clear as `[secret]`.")
+            .schema(200, "As it was given; secrets in clear as `[secret]`.", schema())
             .header(200, "ETag", "The tag of this state, for `If-Match`.")
             .refuses(&[404]),
-        changed(op("POST", one, format!("Adds a {name}.")).body::<T>(example.clone()), 201),
-        changed(op("PUT", one, format!("Replaces the whole of a {name}.")).body::<T>(example.clone()), 200),
+        changed(op("POST", one, format!("Adds a {name}.")).body(part, example.clone()), 201),
+        changed(op("PUT", one, format!("Replaces the whole of a {name}.")).body(part, example.clone()), 200),
         changed(op("DELETE", one, format!("Takes a {name} away that nothing names.")), 204),
     ]
 }

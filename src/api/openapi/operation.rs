@@ -14,6 +14,7 @@ use utoipa::openapi::{
 
 use super::{collect, parameters, refusal_name};
 use crate::api::access::{Need, ROUTES};
+use crate::config::schema::SchemaPart;
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
@@ -71,9 +72,8 @@ impl Op {
     }
 
     /// The body, with an example that can be sent as it is.
-    pub(super) fn body<T: ToSchema>(mut self, example: Value) -> Self {
-        self.types.push(collect::<T>);
-        self.body = Some((Ref::from_schema_name(T::name()), example));
+    pub(super) fn body(mut self, part: SchemaPart, example: Value) -> Self {
+        self.body = Some((Ref::from_schema_name(part.component()), example));
         self
     }
 

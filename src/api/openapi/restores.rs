@@ -6,25 +6,29 @@ use utoipa::openapi::{ObjectBuilder, Schema};
 use super::operation::Op;
 use super::parameters::{self, INSTANT};
 use crate::api::abs::RestoreStatus;
-use crate::config::{RestoreRequest, RestoreTimestampRequest};
+use crate::config::schema::SchemaPart;
 use crate::restore::RestorePreview;
 
 pub(super) fn operations() -> Vec<Op> {
     let by_path = |path, summary| {
-        accepted(op("POST", path, summary)).body::<RestoreRequest>(json!({
+        let example = json!({
             "source-name": "disk",
             "destination-name": "prod",
             "backup-data-path": "daily/backup/1795253910017/data/source-ns1",
-        }))
+        });
+        accepted(op("POST", path, summary)).body(SchemaPart::Restore, example)
     };
     vec![
         accepted(op("POST", "/v1/restore/timestamp", "Restores what a routine had saved by an instant."))
             .says("What is missing of source and destination is the routine's own.")
-            .body::<RestoreTimestampRequest>(json!({
-                "routine": "daily",
-                "time": INSTANT,
-                "policy": {"namespace": {"source": "source-ns1", "destination": "target-ns1"}},
-            })),
+            .body(
+                SchemaPart::RestoreTimestamp,
+                json!({
+                    "routine": "daily",
+                    "time": INSTANT,
+                    "policy": {"namespace": {"source": "source-ns1", "destination": "target-ns1"}},
+                }),
+            ),
         by_path("/v1/restore/full", "Restores one folder of a backup."),
         by_path("/v1/restore/incremental", "The same as `/v1/restore/full`."),
         op("GET", "/v1/restore/jobs", "Lists restores, the newest 1,000 at most.")

@@ -23,7 +23,7 @@ const PART_BYTES_MIN: i64 = 5 << 20;
 const TAGS_MAX: usize = 10;
 
 /// `s3-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Storage {
     /// The bucket.
@@ -90,7 +90,7 @@ pub struct S3Storage {
 }
 
 /// What of the requests goes to the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum S3LogLevel {
     /// Nothing.
@@ -111,7 +111,7 @@ pub enum S3LogLevel {
 }
 
 /// Encryption at rest by the server.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Encryption {
     /// With whose key.
@@ -122,7 +122,7 @@ pub struct S3Encryption {
 }
 
 /// With whose key the server encrypts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum S3EncryptionMode {
     /// S3's own (SSE-S3).
     #[default]
@@ -137,7 +137,7 @@ pub enum S3EncryptionMode {
 }
 
 /// How long objects cannot be deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3ObjectLock {
     /// Who may lift it.
@@ -147,7 +147,7 @@ pub struct S3ObjectLock {
 }
 
 /// Who may lift a lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum S3LockMode {
     /// Who has the right to.
@@ -158,7 +158,7 @@ pub enum S3LockMode {
 }
 
 /// By what the server checks what it receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)] // the names are Amazon's
 pub enum S3Checksum {
@@ -173,7 +173,7 @@ pub enum S3Checksum {
 }
 
 /// A role to take.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Role {
     /// Its ARN.
