@@ -64,6 +64,13 @@ struct Shown {
     ended: Option<String>,
 }
 
+impl Page {
+    /// One page.
+    pub(super) fn of(rows: Vec<AuditRow>, next: Option<i64>) -> Self {
+        Self { requests: rows.into_iter().map(Shown::of).collect(), next: next.map(|id| id.to_string()) }
+    }
+}
+
 impl Shown {
     fn of(row: AuditRow) -> Self {
         Self {
@@ -92,8 +99,7 @@ async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
         before: query.integer("cursor")?,
     };
     let (rows, next) = app.audit(&filter, query.limit(LIMITS.0, LIMITS.1)?).await?;
-    let requests = rows.into_iter().map(Shown::of).collect();
-    respond::json(&Page { requests, next: next.map(|id| id.to_string()) })
+    respond::json(&Page::of(rows, next))
 }
 
 /// What is written of a request before it acts.

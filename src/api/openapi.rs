@@ -6,9 +6,11 @@
 
 mod backups;
 mod config;
+mod examples;
 mod jobs;
 mod operation;
 mod parameters;
+mod refusals;
 mod restores;
 mod system;
 mod tidy;
@@ -21,11 +23,11 @@ use utoipa::ToSchema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApiBuilder,
-    PathsBuilder, Ref, RefOr, Response, ResponseBuilder, Schema, ServerBuilder,
+    ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, PathsBuilder, RefOr, Schema,
+    ServerBuilder,
 };
 
-use super::error::{PROBLEM_JSON, Problem};
+use super::error::Problem;
 use crate::config::schema;
 use crate::secrets::Secret;
 use operation::Op;
@@ -81,7 +83,8 @@ fn build() -> Value {
         let (path, item) = operation.item();
         paths = paths.path(path, item);
     }
-    let components = ComponentsBuilder::new().schemas_from_iter(schemas).responses_from_iter(refusals());
+    let components =
+        ComponentsBuilder::new().schemas_from_iter(schemas).responses_from_iter(refusals::responses());
     let components = security_schemes()
         .into_iter()
         .fold(components, |components, (name, scheme)| components.security_scheme(name, scheme));
@@ -141,78 +144,4 @@ fn security_schemes() -> [(&'static str, SecurityScheme); 3] {
             },
         ),
     ]
-}
-
-/// Every answer that is no success: its status, its name in the document, and what it says.
-const REFUSALS: [(u16, &str, &str, &str); 13] = [
-    (
-        400,
-        "BadRequest",
-        "The path, a parameter or the body cannot be used.",
-        "invalid query param from: should be a positive integer",
-    ),
-    (401, "Unauthorized", "Nobody who is known.", "a bearer token or basic credentials are needed"),
-    (403, "Forbidden", "Somebody who is known and may not do this.", "ci is viewer: this needs operator"),
-    (404, "NotFound", "There is nothing of that name.", "routine \"daily\" not found"),
-    (408, "RequestTimeout", "The body did not come in time.", "the request's body did not come in time"),
-    (
-        409,
-        "Conflict",
-        "Not as things are now: what stands in its way is named.",
-        "job 1795253891047 was skipped: running: a backup runs",
-    ),
-    (
-        412,
-        "PreconditionFailed",
-        "`If-Match` names another state.",
-        "the configuration has changed since it was read",
-    ),
-    (413, "PayloadTooLarge", "The body is over 8 MiB.", "request body too large"),
-    (
-        422,
-        "UnprocessableEntity",
-        "The `Idempotency-Key` was used for another request.",
-        "idempotency-key-reused",
-    ),
-    (
-        429,
-        "TooManyRequests",
-        "More requests of one address than `rate` allows.",
-        "too many requests from this address",
-    ),
-    (
-        500,
-        "InternalServerError",
-        "An error of the service, or of what it needs for the answer: storage, a cluster.",
-        "storage: disk: connection refused",
-    ),
-    (501, "NotImplemented", "This release does not do that.", "not built"),
-    (
-        503,
-        "ServiceUnavailable",
-        "Not now: the service starts, stops, or has no memory left. Ask again.",
-        "stopping",
-    ),
-];
-
-fn refusals() -> Vec<(&'static str, Response)> {
-    let refusal = |(_, name, about, text): (u16, &'static str, &str, &str)| {
-        let words = ObjectBuilder::new()
-            .schema_type(utoipa::openapi::schema::Type::String)
-            .description(Some("One line: what is wrong, in ABS's words where it has some."));
-        let plain =
-            ContentBuilder::new().schema(Some(Schema::from(words.build()))).example(Some(text.into()));
-        let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name())));
-        let response = ResponseBuilder::new()
-            .description(about)
-            .content("text/plain; charset=utf-8", plain.build())
-            .content(PROBLEM_JSON, problem.build());
-        (name, response.build())
-    };
-    REFUSALS.into_iter().map(refusal).collect()
-}
-
-/// The name of a refusal in the document.
-fn refusal_name(status: u16) -> &'static str {
-    REFUSALS.iter().find(|(known, ..)| *known == status).map_or("InternalServerError", |(_, name, ..)| name)
 }

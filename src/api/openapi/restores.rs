@@ -42,7 +42,7 @@ pub(super) fn operations() -> Vec<Op> {
                 parameters::limit(1000),
                 parameters::cursor("What the header `holdfast-next-cursor` said. Holdfast's own."),
             ])
-            .map::<RestoreStatus>(200, "By the job's id.")
+            .map::<RestoreStatus>(200, "By the job's id.", &INSTANT.to_string())
             .header(200, "holdfast-next-cursor", "The next cursor, where the list was cut. Holdfast's own.")
             .refuses(&[400]),
         op("GET", "/v1/restore/status/{id}", "Tells what became of a restore.")
@@ -68,7 +68,7 @@ fn accepted(op: Op) -> Op {
             "With `dry-run: true`: what it would do. There is no job. Holdfast's own.",
         )
         .takes(parameters::asked())
-        .schema(202, "The job's id.", Schema::from(id.build()))
+        .schema(202, "The job's id.", Schema::from(id.build()), &INSTANT)
         .header(202, "Location", "Where the job is. Holdfast's own.")
         .refuses(&[400, 404, 409, 422, 503])
 }
