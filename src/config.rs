@@ -14,8 +14,8 @@ mod diff;
 mod edit;
 mod encryption;
 mod entity;
+mod kind;
 mod listener;
-mod place;
 mod pointer;
 mod policy;
 mod problem;
@@ -87,8 +87,9 @@ pub use tree::DOCUMENT_BYTES_MAX;
 pub use zone::parse as parse_zone;
 
 use crate::model::UnixMillis;
+use kind::Kind;
 use problem::Path;
-use reader::{Kind, Read, Reading, Section};
+use reader::{Read, Reading, Section};
 
 /// The longest time that a document may give, in ms: the wire's timeouts are 32 bits with a sign.
 const MS_MAX: i64 = i32::MAX as i64;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::model::check_name;
 
 /// How the hash of a token begins in the file.

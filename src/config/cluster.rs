@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::routine::RACK_MAX;
 use super::{MS_MAX, SecretAgent};
 use crate::error::Result;

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Config;
 use super::check::{names, not_found};
+use super::kind::Kind;
 use super::problem::{self, Path, Problem, ProblemKind, Problems};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::retention::{Retention, RetentionConfig};
 use super::routine::{Routine, namespaces};
 use super::storage::StorageConfig;

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::error::{Error, Result};
 use crate::secrets::{AgentOptions, Secret, SecretRef, SecretSource};
 

@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::secret_agent::SecretAgent;
 use crate::secrets::Secret;
 use crate::tls;

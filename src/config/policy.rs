@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
 use super::encryption::{EncryptionConfig, EncryptionPolicy};
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::retention::{Retention, RetentionConfig};
 use super::storage::StorageConfig;
 use crate::error::Result;

@@ -9,61 +9,13 @@ use std::ops::RangeInclusive;
 
 use super::deprecated::DEPRECATED;
 use super::describe::{Asked, Described};
+use super::kind::Kind;
 use super::problem::{Path, Problem, ProblemKind, Problems, Step, clip};
 use super::secret_fields::is_secret;
 use super::suggest::did_you_mean;
 use super::tree::{Entry, Node, Value, plain_flag, plain_int};
 use crate::model::UnixMillis;
 use crate::secrets::Secret;
-
-/// What a section is; deprecated keys are listed by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Document,
-    Service,
-    Http,
-    Https,
-    Rate,
-    Auth,
-    AuthToken,
-    AuthCertificate,
-    Audit,
-    Logger,
-    FileWriter,
-    ServiceBackup,
-    JobHistory,
-    Cluster,
-    Credentials,
-    ClusterTls,
-    Seed,
-    SecretAgent,
-    Storage,
-    LocalStorage,
-    AzureStorage,
-    AzureTiers,
-    GcpStorage,
-    GcpClass,
-    S3Storage,
-    S3Class,
-    S3Encryption,
-    S3ObjectLock,
-    S3Role,
-    Policy,
-    Retry,
-    Compression,
-    Encryption,
-    Decryption,
-    Retention,
-    Keep,
-    Routine,
-    Copy,
-    CopyOrder,
-    Restore,
-    RestoreTimestamp,
-    RestorePolicy,
-    Remap,
-    SafetyBackup,
-}
 
 /// Something that a section of a document says.
 pub(crate) trait Read: Default {

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::encryption::{DecryptionConfig, DecryptionPolicy};
+use super::kind::Kind;
 use super::policy::{Compression, CompressionPolicy, PARALLEL_MAX, RetryConfig, RetryPolicy};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::routine::{check_namespace, namespaces};
 use super::safety::RestoreSafety;
 use super::secret_agent::SecretAgent;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::model::retention::{Policy, Tiers};
 
 /// The longest `max-age`: a century, in hours.

@@ -6,7 +6,8 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::copies::RoutineCopy;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::{MS_MAX, zone};
 use crate::model::expression::parse_filter;
 use crate::model::ledger::CatchUp;

@@ -4,8 +4,9 @@ use std::path::{Component, Path as FilePath, PathBuf};
 
 use super::Config;
 use super::check::{names, not_found};
+use super::kind::Kind;
 use super::problem::{Path, Problems};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::resolve::RestoreConfig;
 use super::restore::RestoreCare;
 use super::storage::{StorageConfig, StoragePlace};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::MS_MAX;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::secrets::{AGENT_TIMEOUT_MS, AgentOptions, AgentPlace, AgentTls};
 use crate::tls::TlsFiles;
 

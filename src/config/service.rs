@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
+use super::kind::Kind;
 use super::listener::{Http, HttpConfig, Https, HttpsConfig, PORT};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::{MS_MAX, zone};
 use crate::memory::{BUDGET_BYTES, RestoreMemory};
 use crate::model::InstanceId;

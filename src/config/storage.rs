@@ -12,7 +12,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::SecretAgent;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::error::Result;
 use crate::secrets::{Keeper, Secret};
 

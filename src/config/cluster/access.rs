@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::config::SecretAgent;
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 use crate::error::{Error, Result};
 use crate::secrets::{AgentOptions, Keeper, Secret, SecretRef, SecretSource};
 use crate::tls::{self, TlsFiles};

@@ -1,6 +1,6 @@
 //! How the sections are called in OpenAPI, where they stand among the types of the answers.
 
-use crate::config::reader::Kind;
+use crate::config::kind::Kind;
 
 /// The name of a section's schema; programs that are made from the document name their types by it.
 pub(super) const fn name(kind: Kind) -> &'static str {

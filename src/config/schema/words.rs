@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::config::reader::Kind;
+use crate::config::kind::Kind;
 
 const DOCUMENTS: [&str; 2] =
     [include_str!("../../../docs/configuration.md"), include_str!("../../../docs/api.md")];

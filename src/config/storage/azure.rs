@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::access::{self, Resolver};
 use super::{PART_BYTES, PART_BYTES_MAX};
 use crate::config::SecretAgent;
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 use crate::error::Result;
 use crate::secrets::{Secret, SecretSource};
 

@@ -11,7 +11,8 @@ pub use self::class::{S3Class, S3StorageClass};
 use super::access::{self, Resolver};
 use super::{PART_BYTES, PART_BYTES_MAX};
 use crate::config::SecretAgent;
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 use crate::error::Result;
 use crate::secrets::{Secret, SecretSource};
 

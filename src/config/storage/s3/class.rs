@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 
 /// Where objects are kept, as written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
