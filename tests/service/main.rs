@@ -33,6 +33,7 @@ mod process;
 mod reload;
 mod reload_load;
 mod remote;
+mod remote_https;
 mod remote_url;
 mod restores;
 mod retrieve;
