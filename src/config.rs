@@ -14,8 +14,8 @@ mod diff;
 mod edit;
 mod encryption;
 mod entity;
+mod kind;
 mod listener;
-mod place;
 mod pointer;
 mod policy;
 mod problem;
@@ -87,8 +87,9 @@ pub use tree::DOCUMENT_BYTES_MAX;
 pub use zone::parse as parse_zone;
 
 use crate::model::UnixMillis;
+use kind::Kind;
 use problem::Path;
-use reader::{Kind, Read, Reading, Section};
+use reader::{Read, Reading, Section};
 
 /// The longest time that a document may give, in ms: the wire's timeouts are 32 bits with a sign.
 const MS_MAX: i64 = i32::MAX as i64;
@@ -96,7 +97,7 @@ const MS_MAX: i64 = i32::MAX as i64;
 /// A whole configuration, as written (abs.md 2.1).
 ///
 /// What `parse`, `load` and `from_json` return has been checked; after a change call [`Config::check`].
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Config {
     /// What a change of needs a restart.

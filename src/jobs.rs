@@ -15,6 +15,7 @@ pub mod retry;
 pub mod runner;
 pub mod stall;
 mod stop;
+pub mod work;
 
 #[cfg(test)]
 pub(crate) mod testkit;
@@ -33,7 +34,8 @@ pub use follow::Follow;
 pub use progress::{Live, Progress, Waiting};
 pub use recovery::{Recovered, Settle, Settled};
 pub use retry::RetryAs;
-pub use runner::{Ended, Runner, RunnerOptions, Work, WorkFactory};
+pub use runner::{Runner, RunnerOptions};
+pub use work::{Ended, Work, WorkFactory};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};

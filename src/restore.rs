@@ -8,7 +8,7 @@ mod safety;
 mod source;
 mod work;
 
-pub use plan::{MemberPlan, NamespaceRestore, RestorePlan};
-pub use preview::{Looked, RestorePreview, look};
+pub use plan::{Described, MemberPlan, NamespaceRestore, RestorePlan};
+pub use preview::{Looked, MemberPreview, NamespacePreview, RestorePreview, SafetyPlace, look};
 pub use source::Source;
 pub use work::RestoreWork;

@@ -13,8 +13,8 @@ pub mod work;
 #[cfg(test)]
 mod tests;
 
-pub use deletion::{DeletionPlan, DeletionRequest, plan_deletion};
-pub use plan::{View, view};
+pub use deletion::{DeletedBackup, DeletionPlan, DeletionRequest, plan_deletion};
+pub use plan::{BackupView, NamespaceView, Totals, View, view};
 pub use resume::resume;
 pub use work::RetentionWork;
 

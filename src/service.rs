@@ -111,7 +111,7 @@ impl Service {
             places,
             connect,
         }));
-        app.make_storage_roots().await;
+        app.make_storage_roots(None).await;
         app.note_routines(&[]);
         let (servers, certificates) = listeners.serve(&app, &service).await?;
         let http = servers.iter().map(Server::handle).collect();

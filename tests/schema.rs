@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast::config::schema::{self, SchemaForm, SchemaPart, schema, schemas};
+use holdfast::config::schema::{self, SchemaForm, SchemaPart, components, schema};
 use holdfast::config::{
     Cluster, Config, EntityKind, Policy, ProblemKind, Problems, Routine, SecretAgent, Storage, from_json,
 };
@@ -15,133 +15,18 @@ use serde_json::{Value, json};
 const FILE: &str = "docs/config.schema.json";
 const NOW: UnixMillis = UnixMillis(1_795_219_200_000);
 
-/// As much of JSON Schema as ours uses; a keyword that it does not know fails the test.
-mod validator {
-    use serde_json::Value;
-
-    pub fn errors(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
-        let Some(rules) = schema.as_object() else { panic!("a schema of {path} is no object: {schema}") };
-        for (rule, wanted) in rules {
-            if !is_kept(root, rules, rule, wanted, value, path, found) {
-                found.push(format!(
-                    "{path}: {rule} {}",
-                    wanted.to_string().chars().take(120).collect::<String>()
-                ));
-            }
-        }
-    }
-
-    fn is_valid(root: &Value, schema: &Value, value: &Value) -> bool {
-        let mut found = Vec::new();
-        errors(root, schema, value, "", &mut found);
-        found.is_empty()
-    }
-
-    fn is_kept(
-        root: &Value,
-        rules: &serde_json::Map<String, Value>,
-        rule: &str,
-        wanted: &Value,
-        value: &Value,
-        path: &str,
-        found: &mut Vec<String>,
-    ) -> bool {
-        let all = || wanted.as_array().unwrap().iter();
-        let object = value.as_object();
-        match rule {
-            "$schema" | "title" | "description" | "default" | "examples" | "deprecated" | "errorMessage"
-            | "deprecationMessage" | "$defs" => true,
-            "$ref" => {
-                let target = root.pointer(wanted.as_str().unwrap().strip_prefix('#').unwrap());
-                errors(root, target.unwrap_or_else(|| panic!("{wanted} leads nowhere")), value, path, found);
-                true
-            }
-            "type" => match wanted {
-                Value::Array(types) => types.iter().any(|one| is_type(one, value)),
-                one => is_type(one, value),
-            },
-            "enum" => all().any(|one| one == value),
-            "pattern" => value
-                .as_str()
-                .is_none_or(|text| regex::Regex::new(wanted.as_str().unwrap()).unwrap().is_match(text)),
-            "minimum" => value.as_f64().is_none_or(|number| number >= wanted.as_f64().unwrap()),
-            "maximum" => value.as_f64().is_none_or(|number| number <= wanted.as_f64().unwrap()),
-            "minLength" => {
-                value.as_str().is_none_or(|text| text.chars().count() as u64 >= wanted.as_u64().unwrap())
-            }
-            "maxLength" => {
-                value.as_str().is_none_or(|text| text.chars().count() as u64 <= wanted.as_u64().unwrap())
-            }
-            "minProperties" => object.is_none_or(|map| map.len() as u64 >= wanted.as_u64().unwrap()),
-            "maxProperties" => object.is_none_or(|map| map.len() as u64 <= wanted.as_u64().unwrap()),
-            "required" => object.is_none_or(|map| all().all(|key| map.contains_key(key.as_str().unwrap()))),
-            "dependentRequired" => object.is_none_or(|map| {
-                let needs = wanted.as_object().unwrap().iter();
-                let mut given = needs.filter(|(key, _)| map.contains_key(*key));
-                given.all(|(_, others)| {
-                    others.as_array().unwrap().iter().all(|key| map.contains_key(key.as_str().unwrap()))
-                })
-            }),
-            "properties" => {
-                for (key, schema) in wanted.as_object().unwrap() {
-                    if let Some(value) = value.get(key) {
-                        errors(root, schema, value, &format!("{path}.{key}"), found);
-                    }
-                }
-                true
-            }
-            "additionalProperties" => {
-                let known = rules.get("properties").and_then(Value::as_object);
-                for (key, value) in object.into_iter().flatten() {
-                    if known.is_some_and(|known| known.contains_key(key)) {
-                    } else if wanted == &Value::Bool(false) {
-                        found.push(format!("{path}: unknown key {key}"));
-                    } else {
-                        errors(root, wanted, value, &format!("{path}.{key}"), found);
-                    }
-                }
-                true
-            }
-            "propertyNames" => object
-                .into_iter()
-                .flatten()
-                .all(|(key, _)| is_valid(root, wanted, &Value::from(key.as_str()))),
-            "items" => {
-                for (at, value) in value.as_array().into_iter().flatten().enumerate() {
-                    errors(root, wanted, value, &format!("{path}[{at}]"), found);
-                }
-                true
-            }
-            "anyOf" => all().any(|one| is_valid(root, one, value)),
-            "allOf" => all().all(|one| is_valid(root, one, value)),
-            "not" => !is_valid(root, wanted, value),
-            _ => panic!("{path}: the validator of this test does not know {rule}"),
-        }
-    }
-
-    fn is_type(wanted: &Value, value: &Value) -> bool {
-        match wanted.as_str().unwrap() {
-            "object" => value.is_object(),
-            "array" => value.is_array(),
-            "string" => value.is_string(),
-            "boolean" => value.is_boolean(),
-            "null" => value.is_null(),
-            "number" => value.is_number(),
-            "integer" => value.is_i64() || value.is_u64(),
-            other => panic!("no type {other}"),
-        }
-    }
-}
+#[path = "support/json_schema.rs"]
+mod json_schema;
 
 fn wrong(schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    validator::errors(schema, schema, value, "", &mut found);
+    json_schema::errors(schema, schema, value, "", &mut found);
     found
 }
 
 /// Every section of every part, with its place.
-fn sections() -> Vec<(String, Value)> {
-    schemas("#/").into_iter().collect()
+fn sections() -> Vec<(&'static str, Value)> {
+    components("#/").into_iter().collect()
 }
 
 #[test]
@@ -161,9 +46,6 @@ fn the_file_is_what_the_program_prints() {
 fn every_key_of_every_section_has_a_text() {
     let (mut keys, mut silent) = (0, Vec::new());
     for (name, section) in sections() {
-        if name.starts_with("restore") || name == "copy" {
-            continue; // requests: their texts are the API's
-        }
         for (key, property) in section["properties"].as_object().unwrap() {
             keys += 1;
             if property["description"].as_str().is_none_or(|text| text.trim().len() < 3) {
@@ -176,8 +58,8 @@ fn every_key_of_every_section_has_a_text() {
         }
         assert_eq!(section["additionalProperties"], false, "{name}");
     }
-    assert!(keys > 180, "only {keys} keys");
-    assert_eq!(silent, Vec::<String>::new(), "docs/configuration.md has no row for these");
+    assert!(keys > 240, "only {keys} keys");
+    assert_eq!(silent, Vec::<String>::new(), "docs/configuration.md and docs/api.md have no row for these");
 }
 
 /// Keys that the reader's source names, each found in a schema.
@@ -322,6 +204,45 @@ fn what_has_another_form_is_not_valid() {
     }
 }
 
+/// What the service writes of any document is what OpenAPI promises of its answers; and that is narrower than what is read.
+#[test]
+fn what_is_written_has_the_exact_form() {
+    let mut root = json!({"components": {"schemas": components("#/components/schemas/")}});
+    root["components"]["schemas"]["Secret"] = json!({"type": "string"});
+    let exact = json!({"$ref": "#/components/schemas/Config"});
+    let lenient = schema(SchemaPart::Whole, SchemaForm::Json);
+    // Other spellings of words, nulls, references to secrets.
+    let loose = json!({
+        "service": {"logger": {"level": "info", "format": "json"}, "http": {"port": 8080, "rate": null}, "compatibility": "3.6"},
+        "aerospike-clusters": {"c": {"label": null, "seed-nodes": [{"host-name": "h", "port": 3000}],
+            "credentials": {"user": "u", "password": "${PASSWORD}", "auth-mode": "internal"}}},
+        "secret-agents": {"a": {"connection-type": "TCP", "address": "h", "port": 5}},
+        "storage": {"d": {"local-storage": {"path": "/b"}},
+            "s": {"s3-storage": {"bucket": "b", "s3-region": "r", "access-key-id": "x", "secret-access-key": "in clear",
+                "storage-class": {"data": "glacier_ir"}, "object-lock": {"mode": "governance", "days": 3}}}},
+        "backup-policies": {"p": {"compression": {"mode": "zstd", "level": -1}, "retry-policy": {"multiplier": 1.5},
+            "retention": {"full": 2, "keep": {"daily": 3}}, "incr-mode": "DIFFERENTIAL"}},
+        "backup-routines": {"r": {"source-cluster": "c", "storage": "d", "backup-policy": "p", "interval-cron": "@daily",
+            "namespaces": [], "copies": [{"storage": "s"}], "catch-up": "SKIP"}},
+    });
+    assert_eq!(json_schema::problem(&lenient, &lenient, &loose), None);
+    assert!(json_schema::problem(&root, &exact, &loose).is_some(), "nulls and other spellings");
+    let example = std::fs::read_to_string("config.yaml").unwrap();
+    for text in [example, loose.to_string()] {
+        let read = Config::parse(&text, "test", NOW).unwrap_or_else(|problems| panic!("{problems}"));
+        let written = serde_json::to_value(&read).unwrap();
+        assert_eq!(json_schema::problem(&root, &exact, &written), None, "{written:#}");
+        assert_eq!(json_schema::problem(&lenient, &lenient, &written), None, "{written:#}");
+    }
+    // Bounds, defaults and words are those of the reader.
+    let parallel = &root["components"]["schemas"]["Policy"]["properties"]["parallel"];
+    assert_eq!((&parallel["minimum"], &parallel["maximum"]), (&json!(1), &json!(4096)), "{parallel}");
+    assert_eq!(parallel["format"], "int32");
+    let mode = &root["components"]["schemas"]["Policy"]["properties"]["incr-mode"];
+    assert_eq!(mode["enum"].as_array().map(Vec::len), Some(2), "{mode}");
+    assert_eq!(mode["default"], "differential", "{mode}");
+}
+
 /// A value of another form in every key of what the API takes: the schema refuses what the reader refuses for its form, and
 /// nothing that the reader takes.
 #[test]
@@ -353,7 +274,7 @@ fn schema_and_reader_say_the_same_of_every_form_of_value_in_every_key() {
             }
             for value in &values {
                 let mut errors = Vec::new();
-                validator::errors(&whole, property, value, key, &mut errors);
+                json_schema::errors(&whole, property, value, key, &mut errors);
                 let body = json!({key: value}).to_string();
                 let problems = match kind {
                     EntityKind::Cluster => problems::<Cluster>(&body),

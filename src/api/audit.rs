@@ -1,25 +1,18 @@
 //! Who has changed what; ours.
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header;
-use actix_web::{HttpRequest, ResponseError, web};
+use actix_web::{HttpRequest, web};
 use serde::Serialize;
 
-use super::access::Identity;
 use super::endpoint::at;
-use super::error::{Answer, ApiError};
+use super::error::Answer;
 use super::query::Query;
-use super::{respond, trace};
+use super::respond;
 use crate::app::App;
 use crate::model::UnixMillis;
-use crate::store::{AuditEnd, AuditFilter, AuditInsert, AuditRow, JobId};
+use crate::store::{AuditFilter, AuditRow};
 
 /// The size of a page when `limit` does not say, and the largest.
 const LIMITS: (i64, i64) = (100, 1000);
-
-/// What is kept of path and query.
-const PATH_CHARS_MAX: usize = 1024;
 
 pub(super) fn routes(scope: &mut web::ServiceConfig) {
     scope.service(at("/v1/audit").get(list).resource());
@@ -64,6 +57,13 @@ struct Shown {
     ended: Option<String>,
 }
 
+impl Page {
+    /// One page.
+    pub(super) fn of(rows: Vec<AuditRow>, next: Option<i64>) -> Self {
+        Self { requests: rows.into_iter().map(Shown::of).collect(), next: next.map(|id| id.to_string()) }
+    }
+}
+
 impl Shown {
     fn of(row: AuditRow) -> Self {
         Self {
@@ -92,31 +92,5 @@ async fn list(app: web::Data<App>, request: HttpRequest) -> Answer {
         before: query.integer("cursor")?,
     };
     let (rows, next) = app.audit(&filter, query.limit(LIMITS.0, LIMITS.1)?).await?;
-    let requests = rows.into_iter().map(Shown::of).collect();
-    respond::json(&Page { requests, next: next.map(|id| id.to_string()) })
-}
-
-/// What is written of a request before it acts.
-pub(super) fn entry(request: &ServiceRequest, identity: Option<&Identity>) -> AuditInsert {
-    let uri = request.uri().path_and_query().map_or("", |both| both.as_str());
-    AuditInsert {
-        who: identity.map(|identity| identity.name.clone()),
-        client: request.peer_addr().map(|peer| peer.ip().to_string()),
-        request_id: trace::request_id(request.request()),
-        method: request.method().to_string(),
-        path: uri.chars().take(PATH_CHARS_MAX).filter(|c| !c.is_control()).collect(),
-    }
-}
-
-/// What came of one that was not let through.
-pub(super) fn refused(error: &ApiError) -> AuditEnd {
-    AuditEnd { status: error.status_code().as_u16(), code: Some(error.code()), job: None }
-}
-
-/// What came of it, from the answer.
-pub(super) fn end(answer: &ServiceResponse<BoxBody>) -> AuditEnd {
-    let error = answer.response().error().and_then(|error| error.as_error::<ApiError>());
-    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let job = location.and_then(|path| path.rsplit_once("/v1/jobs/")).and_then(|(_, id)| id.parse().ok());
-    AuditEnd { status: answer.status().as_u16(), code: error.map(ApiError::code), job: job.map(JobId) }
+    respond::json(&Page::of(rows, next))
 }

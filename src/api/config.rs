@@ -103,19 +103,19 @@ async fn status(app: web::Data<App>) -> Answer {
 #[schema(as = ConfigStatus)]
 pub(super) struct Status {
     /// The path of the file; null: there is none.
-    file: Option<String>,
+    pub(super) file: Option<String>,
     /// The tag of the whole.
-    etag: Option<String>,
+    pub(super) etag: Option<String>,
     /// RFC 3339.
-    in_force_since: String,
+    pub(super) in_force_since: String,
     /// Who had it read.
-    in_force_by: ReloadSource,
+    pub(super) in_force_by: ReloadSource,
     /// When the file was last read, RFC 3339.
-    last_read: String,
+    pub(super) last_read: String,
     /// Whether that is in force.
-    last_read_taken: bool,
+    pub(super) last_read_taken: bool,
     /// Of the last file that was refused.
-    problems: Vec<String>,
+    pub(super) problems: Vec<String>,
 }
 
 /// A part as it is, secrets as `[secret]`, with its tag.
@@ -160,11 +160,11 @@ async fn changed(app: &App, request: &HttpRequest, change: ConfigChange, status:
 #[serde(rename_all = "kebab-case")]
 pub(super) struct DryRun {
     /// Field by field.
-    changes: Vec<FieldChange>,
+    pub(super) changes: Vec<FieldChange>,
     /// Routines whose next job would run otherwise.
-    affected: Vec<String>,
+    pub(super) affected: Vec<String>,
     /// Whether the file would lose its comments.
-    file_rewritten: bool,
+    pub(super) file_rewritten: bool,
 }
 
 /// The tags of `If-Match` (RFC 9110 13.1.1); none if the header is not there. A weak one matches nothing.

@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 
 use super::access::{self, Identity, Need, Reach};
 use super::error::ApiError;
+use super::listener::Listener;
 use super::query;
-use super::server::Listener;
-use super::{asked, audit};
+use super::{asked, record};
 use crate::app::App;
 use crate::config::DOCUMENT_BYTES_MAX;
 use crate::store::JobId;
@@ -54,7 +54,7 @@ pub async fn guard(
     };
     // What panics or is cut off leaves its row without an outcome.
     let answer = next.call(request).await.map(ServiceResponse::map_into_boxed_body)?;
-    app.audit_ends(row, &audit::end(&answer)).await;
+    app.audit_ends(row, &record::end(&answer)).await;
     Ok(answer)
 }
 
@@ -64,8 +64,8 @@ async fn note_refusal(request: &ServiceRequest, refused: &ApiError) {
     let config = app.config();
     let auth = config.service.as_ref().and_then(|service| service.auth.as_ref());
     let Some(identity) = auth.and_then(|auth| access::identify(auth, request.request()).ok()) else { return };
-    match app.audit_begins(&audit::entry(request, Some(&identity))).await {
-        Ok(row) => app.audit_ends(row, &audit::refused(refused)).await,
+    match app.audit_begins(&record::entry(request, Some(&identity))).await {
+        Ok(row) => app.audit_ends(row, &record::refused(refused)).await,
         Err(error) => tracing::warn!(reason = error.report(), "a refused request is not in the audit"),
     }
 }
@@ -77,7 +77,7 @@ async fn write_down(request: &mut ServiceRequest) -> Result<(web::Data<App>, i64
     };
     take_body(request).await?;
     let identity = access::caller(request.request());
-    let row = app.audit_begins(&audit::entry(request, identity.as_ref())).await?;
+    let row = app.audit_begins(&record::entry(request, identity.as_ref())).await?;
     Ok((app, row))
 }
 

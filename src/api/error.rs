@@ -166,17 +166,20 @@ impl ApiError {
 
     /// The same answer as RFC 9457 writes it.
     pub fn problem(&self) -> HttpResponse {
-        let problem = Problem {
+        match serde_json::to_string(&self.as_problem()) {
+            Ok(body) => self.answer(Some(PROBLEM_JSON), body),
+            Err(_) => self.plain(),
+        }
+    }
+
+    pub(super) fn as_problem(&self) -> Problem<'_> {
+        Problem {
             kind: format!("urn:holdfast:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: self.text.as_deref(),
             code: self.code,
             hint: self.hint.as_deref(),
-        };
-        match serde_json::to_string(&problem) {
-            Ok(body) => self.answer(Some(PROBLEM_JSON), body),
-            Err(_) => self.plain(),
         }
     }
 }

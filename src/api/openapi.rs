@@ -1,13 +1,16 @@
-//! The API's own description: OpenAPI 3.1, made of the types that are answered and of one entry for each route.
+//! The API's own description: OpenAPI 3.1, made of the types that are answered, of what the reader of documents asks for, and of
+//! one entry for each route.
 //!
 //! A new route needs an entry beside those of its area (`config`, `backups`, …); the tests say which is missing. What a route
 //! may always answer (no credentials, too many requests, a body that is too large) follows from its row in `access::ROUTES`.
 
 mod backups;
 mod config;
+mod examples;
 mod jobs;
 mod operation;
 mod parameters;
+mod refusals;
 mod restores;
 mod system;
 mod tidy;
@@ -20,12 +23,13 @@ use utoipa::ToSchema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApiBuilder,
-    PathsBuilder, Ref, RefOr, Response, ResponseBuilder, Schema, ServerBuilder,
+    ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, PathsBuilder, RefOr, Schema,
+    ServerBuilder,
 };
 
-use super::error::{PROBLEM_JSON, Problem};
-use crate::config::{RestoreCare, RestoreEnds, RestoreSafety};
+use super::error::Problem;
+use crate::config::schema;
+use crate::secrets::Secret;
 use operation::Op;
 
 /// The areas, in the order in which they are shown.
@@ -47,7 +51,7 @@ const ABOUT: &str = "The paths, statuses and bodies of the Aerospike Backup Serv
 
 /// The document; the same for every service of this version.
 pub fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| tidy::tidied(build()));
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| with_documents(tidy::tidied(build())));
     &DOCUMENT
 }
 
@@ -72,17 +76,15 @@ fn operations() -> Vec<Op> {
 fn build() -> Value {
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     collect::<Problem>(&mut schemas);
-    // Their fields stand among those of the requests.
-    collect::<RestoreEnds>(&mut schemas);
-    collect::<RestoreCare>(&mut schemas);
-    collect::<RestoreSafety>(&mut schemas);
+    collect::<Secret>(&mut schemas);
     let mut paths = PathsBuilder::new();
     for operation in operations() {
         operation.types(&mut schemas);
         let (path, item) = operation.item();
         paths = paths.path(path, item);
     }
-    let components = ComponentsBuilder::new().schemas_from_iter(schemas).responses_from_iter(refusals());
+    let components =
+        ComponentsBuilder::new().schemas_from_iter(schemas).responses_from_iter(refusals::responses());
     let components = security_schemes()
         .into_iter()
         .fold(components, |components, (name, scheme)| components.security_scheme(name, scheme));
@@ -101,6 +103,17 @@ fn build() -> Value {
         .build();
     // Nothing in it can fail to become JSON.
     serde_json::to_value(document).unwrap_or_default()
+}
+
+/// The configuration and the requests that are documents, as their reader knows them: no type of the answers is called as one.
+fn with_documents(mut document: Value) -> Value {
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        for (name, schema) in schema::components("#/components/schemas/") {
+            debug_assert!(!schemas.contains_key(name), "{name} is a type, too");
+            schemas.insert(name.to_owned(), schema);
+        }
+    }
+    document
 }
 
 /// The schema of a type and of all that it names.
@@ -131,78 +144,4 @@ fn security_schemes() -> [(&'static str, SecurityScheme); 3] {
             },
         ),
     ]
-}
-
-/// Every answer that is no success: its status, its name in the document, and what it says.
-const REFUSALS: [(u16, &str, &str, &str); 13] = [
-    (
-        400,
-        "BadRequest",
-        "The path, a parameter or the body cannot be used.",
-        "invalid query param from: should be a positive integer",
-    ),
-    (401, "Unauthorized", "Nobody who is known.", "a bearer token or basic credentials are needed"),
-    (403, "Forbidden", "Somebody who is known and may not do this.", "ci is viewer: this needs operator"),
-    (404, "NotFound", "There is nothing of that name.", "routine \"daily\" not found"),
-    (408, "RequestTimeout", "The body did not come in time.", "the request's body did not come in time"),
-    (
-        409,
-        "Conflict",
-        "Not as things are now: what stands in its way is named.",
-        "job 1795253891047 was skipped: running: a backup runs",
-    ),
-    (
-        412,
-        "PreconditionFailed",
-        "`If-Match` names another state.",
-        "the configuration has changed since it was read",
-    ),
-    (413, "PayloadTooLarge", "The body is over 8 MiB.", "request body too large"),
-    (
-        422,
-        "UnprocessableEntity",
-        "The `Idempotency-Key` was used for another request.",
-        "idempotency-key-reused",
-    ),
-    (
-        429,
-        "TooManyRequests",
-        "More requests of one address than `rate` allows.",
-        "too many requests from this address",
-    ),
-    (
-        500,
-        "InternalServerError",
-        "An error of the service, or of what it needs for the answer: storage, a cluster.",
-        "storage: disk: connection refused",
-    ),
-    (501, "NotImplemented", "This release does not do that.", "not built"),
-    (
-        503,
-        "ServiceUnavailable",
-        "Not now: the service starts, stops, or has no memory left. Ask again.",
-        "stopping",
-    ),
-];
-
-fn refusals() -> Vec<(&'static str, Response)> {
-    let refusal = |(_, name, about, text): (u16, &'static str, &str, &str)| {
-        let words = ObjectBuilder::new()
-            .schema_type(utoipa::openapi::schema::Type::String)
-            .description(Some("One line: what is wrong, in ABS's words where it has some."));
-        let plain =
-            ContentBuilder::new().schema(Some(Schema::from(words.build()))).example(Some(text.into()));
-        let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name())));
-        let response = ResponseBuilder::new()
-            .description(about)
-            .content("text/plain; charset=utf-8", plain.build())
-            .content(PROBLEM_JSON, problem.build());
-        (name, response.build())
-    };
-    REFUSALS.into_iter().map(refusal).collect()
-}
-
-/// The name of a refusal in the document.
-fn refusal_name(status: u16) -> &'static str {
-    REFUSALS.iter().find(|(known, ..)| *known == status).map_or("InternalServerError", |(_, name, ..)| name)
 }

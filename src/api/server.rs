@@ -17,6 +17,7 @@ use socket2::SockRef;
 
 use super::access::{ClientCertificate, subject};
 use super::error::{ApiError, wants_problem};
+use super::listener::Listener;
 use super::rate::Rates;
 use super::{
     audit, backups, catalog, config, docs, endpoint, jobs, owners, restores, retention, system, trace,
@@ -43,16 +44,6 @@ pub struct HttpOptions {
     pub config: HttpConfig,
     /// With TLS; none: in clear.
     pub tls: Option<ServerConfig>,
-}
-
-/// What the layers know of the listener by which a request came.
-pub(super) struct Listener {
-    /// What each client has used.
-    pub(super) rates: Rates,
-    /// How long a body may take; zero: for ever.
-    pub(super) read_timeout: Duration,
-    /// By TLS.
-    pub(super) secure: bool,
 }
 
 /// The server; it serves while it is polled, and ends when its handle stops it.

@@ -54,16 +54,23 @@ pub(super) struct Version {
     commit: &'static str,
 }
 
+impl Version {
+    /// This build's.
+    pub(super) fn of(level: AbsLevel) -> Self {
+        Self {
+            level: match level {
+                AbsLevel::V3_5 => "3.5.0",
+                AbsLevel::V3_6 => "3.6.0",
+                AbsLevel::V3_7 => "3.7.0",
+            },
+            build_time: option_env!("HOLDFAST_BUILD_TIME").unwrap_or("unknown"),
+            commit: option_env!("HOLDFAST_COMMIT").unwrap_or("unknown"),
+        }
+    }
+}
+
 async fn version(app: web::Data<App>) -> Answer {
-    respond::json(&Version {
-        level: match app.config().service().compatibility {
-            AbsLevel::V3_5 => "3.5.0",
-            AbsLevel::V3_6 => "3.6.0",
-            AbsLevel::V3_7 => "3.7.0",
-        },
-        build_time: option_env!("HOLDFAST_BUILD_TIME").unwrap_or("unknown"),
-        commit: option_env!("HOLDFAST_COMMIT").unwrap_or("unknown"),
-    })
+    respond::json(&Version::of(app.config().service().compatibility))
 }
 
 async fn metrics(app: web::Data<App>) -> Answer {

@@ -8,7 +8,7 @@ use actix_web::{HttpMessage, HttpRequest, web};
 use tracing::Instrument;
 
 use super::error::ApiError;
-use super::server::Listener;
+use super::listener::Listener;
 
 /// The id of a request: the client's, or one of ours.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,6 +1,9 @@
 //! What storage holds of a routine, and what runs of it.
 
+use futures_util::future::join_all;
+
 use super::{App, JobView};
+use crate::config::Changes;
 use crate::error::{Error, Result};
 use crate::model::{BackupType, JobKind, JobStatus, UnixMillis};
 
@@ -39,14 +42,25 @@ pub struct RoutineState {
 
 impl App {
     /// Makes the folders of the configured local storages that were never used; only after what an earlier process left
-    /// is settled, which must not take a new folder for an answer.
-    pub async fn make_storage_roots(&self) {
-        for name in self.config().storage.keys() {
-            let made = async { self.places.prepare(&self.config().storage(name)?).await };
+    /// is settled, which must not take a new folder for an answer. Whether a bucket is there is for the log only, so a change of
+    /// the configuration asks just those that are new in it (`changed`; none: all), and nobody waits for more than one that is away.
+    pub async fn make_storage_roots(&self, changed: Option<&Changes>) {
+        let config = self.config();
+        let is_new = |name: &String| {
+            changed.is_none_or(|changed| changed.added.contains(name) || changed.changed.contains(name))
+        };
+        let prepare = async |name: &String| {
+            let made = async { self.places.prepare(&config.storage(name)?).await };
             if let Err(error) = made.await {
                 tracing::error!(storage = name, reason = error.report(), "the storage cannot be used");
             }
+        };
+        let (local, remote): (Vec<_>, Vec<_>) =
+            config.storage.iter().partition(|(_, storage)| storage.local_storage.is_some());
+        for (name, _) in local {
+            prepare(name).await;
         }
+        join_all(remote.into_iter().map(|(name, _)| name).filter(|name| is_new(name)).map(prepare)).await;
     }
 
     /// What runs of a routine, what ran last, what comes next.

@@ -71,7 +71,7 @@ impl ConfigPlace {
 
     /// The text. The inner error: it is no text, or too long.
     ///
-    /// Errors: `config-unreadable`, and for an object those of storage.
+    /// Errors: `config-unreadable`, for an object those of storage, for an address `tls-refused` and `tls-files`.
     pub async fn read(&self) -> Result<Result<Held, Problems>> {
         match self {
             Self::File(path) => {

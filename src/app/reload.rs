@@ -207,7 +207,7 @@ impl App {
         self.keeper.set_configured(new.literal_secrets());
         self.places.forget();
         self.config.store(Arc::new(new));
-        self.make_storage_roots().await;
+        self.make_storage_roots(Some(&diff.storage)).await;
         self.note_routines(&diff.routines.removed);
         let config = self.config();
         let resting = diff.affected.iter().filter(|name| {

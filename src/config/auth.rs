@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::model::check_name;
 
 /// How the hash of a token begins in the file.
 pub const TOKEN_HASH_PREFIX: &str = "sha256:";
 
 /// `service.auth`, as written. No part of it is a secret: of a token only the hash is there.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Auth {
     /// Whether `/metrics` is open to everybody.
@@ -26,7 +27,7 @@ pub struct Auth {
 }
 
 /// Somebody who is known by a token: as a bearer, or as the password of `name`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuthToken {
     /// What jobs, log and audit call it.
@@ -41,7 +42,7 @@ pub struct AuthToken {
 }
 
 /// Somebody who is known by a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AuthCertificate {
     /// The certificate's subject as RFC 4514 writes it, as `CN=backup,O=Example`.
@@ -54,9 +55,7 @@ pub struct AuthCertificate {
 }
 
 /// What somebody may do; each may do what those before it may.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Look.

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::routine::RACK_MAX;
 use super::{MS_MAX, SecretAgent};
 use crate::error::Result;
@@ -16,7 +17,7 @@ use crate::secrets::Keeper;
 pub use access::{AuthMode, ClusterTls, Credentials, CredentialsConfig, TlsConfig};
 
 /// A cluster, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cluster {
     /// A name for logs and errors.
@@ -48,7 +49,7 @@ pub struct Cluster {
 }
 
 /// One of `seed-nodes`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Seed {
     /// The name or address.
@@ -187,15 +188,11 @@ impl Read for Seed {
     fn read(section: &mut Section<'_>) -> Self {
         let host_name = section.text("host-name").unwrap_or_default();
         if host_name.is_empty() {
-            section.reject("host-name", "empty hostname is not allowed");
-        }
-        let port: Option<i64> = section.int("port", i64::MIN..=i64::MAX);
-        if !port.is_some_and(|port| (1..=65_535).contains(&port)) {
-            section.reject("port", "invalid port number");
+            section.require("host-name", "empty hostname is not allowed");
         }
         Self {
             host_name,
-            port: port.and_then(|port| port.try_into().ok()).unwrap_or(0),
+            port: section.required_int("port", 1..=65_535, "invalid port number").unwrap_or(0),
             tls_name: section.optional("tls-name"),
         }
     }

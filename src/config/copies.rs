@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Config;
 use super::check::{names, not_found};
+use super::kind::Kind;
 use super::problem::{self, Path, Problem, ProblemKind, Problems};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::retention::{Retention, RetentionConfig};
 use super::routine::{Routine, namespaces};
 use super::storage::StorageConfig;
@@ -15,7 +16,7 @@ use crate::memory::{Budget, Class, CopyMemory, mib};
 use crate::model::{BackupType, check_name};
 
 /// One entry of `copies`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RoutineCopy {
     /// The name of the storage.
@@ -29,7 +30,7 @@ pub struct RoutineCopy {
 }
 
 /// Which backups are copied when they have finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CopyOn {
     /// Fulls, also those in the place of an incremental.
@@ -147,8 +148,7 @@ impl Config {
 }
 
 /// `POST /v1/backups/copy`: what is to be copied where.
-#[derive(Debug, Clone, PartialEq, Default, utoipa::ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct CopyOrder {
     /// The routine.
     pub routine: String,
@@ -157,13 +157,10 @@ pub struct CopyOrder {
     /// `created` of the run, in ms; none: every backup of the routine.
     pub timestamp: Option<i64>,
     /// Full or incremental; none: whichever the run at `timestamp` is.
-    #[schema(rename = "type")]
     pub backup_type: Option<BackupType>,
     /// Whether the whole chain that it belongs to goes.
-    #[schema(required = false)]
     pub chain: bool,
     /// Which namespaces; empty: all.
-    #[schema(required = false)]
     pub namespaces: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Keys that ABS took back (abs.md 2.1).
 
-use super::reader::Kind;
+use super::kind::Kind;
 
 /// Where each stood, and what to use instead.
 pub(crate) const DEPRECATED: &[(Kind, &str, &str)] = &[

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::Kind;
+use super::kind::Kind;
 
 /// One thing that is asked of a key.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::error::{Error, Result};
 use crate::secrets::{AgentOptions, Secret, SecretRef, SecretSource};
 
 /// `encryption` of a backup policy, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EncryptionPolicy {
     /// Which encryption.
@@ -30,11 +31,11 @@ pub struct EncryptionPolicy {
 }
 
 /// `encryption` of a restore, as written: its `mode` may be left out, as each backup says its own.
-#[derive(Debug, Clone, PartialEq, Default, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DecryptionPolicy(pub EncryptionPolicy);
 
 /// Which encryption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EncryptionMode {
     /// None.
     #[serde(rename = "NONE")]

@@ -7,13 +7,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::secret_agent::SecretAgent;
 use crate::secrets::Secret;
 use crate::tls;
 
 /// `service.http`, and what `service.https` has in common with it, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Http {
     /// Where to listen; none: loopback only as long as there is no authentication (rules.md 7.2).
@@ -46,7 +47,7 @@ pub struct Http {
 }
 
 /// `rate`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Rate {
     /// Requests per second from one address.
@@ -61,7 +62,7 @@ pub struct Rate {
 }
 
 /// `service.https`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Https {
     /// What it has in common with `service.http`.
@@ -100,7 +101,7 @@ pub struct Https {
 }
 
 /// Whether clients show a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientAuth {
     /// They are not asked.
@@ -113,7 +114,7 @@ pub enum ClientAuth {
 }
 
 /// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum TlsVersion {
     /// TLS 1.2.
     #[default]

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::MS_MAX;
 use super::encryption::{EncryptionConfig, EncryptionPolicy};
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::retention::{Retention, RetentionConfig};
 use super::storage::StorageConfig;
 use crate::error::Result;
@@ -21,7 +22,7 @@ const SKEW_MARGIN_MS_MAX: i64 = 300_000;
 const MIB: u64 = 1 << 20;
 
 /// A backup policy, as written; `{}` is one.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Policy {
     /// Scan threads of a run, over all its namespaces (rules.md 7.1).
@@ -111,7 +112,7 @@ pub struct Policy {
 }
 
 /// `retry-policy`, as written.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RetryPolicy {
     /// The first delay, in ms.
@@ -126,7 +127,7 @@ pub struct RetryPolicy {
 }
 
 /// `compression`, as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CompressionPolicy {
     /// Which compression.
@@ -138,7 +139,7 @@ pub struct CompressionPolicy {
 }
 
 /// Which compression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CompressionMode {
     /// None.
@@ -148,7 +149,7 @@ pub enum CompressionMode {
 }
 
 /// What an incremental without a chain to build on becomes (rules.md 3.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenNoChain {
     /// A full of that namespace.
@@ -159,7 +160,7 @@ pub enum WhenNoChain {
 }
 
 /// What an incremental builds on (abs.md 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IncrMode {
     /// On the last backup.
@@ -179,7 +180,7 @@ impl From<IncrMode> for Mode {
 }
 
 /// What a record that the format cannot hold does (rules.md 3.13).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnsupportedRecords {
     /// It fails the namespace.

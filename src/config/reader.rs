@@ -9,61 +9,13 @@ use std::ops::RangeInclusive;
 
 use super::deprecated::DEPRECATED;
 use super::describe::{Asked, Described};
+use super::kind::Kind;
 use super::problem::{Path, Problem, ProblemKind, Problems, Step, clip};
 use super::secret_fields::is_secret;
 use super::suggest::did_you_mean;
 use super::tree::{Entry, Node, Value, plain_flag, plain_int};
 use crate::model::UnixMillis;
 use crate::secrets::Secret;
-
-/// What a section is; deprecated keys are listed by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Document,
-    Service,
-    Http,
-    Https,
-    Rate,
-    Auth,
-    AuthToken,
-    AuthCertificate,
-    Audit,
-    Logger,
-    FileWriter,
-    ServiceBackup,
-    JobHistory,
-    Cluster,
-    Credentials,
-    ClusterTls,
-    Seed,
-    SecretAgent,
-    Storage,
-    LocalStorage,
-    AzureStorage,
-    AzureTiers,
-    GcpStorage,
-    GcpClass,
-    S3Storage,
-    S3Class,
-    S3Encryption,
-    S3ObjectLock,
-    S3Role,
-    Policy,
-    Retry,
-    Compression,
-    Encryption,
-    Decryption,
-    Retention,
-    Keep,
-    Routine,
-    Copy,
-    CopyOrder,
-    Restore,
-    RestoreTimestamp,
-    RestorePolicy,
-    Remap,
-    SafetyBackup,
-}
 
 /// Something that a section of a document says.
 pub(crate) trait Read: Default {
@@ -223,6 +175,21 @@ impl<'t> Section<'t> {
             return None;
         }
         T::try_from(number).ok()
+    }
+
+    /// An integer in `range` that must be there; otherwise `message`, whatever stands there.
+    pub(crate) fn required_int<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        message: &str,
+    ) -> Option<T> {
+        self.note(key, Asked::Int(*range.start(), *range.end()));
+        let number = self.int::<i64>(key, i64::MIN..=i64::MAX).filter(|number| range.contains(number));
+        if number.is_none() {
+            self.require(key, message);
+        }
+        number.and_then(|number| T::try_from(number).ok())
     }
 
     /// A number in `range`, with or without a fraction.

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::encryption::{DecryptionConfig, DecryptionPolicy};
+use super::kind::Kind;
 use super::policy::{Compression, CompressionPolicy, PARALLEL_MAX, RetryConfig, RetryPolicy};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::routine::{check_namespace, namespaces};
 use super::safety::RestoreSafety;
 use super::secret_agent::SecretAgent;
@@ -16,64 +17,49 @@ use crate::model::check_name;
 use crate::secrets::AgentOptions;
 
 /// `POST /v1/restore/full` and `/incremental`: one folder.
-#[derive(Debug, Clone, PartialEq, Default, utoipa::ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct RestoreRequest {
     /// The folder, below the storage's root, without a slash at its end.
     pub backup_data_path: String,
     /// Where from and where to.
-    #[schema(ignore)]
     pub ends: RestoreEnds,
     /// How.
-    #[schema(required = false)]
     pub policy: RestorePolicy,
     /// Ours: how things that may be wrong are met.
-    #[schema(ignore)]
     pub care: RestoreCare,
     /// Ours: what keeps it from writing over what nobody meant it to.
-    #[schema(ignore)]
     pub safety: RestoreSafety,
     /// Ours: a folder of a routine without `metadata.yaml` may be restored (rules.md 4.10).
-    #[schema(required = false)]
     pub allow_incomplete: bool,
 }
 
 /// `POST /v1/restore/timestamp`: what a routine had saved at an instant.
-#[derive(Debug, Clone, PartialEq, Default, utoipa::ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct RestoreTimestampRequest {
     /// The routine's name.
     pub routine: String,
     /// The instant, in ms since 1970.
     pub time: i64,
     /// Where from and where to; what is missing is the routine's own.
-    #[schema(ignore)]
     pub ends: RestoreEnds,
     /// How; without `compression`, which each backup's metadata says.
-    #[schema(required = false)]
     pub policy: RestorePolicy,
     /// Whether members are applied in the order of time (rules.md 4.3).
-    #[schema(required = false)]
     pub disable_reordering: bool,
     /// Ours: how things that may be wrong are met.
-    #[schema(ignore)]
     pub care: RestoreCare,
     /// Ours: what keeps it from writing over what nobody meant it to.
-    #[schema(ignore)]
     pub safety: RestoreSafety,
     /// Ours: which namespaces; empty: those of the newest run by then (rules.md 3.8).
-    #[schema(required = false)]
     pub namespaces: Vec<String>,
     /// Ours: whether a chain with a gap may be restored (rules.md 3.4).
-    #[schema(required = false)]
     pub allow_gap: bool,
     /// Ours: the name of the storage that is read, the routine's own or one of its copies; none: the first that has it.
     pub copy: Option<String>,
 }
 
 /// Where a restore reads from and writes to.
-#[derive(Debug, Clone, PartialEq, Default, utoipa::ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct RestoreEnds {
     /// The storage, inline.
     pub source: Option<Storage>,
@@ -90,27 +76,23 @@ pub struct RestoreEnds {
 }
 
 /// How things that may be wrong are met: our own fields, with the defaults of rules.md 4.2 and 4.9.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RestoreCare {
     /// Whether all bytes are verified before the first write.
-    #[schema(required = false)]
     pub verify_first: VerifyFirst,
     /// Whether an index of the same name and another definition is replaced.
-    #[schema(required = false)]
     pub replace_metadata: bool,
     /// Whether everything is read and checked, and nothing written.
     #[serde(default)]
-    #[schema(required = false)]
     pub validate: bool,
     /// Whether UDF modules too are registered only once every record was written.
     #[serde(default)]
-    #[schema(required = false)]
     pub apply_metadata_last: bool,
 }
 
 /// Whether all bytes are verified before the first write (rules.md 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerifyFirst {
     /// When the destination is not empty.
@@ -123,8 +105,7 @@ pub enum VerifyFirst {
 }
 
 /// `policy` of a restore, as written.
-#[derive(Debug, Clone, PartialEq, Default, utoipa::ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct RestorePolicy {
     /// How many files are read at once.
     pub parallel: Option<u32>,
@@ -174,7 +155,7 @@ pub struct RestorePolicy {
 }
 
 /// One namespace is restored under another name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Remap {
     /// The name in the backup.
     pub source: String,

@@ -4,14 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::model::retention::{Policy, Tiers};
 
 /// The longest `max-age`: a century, in hours.
 const HOURS_MAX: i64 = 24 * 36_525;
 
 /// `retention`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Retention {
     /// How many fulls are kept.
@@ -32,7 +33,7 @@ pub struct Retention {
 }
 
 /// `retention.keep`: of how many periods the newest full is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct KeepTiers {
     /// Days.
@@ -62,10 +63,16 @@ pub struct RetentionConfig {
     pub max_age_hours: Option<u32>,
     /// Of how many periods the newest full is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = keep_as_written)]
     pub keep: Option<KeepTiers>,
     /// How many fulls are always kept, from 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub min_fulls: u32,
+}
+
+/// The section of the documents.
+fn keep_as_written() -> utoipa::openapi::Ref {
+    utoipa::openapi::Ref::from_schema_name("KeepTiers")
 }
 
 const fn one() -> u32 {

@@ -6,7 +6,8 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::copies::RoutineCopy;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use super::{MS_MAX, zone};
 use crate::model::expression::parse_filter;
 use crate::model::ledger::CatchUp;
@@ -15,7 +16,7 @@ use crate::model::schedule::Schedule;
 use crate::model::{UnixMillis, check_name};
 
 /// A routine, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Routine {
     /// The name of a cluster.

@@ -4,29 +4,26 @@ use std::path::{Component, Path as FilePath, PathBuf};
 
 use super::Config;
 use super::check::{names, not_found};
+use super::kind::Kind;
 use super::problem::{Path, Problems};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::resolve::RestoreConfig;
 use super::restore::RestoreCare;
 use super::storage::{StorageConfig, StoragePlace};
 
 /// What keeps a restore from writing over what nobody meant it to: our own fields of its request.
-#[derive(Debug, Clone, PartialEq, Eq, Default, utoipa::ToSchema)]
-#[schema(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RestoreSafety {
     /// Whether only the plan is asked for: there is no job, and nothing is written.
-    #[schema(required = false)]
     pub dry_run: bool,
     /// Whether records in the destination may be there (`service.require-restore-confirmation`).
-    #[schema(required = false)]
     pub confirm: bool,
     /// What is saved of the destination first.
-    #[schema(rename = "safety-backup")]
     pub backup: Option<SafetyBackup>,
 }
 
 /// A full backup of the destination before the first write.
-#[derive(Debug, Clone, PartialEq, Eq, Default, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SafetyBackup {
     /// Where it goes: a configured storage.
     pub storage: String,

@@ -1,9 +1,10 @@
 //! The JSON Schema of the documents (draft 2020-12): keys, types, bounds and words as the reader asks for them, texts from
-//! `docs/configuration.md`.
+//! `docs/configuration.md`, those of requests from `docs/api.md`.
 //!
 //! It refuses nothing that the reader takes. The reader refuses more: names that nothing has, cron texts, what depends on
 //! other keys.
 
+mod component;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,8 @@ use serde_json::{Map, Value as Json, json};
 use self::words::Words;
 use super::deprecated::DEPRECATED;
 use super::describe::{Asked, Described};
-use super::reader::{Kind, Reading};
+use super::kind::Kind;
+use super::reader::Reading;
 use super::{Config, CopyOrder, EntityKind, RestoreRequest, RestoreTimestampRequest, tree};
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
@@ -32,6 +34,8 @@ pub enum SchemaPart {
     Restore,
     /// The body of a restore by time.
     RestoreTimestamp,
+    /// The body of an order to copy.
+    CopyOrder,
 }
 
 /// How a document is written.
@@ -41,6 +45,9 @@ pub enum SchemaForm {
     Yaml,
     /// As the JSON body of a request.
     Json,
+    /// As the JSON that the service itself writes: no nulls, and words as they are listed. A client that does the same is
+    /// always understood.
+    Exact,
 }
 
 impl SchemaPart {
@@ -54,13 +61,19 @@ impl SchemaPart {
             Self::One(EntityKind::Routine) => Kind::Routine,
             Self::Restore => Kind::Restore,
             Self::RestoreTimestamp => Kind::RestoreTimestamp,
+            Self::CopyOrder => Kind::CopyOrder,
         }
+    }
+
+    /// How its schema is called among the [`components`].
+    pub const fn component(self) -> &'static str {
+        component::name(self.kind())
     }
 }
 
 /// The schema of one part, whole in itself: what it refers to is in its `$defs`.
 pub fn schema(part: SchemaPart, form: SchemaForm) -> Json {
-    let maker = Maker::new(form, "#/$defs/");
+    let maker = Maker::new(form, "#/$defs/", name);
     let mut root = maker.section(part.kind());
     let defs: Map<String, Json> = maker
         .reachable(part.kind())
@@ -80,11 +93,12 @@ pub fn schema(part: SchemaPart, form: SchemaForm) -> Json {
     Json::Object(document)
 }
 
-/// The schemas of all parts as JSON bodies, by name (`cluster`, `policy`, `policy-retry-policy` …), for a document that has
-/// them elsewhere: each reference is `prefix` and a name, as `#/components/schemas/cluster`.
-pub fn schemas(prefix: &str) -> BTreeMap<String, Json> {
-    let maker = Maker::new(SchemaForm::Json, prefix);
-    maker.described.0.keys().map(|kind| (name(*kind), Json::Object(maker.section(*kind)))).collect()
+/// The schemas of all sections, by the names that they have in OpenAPI (`Cluster`, `Policy`, `RetryPolicy` …): each reference is
+/// `prefix` and a name, as `#/components/schemas/Cluster`. A reference to `Secret` leads to what the secret's type says of itself.
+pub fn components(prefix: &str) -> BTreeMap<&'static str, Json> {
+    let maker = Maker::new(SchemaForm::Exact, prefix, |kind| component::name(kind).to_owned());
+    let all = maker.described.0.keys();
+    all.map(|kind| (component::name(*kind), Json::Object(maker.section(*kind)))).collect()
 }
 
 /// The schema of the configuration's file, as it is checked in.
@@ -126,19 +140,21 @@ fn name(kind: Kind) -> String {
 struct Maker {
     form: SchemaForm,
     prefix: String,
+    /// How the schema of a section is called.
+    name: fn(Kind) -> String,
     described: Described,
     words: Words,
 }
 
 impl Maker {
-    fn new(form: SchemaForm, prefix: &str) -> Self {
+    fn new(form: SchemaForm, prefix: &str, name: fn(Kind) -> String) -> Self {
         let reading = Reading::describing(UnixMillis(0));
         reading.describe::<Config>();
         reading.describe::<RestoreRequest>();
         reading.describe::<RestoreTimestampRequest>();
         reading.describe::<CopyOrder>();
         let described = reading.described.map(std::cell::RefCell::into_inner).unwrap_or_default();
-        Self { form, prefix: prefix.to_owned(), described, words: Words::read() }
+        Self { form, prefix: prefix.to_owned(), name, described, words: Words::read() }
     }
 
     fn asked(&self, kind: Kind) -> &[(&'static str, Asked)] {
@@ -170,6 +186,9 @@ impl Maker {
                 Asked::Or(other) => {
                     rules.push(json!({"anyOf": [{"required": [key]}, {"required": [other]}]}));
                 }
+                Asked::NotWith(other) if self.form == SchemaForm::Exact => {
+                    rules.push(json!({"not": {"required": [key, other]}}));
+                }
                 Asked::NotWith(other) => rules.push(not_both(key, other)),
                 Asked::With(other) => {
                     needs.insert((*key).to_owned(), json!([other]));
@@ -180,13 +199,16 @@ impl Maker {
                 }
             }
         }
-        known_and_refused(kind, &mut properties);
+        if self.form != SchemaForm::Exact {
+            known_and_refused(kind, &mut properties);
+        }
         for key in &required {
             if let Some(property) = properties.get_mut(*key) {
                 not_null(property);
             }
         }
         let mut section = Map::new();
+        section.insert("description".to_owned(), json!(words::about(kind)));
         section.insert("type".to_owned(), json!("object"));
         section.insert("additionalProperties".to_owned(), json!(false));
         if kind == Kind::Storage {
@@ -223,7 +245,19 @@ impl Maker {
 
     /// What a key takes.
     fn shape(&self, asked: &Asked) -> Json {
-        let yaml = self.form == SchemaForm::Yaml;
+        match self.form {
+            SchemaForm::Yaml => self.lenient(asked, true),
+            SchemaForm::Json => self.lenient(asked, false),
+            SchemaForm::Exact => self.exact(asked),
+        }
+    }
+
+    fn reference(&self, kind: Kind) -> Json {
+        json!({"$ref": format!("{}{}", self.prefix, (self.name)(kind))})
+    }
+
+    /// Everything that the reader takes.
+    fn lenient(&self, asked: &Asked, yaml: bool) -> Json {
         // What YAML has without quotes is a text where one is asked for.
         let text = if yaml { json!(["string", "number", "boolean"]) } else { json!(["string"]) };
         let or_null = |types: &Json| {
@@ -231,7 +265,6 @@ impl Maker {
             types.push(json!("null"));
             json!({"type": types})
         };
-        let reference = |kind: Kind| json!({"$ref": format!("{}{}", self.prefix, name(kind))});
         match asked {
             Asked::Text | Asked::Secret => or_null(&text),
             Asked::Flag if yaml => json!({"anyOf": [
@@ -254,16 +287,44 @@ impl Maker {
             Asked::Ints(least, most) => json!({
                 "type": ["array", "null"], "items": {"type": "integer", "minimum": least, "maximum": most},
             }),
-            Asked::List(kind) => json!({"type": ["array", "null"], "items": reference(*kind)}),
-            Asked::Section(kind) => json!({"anyOf": [reference(*kind), {"type": "null"}]}),
+            Asked::List(kind) => json!({"type": ["array", "null"], "items": self.reference(*kind)}),
+            Asked::Section(kind) => json!({"anyOf": [self.reference(*kind), {"type": "null"}]}),
             Asked::Named(kind) => json!({
-                "type": ["object", "null"],
-                "additionalProperties": reference(*kind),
-                "propertyNames": {"minLength": 1, "maxLength": 255, "pattern": "^[^~/\\\\][^/\\\\]*$", "not": {"enum": [".", ".."]}},
+                "type": ["object", "null"], "additionalProperties": self.reference(*kind), "propertyNames": names(),
             }),
             Asked::Required | Asked::Or(_) | Asked::NotWith(_) | Asked::With(_) => json!({}),
         }
     }
+
+    /// What the service writes of it.
+    fn exact(&self, asked: &Asked) -> Json {
+        let int = |least: &i64, most: &i64| {
+            let format =
+                if i32::try_from(*least).is_ok() && i32::try_from(*most).is_ok() { "int32" } else { "int64" };
+            json!({"type": "integer", "format": format, "minimum": least, "maximum": most})
+        };
+        match asked {
+            Asked::Text => json!({"type": "string"}),
+            Asked::Secret => json!({"$ref": format!("{}Secret", self.prefix)}),
+            Asked::Flag => json!({"type": "boolean"}),
+            Asked::Int(least, most) => int(least, most),
+            Asked::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
+            Asked::Word(words) => json!({"type": "string", "enum": words}),
+            Asked::Texts => json!({"type": "array", "items": {"type": "string"}}),
+            Asked::Ints(least, most) => json!({"type": "array", "items": int(least, most)}),
+            Asked::List(kind) => json!({"type": "array", "items": self.reference(*kind)}),
+            Asked::Section(kind) => self.reference(*kind),
+            Asked::Named(kind) => json!({
+                "type": "object", "additionalProperties": self.reference(*kind), "propertyNames": names(),
+            }),
+            Asked::Required | Asked::Or(_) | Asked::NotWith(_) | Asked::With(_) => json!({}),
+        }
+    }
+}
+
+/// What a thing may be called.
+fn names() -> Json {
+    json!({"minLength": 1, "maxLength": 255, "pattern": "^[^~/\\\\][^/\\\\]*$", "not": {"enum": [".", ".."]}})
 }
 
 /// Keys that stop the start whatever they say: an editor can tell why.

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::MS_MAX;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::secrets::{AGENT_TIMEOUT_MS, AgentOptions, AgentPlace, AgentTls};
 use crate::tls::TlsFiles;
 
 /// A secret agent, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretAgent {
     /// How it is reached.
@@ -42,7 +43,7 @@ pub struct SecretAgent {
 }
 
 /// How a secret agent is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectionType {
     /// By TCP.
@@ -91,8 +92,7 @@ impl Read for SecretAgent {
 
     fn read(section: &mut Section<'_>) -> Self {
         let words = [("tcp", ConnectionType::Tcp), ("unix", ConnectionType::Unix)];
-        let given = section.text("connection-type");
-        if given.is_none_or(|word| word.is_empty()) {
+        if !section.has("connection-type") {
             section.missing("connection-type");
         }
         let connection_type = section.word("connection-type", &words);

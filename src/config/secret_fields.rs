@@ -1,6 +1,6 @@
 //! Which fields may hold a secret: the one list, which the reader keeps to and the tests of secrets walk.
 
-use super::reader::Kind;
+use super::kind::Kind;
 
 /// A field of a document or request that may hold a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Auth;
+use super::kind::Kind;
 use super::listener::{Http, HttpConfig, Https, HttpsConfig, PORT};
-use super::reader::{Kind, Read, Section};
+use super::reader::{Read, Section};
 use super::{MS_MAX, zone};
 use crate::memory::{BUDGET_BYTES, RestoreMemory};
 use crate::model::InstanceId;
 use crate::model::status::AbsLevel;
 
 /// `service`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Service {
     /// The HTTP listener.
@@ -64,7 +65,7 @@ pub struct Service {
 }
 
 /// `service.audit`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Audit {
     /// How long a request is remembered, in ms.
@@ -73,7 +74,7 @@ pub struct Audit {
 }
 
 /// `service.logger`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Logger {
     /// The least level that is logged.
@@ -91,7 +92,7 @@ pub struct Logger {
 }
 
 /// `service.logger.file-writer`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub struct FileWriter {
     /// The file.
@@ -111,7 +112,7 @@ pub struct FileWriter {
 }
 
 /// `service.backup`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ServiceBackup {
     /// A readable suffix of backup folders (abs.md 3).
@@ -126,7 +127,7 @@ pub struct ServiceBackup {
 }
 
 /// `service.job-history`, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct JobHistory {
     /// How long an ended job is remembered, in ms.
@@ -138,7 +139,7 @@ pub struct JobHistory {
 }
 
 /// The least level that is logged, in ABS's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogLevel {
     /// Everything.
@@ -155,7 +156,7 @@ pub enum LogLevel {
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogFormat {
     /// For people.
@@ -166,7 +167,7 @@ pub enum LogFormat {
 }
 
 /// The readable suffix of a backup's folder (abs.md 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TimestampFormat {
     /// `2006-01-02T15-04-05`.

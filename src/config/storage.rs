@@ -12,7 +12,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::SecretAgent;
-use super::reader::{Kind, Read, Section};
+use super::kind::Kind;
+use super::reader::{Read, Section};
 use crate::error::Result;
 use crate::secrets::{Keeper, Secret};
 
@@ -27,7 +28,7 @@ pub use s3::{
 const TYPES: [&str; 4] = ["local-storage", "s3-storage", "azure-storage", "gcp-storage"];
 
 /// A storage, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Storage {
     /// A directory of this machine.
@@ -45,7 +46,7 @@ pub struct Storage {
 }
 
 /// `local-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LocalStorage {
     /// The directory under which everything lies.

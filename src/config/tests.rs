@@ -7,6 +7,8 @@ mod copies;
 mod documents;
 mod door;
 mod key_secret;
+mod mistakes;
+mod options;
 mod requests;
 mod s3;
 mod secrets;

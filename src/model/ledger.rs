@@ -22,7 +22,7 @@ pub const CLOCK_TOLERANCE_MS: i64 = 5 * 60_000;
 pub const SLEEP_MAX_MS: i64 = 30_000;
 
 /// What happens to the newest slot that was missed in a downtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CatchUp {
     /// It fires if it is still inside its window.

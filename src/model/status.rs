@@ -102,7 +102,7 @@ impl JobStatus {
 }
 
 /// The release of ABS whose wire is spoken (rules.md 7.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum AbsLevel {
     /// 3.5: `Running`, `Done`, `Failed`, `Canceled`.
     #[default]

@@ -49,13 +49,14 @@ pub struct RestorePreview {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NamespacePreview {
+    /// What will be done with it.
     #[serde(flatten)]
-    plan: Described,
+    pub plan: Described,
     /// Records that are in the destination's namespace, all its sets, as its nodes count them: an estimate of what may be
     /// written over.
-    destination_records_estimate: u64,
+    pub destination_records_estimate: u64,
     /// The backups of the chain, oldest first.
-    members: Vec<MemberPreview>,
+    pub members: Vec<MemberPreview>,
 }
 
 /// One backup of a chain.
@@ -63,22 +64,22 @@ pub struct NamespacePreview {
 #[serde(rename_all = "kebab-case")]
 pub struct MemberPreview {
     /// Its folder.
-    key: String,
+    pub key: String,
     /// `full` or `incremental`.
     #[serde(rename = "type")]
-    backup_type: &'static str,
+    pub backup_type: &'static str,
     /// When it began; none: nothing says it.
-    created: Option<String>,
+    pub created: Option<String>,
     /// Its files.
-    files: u64,
+    pub files: u64,
     /// Stored bytes of all of them.
-    bytes: u64,
+    pub bytes: u64,
     /// Records of all of them; none: nothing says it.
-    records: Option<u64>,
+    pub records: Option<u64>,
     /// How they are compressed; none: nothing says it.
-    compression: Option<Compression>,
+    pub compression: Option<Compression>,
     /// How they are encrypted, or `NONE`.
-    encryption: &'static str,
+    pub encryption: &'static str,
 }
 
 /// Where a safety backup would go.
@@ -86,9 +87,9 @@ pub struct MemberPreview {
 #[serde(rename_all = "kebab-case")]
 pub struct SafetyPlace {
     /// The storage, by name.
-    storage: Option<String>,
+    pub storage: Option<String>,
     /// The folder that stands in the place of a routine's.
-    routine: String,
+    pub routine: String,
 }
 
 /// Looks at storage and destination as the job would.

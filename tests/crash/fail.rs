@@ -96,7 +96,7 @@ pub async fn run(ready: &Ready, world: &World, trouble: &Trouble<'_>) -> (String
 }
 
 /// Runs the job under a fault in its process.
-async fn run_by(ready: &Ready, world: &World, fault: Fault) -> (String, usize, Counts) {
+pub async fn run_by(ready: &Ready, world: &World, fault: Fault) -> (String, usize, Counts) {
     let place = &ready.place;
     let trouble = Trouble {
         always: fault.always,
@@ -126,31 +126,49 @@ fn end_of(job: &Value, counts: &mut Counts) -> String {
 }
 
 async fn fail_at(kind: Kind) {
-    let mut rng = crate::seeded(&format!("fail {}", kind.name));
     let world = World::start(60).await;
     // By request: the end of that very job is looked at.
     let kind = Kind { by_slot: false, ..kind };
     let ready = kind.prepare(&world).await;
-    let (mut ends, mut counts, mut tried) = (BTreeMap::<String, usize>::new(), Counts::default(), 0);
-    for how in HOW {
-        let fault = |action: &'static str, nth: u64| Fault {
-            action,
-            nth,
+    fail_each_nth("fail the Nth call", &ready, HOW, async |how, nth| {
+        let fault = Fault {
+            action: if nth.is_some() { how.action } else { "" },
+            nth: nth.unwrap_or(0) as u64,
             after: how.after,
-            always: how.always && !action.is_empty(),
+            always: how.always && nth.is_some(),
             seams: how.seams,
             when_armed: true,
             ..Fault::default()
         };
-        let (_, total, _) = run_by(&ready, &world, fault("", 0)).await;
-        let every: Vec<u64> = (1..=total as u64).collect();
-        let share = SHARE.div_ceil(HOW.len());
-        let chosen: Vec<u64> =
+        run_by(&ready, &world, fault).await
+    })
+    .await;
+}
+
+/// In each way first counts the calls, then lets the Nth of them fail: every N, or in the run of a change some by chance.
+/// `run` runs the job, with no N only to count.
+pub async fn fail_each_nth<H: Copy + std::fmt::Debug>(
+    what: &str,
+    ready: &Ready,
+    ways: &[H],
+    run: impl AsyncFn(H, Option<usize>) -> (String, usize, Counts),
+) {
+    let name = ready.kind.name;
+    let mut rng = crate::seeded(&format!("{what}, {name}"));
+    let (mut ends, mut counts, mut tried) = (BTreeMap::<String, usize>::new(), Counts::default(), 0);
+    let mut totals = Vec::new();
+    for how in ways {
+        let (end, total, _) = run(*how, None).await;
+        assert_eq!(end, "succeeded", "{}", ready.place.log_tail());
+        totals.push(total.to_string());
+        let every: Vec<usize> = (1..=total).collect();
+        let share = SHARE.div_ceil(ways.len());
+        let chosen: Vec<usize> =
             if crate::all() { every } else { every.choose_multiple(&mut rng, share).copied().collect() };
         for nth in chosen {
-            let (end, _, found) = run_by(&ready, &world, fault(how.action, nth)).await;
+            let (end, _, found) = run(*how, Some(nth)).await;
             if !found.all_zero() {
-                println!("{} {how:?} at N = {nth}: {end}, {found}\n{}", kind.name, found.notes.join("\n"));
+                println!("{name} {how:?} at N = {nth}: {end}, {found}\n{}", found.notes.join("\n"));
                 println!("{}", ready.place.log_tail());
             }
             *ends.entry(end).or_default() += 1;
@@ -160,8 +178,8 @@ async fn fail_at(kind: Kind) {
     }
     let ends: Vec<String> = ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
     println!(
-        "FIGURE | fail the Nth call, {} | {tried} failures: {} | {counts} |",
-        kind.name,
+        "FIGURE | {what}, {name} | {tried} failures (calls: {}): {} | {counts} |",
+        totals.join(", "),
         ends.join(", ")
     );
     counts.expect_zero();

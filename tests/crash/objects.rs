@@ -1,23 +1,18 @@
 //! Fail the Nth call of an object store, N = 1, 2, 3… until the job completes, once and for good (rules.md 3.9, 6.1): calls of
 //! the storage in the process, and requests at the server (s3s-fs in this process). At every N, each backup that is seen is whole.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rand::seq::IndexedRandom;
 use serde_json::json;
 
-use crate::fail::{Trouble, kind, run};
+use crate::fail::{Trouble, fail_each_nth, kind, run, run_by};
 use crate::kinds::{Kind, Ready};
 use crate::place::Place;
 use crate::process::Fault;
 use crate::s3_server::{ACCESS_KEY, Fault as Answer, S3Server, SECRET_KEY};
 use crate::verdict::Counts;
 use crate::world::World;
-
-/// Failures of each kind in the run of a change.
-const SHARE: usize = 12;
 
 #[derive(Debug, Clone, Copy)]
 enum How {
@@ -63,7 +58,6 @@ async fn fail_nth(
     how: How,
     nth: Option<usize>,
 ) -> (String, usize, Counts) {
-    let place = &ready.place;
     if let How::Call { after, always } = how {
         let fault = Fault {
             action: if nth.is_some() { "fail" } else { "" },
@@ -74,13 +68,7 @@ async fn fail_nth(
             when_armed: true,
             ..Fault::default()
         };
-        let trouble = Trouble {
-            always: fault.always,
-            fault: Some(fault),
-            switch: &|on| if on { place.arm() } else { place.disarm() },
-            counted: &|| place.calls().len(),
-        };
-        return run(ready, world, &trouble).await;
+        return run_by(ready, world, fault).await;
     }
     let seen = Arc::new(AtomicUsize::new(0));
     let always = matches!(how, How::Refused { always: true });
@@ -108,40 +96,14 @@ async fn fail_nth(
 }
 
 async fn fail_at(kind: Kind) {
-    let mut rng = crate::seeded(&format!("object store, {}", kind.name));
     let world = World::start(60).await;
     // By request: the end of that very job is looked at.
     let kind = Kind { by_slot: false, ..kind };
     let (ready, server) = prepare(kind, &world).await;
-    let (mut ends, mut counts, mut tried) = (BTreeMap::<String, usize>::new(), Counts::default(), 0);
-    let mut totals = Vec::new();
-    for how in HOW {
-        let (end, total, _) = fail_nth(&ready, &world, &server, how, None).await;
-        assert_eq!(end, "succeeded", "{}", ready.place.log_tail());
-        totals.push(total.to_string());
-        let every: Vec<usize> = (1..=total).collect();
-        let share = SHARE.div_ceil(HOW.len());
-        let chosen: Vec<usize> =
-            if crate::all() { every } else { every.choose_multiple(&mut rng, share).copied().collect() };
-        for nth in chosen {
-            let (end, _, found) = fail_nth(&ready, &world, &server, how, Some(nth)).await;
-            if !found.all_zero() {
-                println!("{} {how:?} at N = {nth}: {end}, {found}\n{}", kind.name, found.notes.join("\n"));
-                println!("{}", ready.place.log_tail());
-            }
-            *ends.entry(end).or_default() += 1;
-            tried += 1;
-            counts += found;
-        }
-    }
-    let ends: Vec<String> = ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
-    println!(
-        "FIGURE | fail the Nth call of an object store, {} | {tried} failures (calls: {}): {} | {counts} |",
-        kind.name,
-        totals.join(", "),
-        ends.join(", ")
-    );
-    counts.expect_zero();
+    fail_each_nth("fail the Nth call of an object store", &ready, &HOW, async |how, nth| {
+        fail_nth(&ready, &world, &server, how, nth).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

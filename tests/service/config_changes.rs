@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::helpers::{Running, one_routine};
+use crate::s3_server::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use reqwest::Method;
 use serde_json::json;
 
@@ -223,4 +224,25 @@ async fn many_changes_at_once_are_all_there_in_the_end() {
     assert!(made.iter().all(|answer| answer.status.as_u16() == 201));
     let service = service.restart().await;
     assert_eq!(service.get("/v1/config/policies").await.json().as_object().unwrap().len(), 31);
+}
+
+/// Whether a bucket is there is looked at for the log: once for each that is new, not again with every change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_asks_only_the_storages_that_it_is_about() {
+    let (old, new) = (S3Server::start().await, S3Server::start().await);
+    let bucket = |server: &S3Server| {
+        json!({"s3-storage": {"bucket": BUCKET, "s3-region": "eu-central-1", "s3-endpoint-override": server.url,
+            "access-key-id": ACCESS_KEY, "secret-access-key": SECRET_KEY}})
+    };
+    let (yaml, more) = (format!("storage: {}\n", json!({"cloud": bucket(&old)})), bucket(&new).to_string());
+    let service = Running::start(|_| yaml.clone()).await;
+    let asked = old.seen().len();
+    assert!(asked > 0, "the start asks it");
+    service.expect(Method::POST, "/v1/config/policies/one", "{}", 201, "").await;
+    service.expect(Method::PUT, "/v1/config/policies/one", r#"{"parallel": 2}"#, 200, "").await;
+    service.expect(Method::POST, "/v1/config/storage/more", &more, 201, "").await;
+    assert!(!new.seen().is_empty(), "it is new");
+    assert_eq!(old.seen().len(), asked, "nothing was said of it");
+    service.expect(Method::PUT, "/v1/config/storage/cloud", &more, 200, "").await;
+    assert_eq!(old.seen().len(), asked, "it is elsewhere now");
 }

@@ -3,13 +3,13 @@
 
 mod fuzzer;
 mod hostile;
-mod schema;
 mod world;
 
 use futures_util::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::json_schema;
 use world::{Answer, Call, World};
 
 /// Calls of one operation on their way: each that changes something waits for the disk.
@@ -44,7 +44,7 @@ fn judge(document: &Value, operation: &Operation, call: &Call, answer: &Answer) 
     }
     match serde_json::from_slice(&answer.body) {
         Err(error) => wrong(error.to_string()),
-        Ok(value) => schema::problem(document, &content["schema"], &value).and_then(wrong),
+        Ok(value) => json_schema::problem(document, &content["schema"], &value).and_then(wrong),
     }
 }
 

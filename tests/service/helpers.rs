@@ -207,8 +207,8 @@ impl Running {
     }
 
     /// Checks status and exact body.
-    pub async fn expect(&self, method: Method, path: &str, body: &'static str, status: u16, answer: &str) {
-        let got = self.send(method.clone(), path, &[], body).await;
+    pub async fn expect(&self, method: Method, path: &str, body: &str, status: u16, answer: &str) {
+        let got = self.send(method.clone(), path, &[], body.to_owned()).await;
         assert_eq!((got.status.as_u16(), got.body.as_str()), (status, answer), "{method} {path} {body}");
     }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test that panics has failed
 
 mod helpers;
+#[path = "../support/json_schema.rs"]
+mod json_schema;
 #[path = "../support/s3_server.rs"]
 #[allow(dead_code)] // others use the rest
 mod s3_server;
@@ -31,6 +33,7 @@ mod process;
 mod reload;
 mod reload_load;
 mod remote;
+mod remote_https;
 mod remote_url;
 mod restores;
 mod retrieve;

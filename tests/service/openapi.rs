@@ -6,6 +6,7 @@ use holdfast::api::{ROUTES, document, document_text};
 use serde_json::Value;
 
 use crate::helpers::Running;
+use crate::json_schema;
 
 /// Every operation: method, path, entry.
 fn entries() -> Vec<(String, String, &'static Value)> {
@@ -58,6 +59,34 @@ fn every_entry_is_complete() {
     }
 }
 
+/// The examples are values of the types, so they cannot be stale; that the schemas say the same of the types is seen here.
+#[test]
+fn every_answer_has_an_example_that_is_what_its_schema_says() {
+    let mut compared = 0;
+    let mut answers: Vec<(String, &Value)> = Vec::new();
+    for (method, path, entry) in entries() {
+        let own = entry["responses"].as_object().unwrap().iter();
+        answers.extend(own.map(|(status, answer)| (format!("{method} {path} {status}"), answer)));
+    }
+    let refusals = document()["components"]["responses"].as_object().unwrap().iter();
+    answers.extend(refusals.map(|(name, answer)| (name.clone(), answer)));
+    for (what, answer) in answers {
+        for (media_type, content) in answer["content"].as_object().into_iter().flatten() {
+            // Files have neither.
+            let schema = &content["schema"];
+            if schema.is_null() {
+                assert!(!media_type.contains("json"), "{what}: no schema");
+                continue;
+            }
+            let example = &content["example"];
+            assert!(!example.is_null(), "{what}: no example of {media_type}");
+            assert_eq!(json_schema::problem(document(), schema, example), None, "{what}: {example:#}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 60, "only {compared}");
+}
+
 #[test]
 fn every_reference_leads_somewhere_and_every_field_says_what_it_is() {
     fn walk(value: &Value, at: &str) {
@@ -93,7 +122,7 @@ fn what_is_read_takes_no_null_and_no_unknown_key() {
         assert!(!schema.to_string().contains("\"null\""), "{name}: {schema:#}");
     }
     let restore = &document()["components"]["schemas"]["RestoreTimestampRequest"];
-    assert_eq!(restore["required"], serde_json::json!(["routine", "time"]));
+    assert_eq!(restore["required"], serde_json::json!(["time", "routine"]));
     for field in ["source-name", "verify-first", "policy", "allow-gap"] {
         assert!(restore["properties"][field].is_object(), "{field}: {restore:#}");
     }

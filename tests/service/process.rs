@@ -1,6 +1,7 @@
 //! The program itself: signals, exit codes, `check`.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::helpers::one_routine;
@@ -22,10 +23,20 @@ impl Drop for Served {
 pub fn serve(dir: &tempfile::TempDir, yaml: &str) -> (Served, String, impl Iterator<Item = String> + use<>) {
     let config = dir.path().join("holdfast.yaml");
     std::fs::write(&config, yaml).unwrap();
+    serve_at(dir, &config, &[])
+}
+
+/// The same with the configuration that is at `config`, and with variables.
+pub fn serve_at(
+    dir: &tempfile::TempDir,
+    config: &Path,
+    variables: &[(&str, &Path)],
+) -> (Served, String, impl Iterator<Item = String> + use<>) {
     let mut child = Command::new(HOLDFAST)
         .args(["serve", "--config"])
-        .arg(&config)
+        .arg(config)
         .env("STATE_DIRECTORY", dir.path().join("state"))
+        .envs(variables.iter().copied())
         .env_remove("RUST_LOG")
         .stdout(Stdio::piped())
         .spawn()

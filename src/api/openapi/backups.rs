@@ -4,6 +4,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Ref, Schema};
 
+use super::examples::Example as _;
 use super::operation::Op;
 use super::parameters::{self, flag, number};
 use crate::api::job;
@@ -11,7 +12,7 @@ use crate::app::catalog::CatalogView;
 use crate::app::{BackupView, RefreshedRoutine, RestorePoints, RoutineOwner};
 use crate::backup::estimate::Estimate;
 use crate::catalog::details::BackupDetails;
-use crate::config::CopyOrder;
+use crate::config::schema::SchemaPart;
 use crate::retention::{DeletionPlan, View};
 
 /// Ten years, in milliseconds.
@@ -41,7 +42,7 @@ pub(super) fn operations() -> Vec<Op> {
             .ours()
             .says("What is there whole is not copied again; ancestors that are missing there go first.")
             .takes([parameters::strict()])
-            .body::<CopyOrder>(json!({"routine": "daily", "storage": "offsite"})),
+            .body(SchemaPart::CopyOrder, json!({"routine": "daily", "storage": "offsite"})),
         op("GET", "/v1/backups/currentBackup/{name}", "Tells what runs, ran last, comes next.")
             .json::<crate::api::abs::RoutineState>(200, "The state.")
             .refuses(&[404]),
@@ -102,7 +103,12 @@ fn of_type([all, of_one, run]: [&'static str; 3], backup_type: &'static str) -> 
             op("GET", all, format!("Lists the {backup_type} backups of every routine."))
                 .takes(parameters::bounds("start of a run"))
                 .takes([refresh()])
-                .schema(200, "Routine by routine, the oldest first.", Schema::from(by_routine))
+                .schema(
+                    200,
+                    "Routine by routine, the oldest first.",
+                    Schema::from(by_routine),
+                    &json!({"daily": [BackupDetails::example()]}),
+                )
                 .knows::<BackupDetails>()
                 .refuses(&[400]),
         ),
@@ -137,7 +143,12 @@ fn storage() -> Vec<Op> {
     vec![
         op("GET", "/v1/catalog", "Tells what storage was last seen to hold.")
             .takes([routine()])
-            .schema(200, "Routine by routine.", in_routines::<CatalogView>())
+            .schema(
+                200,
+                "Routine by routine.",
+                in_routines::<CatalogView>(),
+                &json!({"routines": [CatalogView::example()]}),
+            )
             .knows::<CatalogView>()
             .refuses(&[400, 404]),
         op("POST", "/v1/catalog/refresh", "Has storage read again, every document.")
@@ -147,6 +158,7 @@ fn storage() -> Vec<Op> {
                 200,
                 "The same, and whether storage answered everything.",
                 in_routines::<RefreshedRoutine>(),
+                &json!({"routines": [RefreshedRoutine::example()]}),
             )
             .knows::<RefreshedRoutine>()
             .refuses(&[400, 404]),

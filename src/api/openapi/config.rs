@@ -1,53 +1,93 @@
 //! The configuration.
 
+use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, Ref, Schema};
 
 use super::operation::Op;
-use super::parameters;
+use super::parameters::{self, INSTANT};
 use crate::api::config::{DryRun, Status};
-use crate::config::{Cluster, Config, Policy, Routine, SecretAgent, Storage};
+use crate::config::schema::SchemaPart;
+use crate::config::{
+    Cluster, Config, EntityKind, FromJson, Policy, Routine, SecretAgent, Storage, from_json,
+};
+use crate::model::UnixMillis;
 
 /// Refusals of every change; 404, 409 and 503 instead of 400 and 500 from ABS 3.7 on.
 const REFUSALS: &[u16] = &[400, 404, 409, 412, 503];
 
 /// What is configured under one key.
 struct Kind {
+    entity: EntityKind,
     /// The paths, of all and of one.
     paths: [&'static str; 2],
     one: &'static str,
     many: &'static str,
+    /// One as somebody sends it, and as it is answered then.
+    sent: fn() -> Value,
+    answered: fn(&Value) -> Value,
 }
 
 const KINDS: [Kind; 5] = [
-    Kind { paths: ["/v1/config/clusters", "/v1/config/clusters/{name}"], one: "cluster", many: "clusters" },
     Kind {
+        entity: EntityKind::Cluster,
+        paths: ["/v1/config/clusters", "/v1/config/clusters/{name}"],
+        one: "cluster",
+        many: "clusters",
+        sent: cluster,
+        answered: answered::<Cluster>,
+    },
+    Kind {
+        entity: EntityKind::Policy,
         paths: ["/v1/config/policies", "/v1/config/policies/{name}"],
         one: "backup policy",
         many: "backup policies",
+        sent: policy,
+        answered: answered::<Policy>,
     },
-    Kind { paths: ["/v1/config/routines", "/v1/config/routines/{name}"], one: "routine", many: "routines" },
-    Kind { paths: ["/v1/config/storage", "/v1/config/storage/{name}"], one: "storage", many: "storages" },
     Kind {
+        entity: EntityKind::Routine,
+        paths: ["/v1/config/routines", "/v1/config/routines/{name}"],
+        one: "routine",
+        many: "routines",
+        sent: routine,
+        answered: answered::<Routine>,
+    },
+    Kind {
+        entity: EntityKind::Storage,
+        paths: ["/v1/config/storage", "/v1/config/storage/{name}"],
+        one: "storage",
+        many: "storages",
+        sent: storage,
+        answered: answered::<Storage>,
+    },
+    Kind {
+        entity: EntityKind::SecretAgent,
         paths: ["/v1/config/secret-agents", "/v1/config/secret-agents/{name}"],
         one: "secret agent",
         many: "secret agents",
+        sent: agent,
+        answered: answered::<SecretAgent>,
     },
 ];
 
+/// What the service makes of a document that it was sent.
+fn answered<T: FromJson + Serialize>(sent: &Value) -> Value {
+    let read: Option<T> = from_json(sent.to_string().as_bytes(), UnixMillis(INSTANT)).ok();
+    // Each can be read: they are sent by a test.
+    serde_json::to_value(read).unwrap_or_default()
+}
+
 pub(super) fn operations() -> Vec<Op> {
-    let [clusters, policies, routines, storages, agents] = KINDS;
-    [
-        whole(),
-        of::<Cluster>(&clusters, &cluster()),
-        of::<Policy>(&policies, &policy()),
-        of::<Routine>(&routines, &routine()),
-        of::<Storage>(&storages, &storage()),
-        of::<SecretAgent>(&agents, &agent()).into_iter().map(Op::ours).collect(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let mut all = whole();
+    for kind in &KINDS {
+        let of_kind = of(kind);
+        match kind.entity {
+            EntityKind::SecretAgent => all.extend(of_kind.into_iter().map(Op::ours)),
+            _ => all.extend(of_kind),
+        }
+    }
+    all
 }
 
 fn op(method: &'static str, path: &'static str, summary: impl Into<String>) -> Op {
@@ -70,20 +110,23 @@ fn changed(op: Op, status: u16) -> Op {
 
 fn whole() -> Vec<Op> {
     let path = "/v1/config";
+    let sent = json!({
+        "aerospike-clusters": {"prod": cluster()},
+        "secret-agents": {"vault": agent()},
+        "storage": {"disk": storage()},
+        "backup-policies": {"keep-ten": policy()},
+        "backup-routines": {"daily": routine()},
+    });
+    let read = Config::from_json(sent.to_string().as_bytes(), UnixMillis(INSTANT)).ok();
     vec![
         op("GET", path, "Gives the whole configuration.")
             .says("As it was given; secrets in clear as `[secret]`.")
-            .json::<Config>(200, "The configuration.")
+            .schema(200, "The configuration.", Ref::from_schema_name(SchemaPart::Whole.component()), &read)
             .header(200, "ETag", "The tag of this state, for `If-Match`."),
         changed(
             op("PUT", path, "Replaces the whole configuration.")
                 .says("`service` must say the same as the file: a change there needs a restart.")
-                .body::<Config>(json!({
-                    "aerospike-clusters": {"prod": cluster()},
-                    "storage": {"disk": storage()},
-                    "backup-policies": {"keep-ten": policy()},
-                    "backup-routines": {"daily": routine()},
-                })),
+                .body(SchemaPart::Whole, sent),
             200,
         ),
         op("POST", "/v1/config/apply", "Reads the configuration's file again, as SIGHUP does.")
@@ -104,18 +147,23 @@ fn whole() -> Vec<Op> {
     ]
 }
 
-fn of<T: ToSchema>(kind: &Kind, example: &Value) -> Vec<Op> {
-    let Kind { paths: [all, one], one: name, many } = kind;
+fn of(kind: &Kind) -> Vec<Op> {
+    let Kind { paths: [all, one], one: name, many, .. } = kind;
+    let (part, sent) = (SchemaPart::One(kind.entity), (kind.sent)());
+    let schema = || Ref::from_schema_name(part.component());
+    let map = ObjectBuilder::new().additional_properties(Some(schema())).build();
+    let answered = (kind.answered)(&sent);
+    let called = parameters::name_in(one);
     vec![
         op("GET", all, format!("Gives all {many}, by name."))
-            .map::<T>(200, "By name; `{}` when there are none.")
+            .schema(200, "By name; `{}` when there are none.", Schema::from(map), &json!({called: answered}))
             .header(200, "ETag", "The tag of this state, for `If-Match`."),
         op("GET", one, format!("Gives one {name}."))
-            .json::<T>(200, "As it was given; secrets in clear as `[secret]`.")
+            .schema(200, "As it was given; secrets in clear as `[secret]`.", schema(), &answered)
             .header(200, "ETag", "The tag of this state, for `If-Match`.")
             .refuses(&[404]),
-        changed(op("POST", one, format!("Adds a {name}.")).body::<T>(example.clone()), 201),
-        changed(op("PUT", one, format!("Replaces the whole of a {name}.")).body::<T>(example.clone()), 200),
+        changed(op("POST", one, format!("Adds a {name}.")).body(part, sent.clone()), 201),
+        changed(op("PUT", one, format!("Replaces the whole of a {name}.")).body(part, sent.clone()), 200),
         changed(op("DELETE", one, format!("Takes a {name} away that nothing names.")), 204),
     ]
 }

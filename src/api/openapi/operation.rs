@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, PathItem};
@@ -12,8 +13,11 @@ use utoipa::openapi::{
     ResponseBuilder, Schema,
 };
 
-use super::{collect, parameters, refusal_name};
+use super::examples::Example;
+use super::refusals::refusal_name;
+use super::{collect, parameters};
 use crate::api::access::{Need, ROUTES};
+use crate::config::schema::SchemaPart;
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
@@ -71,9 +75,8 @@ impl Op {
     }
 
     /// The body, with an example that can be sent as it is.
-    pub(super) fn body<T: ToSchema>(mut self, example: Value) -> Self {
-        self.types.push(collect::<T>);
-        self.body = Some((Ref::from_schema_name(T::name()), example));
+    pub(super) fn body(mut self, part: SchemaPart, example: Value) -> Self {
+        self.body = Some((Ref::from_schema_name(part.component()), example));
         self
     }
 
@@ -95,23 +98,23 @@ impl Op {
     }
 
     /// Answers with JSON of a type.
-    pub(super) fn json<T: ToSchema>(mut self, status: u16, says: &str) -> Self {
+    pub(super) fn json<T: ToSchema + Example>(mut self, status: u16, says: &str) -> Self {
         self.types.push(collect::<T>);
-        self.schema(status, says, Ref::from_schema_name(T::name()))
+        self.schema(status, says, Ref::from_schema_name(T::name()), &T::example())
     }
 
     /// Answers with a list of a type.
-    pub(super) fn list<T: ToSchema>(mut self, status: u16, says: &str) -> Self {
+    pub(super) fn list<T: ToSchema + Example>(mut self, status: u16, says: &str) -> Self {
         self.types.push(collect::<T>);
         let list = ArrayBuilder::new().items(Ref::from_schema_name(T::name())).build();
-        self.schema(status, says, Schema::from(list))
+        self.schema(status, says, Schema::from(list), &[T::example()])
     }
 
-    /// Answers with values of a type, each by its name.
-    pub(super) fn map<T: ToSchema>(mut self, status: u16, says: &str) -> Self {
+    /// Answers with values of a type, each by its name, as `name`.
+    pub(super) fn map<T: ToSchema + Example>(mut self, status: u16, says: &str, name: &str) -> Self {
         self.types.push(collect::<T>);
         let map = ObjectBuilder::new().additional_properties(Some(Ref::from_schema_name(T::name()))).build();
-        self.schema(status, says, Schema::from(map))
+        self.schema(status, says, Schema::from(map), &BTreeMap::from([(name, T::example())]))
     }
 
     /// Names a type in a schema of [`Op::schema`].
@@ -120,9 +123,16 @@ impl Op {
         self
     }
 
-    /// Answers with JSON of a schema that no type has.
-    pub(super) fn schema(self, status: u16, says: &str, schema: impl Into<RefOr<Schema>>) -> Self {
-        let content = ContentBuilder::new().schema(Some(schema));
+    /// Answers with JSON of a schema that no type has, as `example`.
+    pub(super) fn schema(
+        self,
+        status: u16,
+        says: &str,
+        schema: impl Into<RefOr<Schema>>,
+        example: &(impl Serialize + ?Sized),
+    ) -> Self {
+        // None can fail to become JSON, and a test finds an answer without one.
+        let content = ContentBuilder::new().schema(Some(schema)).example(serde_json::to_value(example).ok());
         self.answer(status, says, Some(("application/json", content.build())))
     }
 

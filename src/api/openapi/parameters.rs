@@ -16,6 +16,17 @@ pub(super) fn of_path(path: &'static str) -> Vec<Parameter> {
         .collect()
 }
 
+/// What a path has by a name is called like that in the examples.
+pub(super) fn name_in(path: &str) -> &'static str {
+    match path.strip_prefix("/v1/config/").and_then(|rest| rest.split('/').next()) {
+        Some("clusters") => "prod",
+        Some("policies") => "keep-ten",
+        Some("storage") => "disk",
+        Some("secret-agents") => "vault",
+        _ => "daily",
+    }
+}
+
 fn one(path: &str, name: &'static str) -> Parameter {
     let kind = path.strip_prefix("/v1/config/").and_then(|rest| rest.split('/').next());
     let (says, schema, example) = match (name, kind) {
@@ -29,11 +40,11 @@ fn one(path: &str, name: &'static str) -> Parameter {
             json!(INSTANT),
         ),
         ("file", _) => ("A file of the page, or `doc.json`.", text(), json!("doc.json")),
-        (_, Some("clusters")) => ("The cluster's name.", text(), json!("prod")),
-        (_, Some("policies")) => ("The policy's name.", text(), json!("keep-ten")),
-        (_, Some("storage")) => ("The storage's name.", text(), json!("disk")),
-        (_, Some("secret-agents")) => ("The secret agent's name.", text(), json!("vault")),
-        _ => ("The routine's name.", text(), json!("daily")),
+        (_, Some("clusters")) => ("The cluster's name.", text(), json!(name_in(path))),
+        (_, Some("policies")) => ("The policy's name.", text(), json!(name_in(path))),
+        (_, Some("storage")) => ("The storage's name.", text(), json!(name_in(path))),
+        (_, Some("secret-agents")) => ("The secret agent's name.", text(), json!(name_in(path))),
+        _ => ("The routine's name.", text(), json!(name_in(path))),
     };
     let parameter =
         ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);

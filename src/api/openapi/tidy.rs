@@ -1,13 +1,6 @@
-//! What the types cannot say of themselves: documents that are read have no nulls and no unknown keys, and their comments
-//! speak to whoever reads the code.
+//! What the types cannot say of themselves: their comments speak to whoever reads the code.
 
 use serde_json::{Map, Value, json};
-
-/// Where the types of documents begin: they and all that they name are read, and refuse what they do not know.
-const READ: [&str; 4] = ["Config", "RestoreRequest", "RestoreTimestampRequest", "CopyOrder"];
-
-/// Types whose fields stand among those of a request.
-const FLATTENED: [&str; 3] = ["RestoreEnds", "RestoreCare", "RestoreSafety"];
 
 /// The schema of any JSON, which needs no name.
 const ANY: &str = "Value";
@@ -16,75 +9,10 @@ const ANY: &str = "Value";
 pub(super) fn tidied(mut document: Value) -> Value {
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         schemas.remove(ANY);
-        flatten(schemas);
         join(schemas);
-        let mut read: Vec<String> = READ.map(str::to_owned).into();
-        let mut next = 0;
-        while let Some(name) = read.get(next).cloned() {
-            next += 1;
-            let Some(schema) = schemas.get_mut(&name) else { continue };
-            without_null(schema);
-            close(schema);
-            names(schema, &mut |found| {
-                if !read.iter().any(|known| known == found) {
-                    read.push(found.to_owned());
-                }
-            });
-        }
     }
     words(&mut document);
     document
-}
-
-/// The fields of [`FLATTENED`] into the requests, in whose documents they stand.
-fn flatten(schemas: &mut Map<String, Value>) {
-    let fields: Vec<(String, Value)> = FLATTENED
-        .iter()
-        .filter_map(|name| schemas.remove(*name))
-        .filter_map(|schema| schema.get("properties").and_then(Value::as_object).cloned())
-        .flatten()
-        .collect();
-    for request in ["RestoreRequest", "RestoreTimestampRequest"] {
-        let properties = schemas.get_mut(request).and_then(|schema| schema.get_mut("properties"));
-        if let Some(properties) = properties.and_then(Value::as_object_mut) {
-            properties.extend(fields.clone());
-        }
-    }
-}
-
-/// `null` is not a value of a document: who wants nothing leaves the key out.
-fn without_null(schema: &mut Value) {
-    match schema {
-        Value::Object(object) => {
-            if let Some(Value::Array(types)) = object.get_mut("type") {
-                types.retain(|word| word != "null");
-                if let [one] = types.as_slice() {
-                    let one = one.clone();
-                    object.insert("type".to_owned(), one);
-                }
-            }
-            if let Some(Value::Array(choices)) = object.get_mut("oneOf") {
-                choices.retain(|choice| choice.get("type") != Some(&json!("null")));
-                if let [one] = choices.as_mut_slice() {
-                    let one = one.take();
-                    object.remove("oneOf");
-                    if let Value::Object(one) = one {
-                        object.extend(one);
-                    }
-                }
-            }
-            object.values_mut().for_each(without_null);
-        }
-        Value::Array(items) => items.iter_mut().for_each(without_null),
-        _ => {}
-    }
-}
-
-/// Unknown keys are refused.
-fn close(schema: &mut Value) {
-    if let Some(object) = schema.as_object_mut().filter(|object| object.contains_key("properties")) {
-        object.insert("additionalProperties".to_owned(), json!(false));
-    }
 }
 
 /// What a type has in common with another stands in it, field by field.
@@ -120,22 +48,6 @@ fn merge(whole: &mut Map<String, Value>, key: String, value: Value) {
         (_, value) => {
             whole.insert(key, value);
         }
-    }
-}
-
-/// The schemas that a schema names.
-fn names(schema: &Value, found: &mut impl FnMut(&str)) {
-    match schema {
-        Value::Object(object) => {
-            if let Some(name) = name_of(schema) {
-                found(name);
-            }
-            for value in object.values() {
-                names(value, found);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| names(item, found)),
-        _ => {}
     }
 }
 

@@ -69,7 +69,7 @@ impl ConfigUrl {
         Ok(Self(Arc::new(Inner { url, credentials, shown: shown.to_string() })))
     }
 
-    /// Errors: `config-unreadable`, `tls-files`.
+    /// Errors: `config-unreadable`, `tls-refused`, `tls-files`.
     pub(super) async fn read(&self) -> Result<Vec<u8>> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -199,7 +199,35 @@ where
 
 fn unread(error: impl std::error::Error + Send + Sync + 'static, url: &Url) -> Failure {
     let host = url.host_str().unwrap_or_default();
+    if let Some(refused) = untrusted(&error, host) {
+        return refused.into();
+    }
     Error::temporary("config-unreadable", format!("{host} does not answer")).source(error).into()
+}
+
+/// Whether `error` means that the server is not the one that the address names: another try would change nothing.
+fn untrusted(error: &(dyn std::error::Error + 'static), host: &str) -> Option<Error> {
+    let cause = tls_error(error)?;
+    let hint = match cause {
+        rustls::Error::InvalidCertificate(_) => {
+            "Its certificate must be for this host and of an authority that this system trusts; the variable SSL_CERT_FILE \
+             names a file (PEM) of others."
+        }
+        rustls::Error::InvalidMessage(_) => "Check that HTTPS is spoken there.",
+        _ => return None,
+    };
+    Some(Error::permanent("tls-refused", format!("TLS with {host}: {cause}")).hint(hint))
+}
+
+/// An error of I/O shows what it holds as itself, not as its cause.
+fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    tls_error(match error.downcast_ref::<std::io::Error>() {
+        Some(error) => error.get_ref()?,
+        None => error.source()?,
+    })
 }
 
 /// The answer's own text is not shown: it may quote the request.

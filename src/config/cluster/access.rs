@@ -7,13 +7,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::config::SecretAgent;
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 use crate::error::{Error, Result};
 use crate::secrets::{AgentOptions, Keeper, Secret, SecretRef, SecretSource};
 use crate::tls::{self, TlsFiles};
 
 /// Who we are to a cluster, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Credentials {
     /// The user.
@@ -37,7 +38,7 @@ pub struct Credentials {
 }
 
 /// How a cluster finds out who we are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum AuthMode {
     /// It knows the user and the password's hash.
@@ -50,7 +51,7 @@ pub enum AuthMode {
 }
 
 /// TLS to a cluster, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ClusterTls {
     /// Authorities to trust: a file.

@@ -1,10 +1,11 @@
-//! What the keys mean: read from the tables of `docs/configuration.md`, so that it is written once.
+//! What the keys mean: read from the tables of `docs/configuration.md` and `docs/api.md`, so that it is written once.
 
 use serde_json::{Value as Json, json};
 
-use crate::config::reader::Kind;
+use crate::config::kind::Kind;
 
-const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
+const DOCUMENTS: [&str; 2] =
+    [include_str!("../../../docs/configuration.md"), include_str!("../../../docs/api.md")];
 
 /// The rows of the tables.
 pub(super) struct Words(Vec<Row>);
@@ -19,6 +20,24 @@ struct Row {
     text: String,
 }
 
+impl Row {
+    fn read(table: &str, row: &str) -> Option<Self> {
+        let cells: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        let [keys, default, bounds, text] = match cells.as_slice() {
+            [keys, default, bounds, text] => [*keys, *default, *bounds, *text],
+            [keys, default, text] => [*keys, *default, "", *text],
+            _ => return None,
+        };
+        Some(Self {
+            table: table.to_owned(),
+            keys: keys.to_owned(),
+            default: default.to_owned(),
+            bounds: bounds.to_owned(),
+            text: text.to_owned(),
+        })
+    }
+}
+
 /// What is said of a key.
 pub(super) struct Said {
     /// One or two sentences.
@@ -30,6 +49,7 @@ pub(super) struct Said {
 /// Where the keys of a kind stand: tables, and what stands beside the key there. The first that has the key counts.
 fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
     const SEEDS: &str = "(of a seed)";
+    const BY_TIME: &str = "### The body of a restore by time";
     match kind {
         Kind::Service => &[("## `service`", "")],
         Kind::JobHistory => &[("`service.job-history`", "")],
@@ -64,18 +84,72 @@ fn places(kind: Kind) -> &'static [(&'static str, &'static str)] {
         Kind::Keep => &[("`keep`", "")],
         Kind::Routine => &[("## `backup-routines", "")],
         Kind::Copy => &[("A list, in the order", "")],
-        // What is not in a table of this document is below.
+        // What a restore by path has, too, is said there.
+        Kind::Restore | Kind::RestoreTimestamp => &[(BY_TIME, "")],
+        Kind::RestorePolicy => &[("### `policy` of a restore", "")],
+        Kind::CopyOrder => &[("### The body of a copy", "")],
+        // What is in no table is below.
         Kind::Document
         | Kind::S3Class
         | Kind::S3Encryption
         | Kind::S3ObjectLock
         | Kind::S3Role
-        | Kind::Restore
-        | Kind::RestoreTimestamp
-        | Kind::RestorePolicy
         | Kind::Remap
-        | Kind::SafetyBackup
-        | Kind::CopyOrder => &[],
+        | Kind::SafetyBackup => &[],
+    }
+}
+
+/// What a section is.
+pub(super) const fn about(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Document => "A whole configuration.",
+        Kind::Service => "The service itself: listeners, log, limits. A change of it needs a restart.",
+        Kind::Http => "The listener of plain HTTP.",
+        Kind::Https => "The listener of HTTPS.",
+        Kind::Rate => "How many requests one address may send.",
+        Kind::Auth => "Who may do what.",
+        Kind::AuthToken => "One who comes with a token.",
+        Kind::AuthCertificate => "One who comes with a client certificate.",
+        Kind::Audit => "How long it is remembered who has changed what.",
+        Kind::Logger => "What is logged, and where to.",
+        Kind::FileWriter => "A file that is logged to, and when another one is begun.",
+        Kind::ServiceBackup => "What is common to all backups.",
+        Kind::JobHistory => "When ended jobs are forgotten.",
+        Kind::Cluster => "A cluster: where it is, who logs in, how connections are encrypted.",
+        Kind::Credentials => "Who logs in to the nodes of a cluster.",
+        Kind::ClusterTls => {
+            "Encrypted connections to the nodes of a cluster; `{}`: with the authorities of this system."
+        }
+        Kind::Seed => "A node that is asked for the others.",
+        Kind::SecretAgent => "A secret agent, and how it is asked.",
+        Kind::Storage => "Where backups are kept: exactly one kind of place.",
+        Kind::LocalStorage => "A directory of this machine.",
+        Kind::AzureStorage => "A container of Azure's blob service.",
+        Kind::AzureTiers => "The access tiers that objects are kept in.",
+        Kind::GcpStorage => "A bucket of Google Cloud Storage.",
+        Kind::GcpClass => "The storage classes that objects are kept in.",
+        Kind::S3Storage => "A bucket of Amazon S3, or of a server that speaks its language.",
+        Kind::S3Class => "The storage classes that objects are kept in.",
+        Kind::S3Encryption => "How the server encrypts objects at rest.",
+        Kind::S3ObjectLock => "How long objects cannot be deleted.",
+        Kind::S3Role => "A role that is taken for every request.",
+        Kind::Policy => "How backups are made; `{}` is a policy.",
+        Kind::Retry => {
+            "When a thing that failed is tried again: before retry n (from 0) it waits `base-timeout` × `multiplier`^n, at most a day."
+        }
+        Kind::Compression => "How files are compressed.",
+        Kind::Encryption => "How files are encrypted, and where the key is.",
+        Kind::Decryption => "Where the key of encrypted backups is.",
+        Kind::Retention => "What stays after each full backup.",
+        Kind::Keep => "Of how many periods the newest full backup stays.",
+        Kind::Routine => "What is backed up, when, how and where to.",
+        Kind::Copy => "Another storage that backups are copied to.",
+        Kind::CopyOrder => "What is to be copied where.",
+        Kind::Restore => "A restore of one folder of a backup.",
+        Kind::RestoreTimestamp => "A restore of what a routine had saved at an instant.",
+        Kind::RestorePolicy => "How a restore is done; `{}` is a policy.",
+        Kind::Remap => "One namespace is restored under another name.",
+        Kind::SafetyBackup => "A full backup of the destination before the first write.",
     }
 }
 
@@ -123,6 +197,25 @@ fn beside(kind: Kind, key: &str) -> Option<&'static str> {
         (Kind::S3Role, "session-name") => "how the session is called in the audit log",
         (Kind::S3Role, "external-id") => "what the role's owner asks for",
         (Kind::S3Role, "sts-endpoint") => "the server that gives roles; without it Amazon's of the region",
+        (Kind::Restore, "backup-data-path") => {
+            "the folder, below the storage's root: of one namespace, or of a whole run"
+        }
+        (Kind::Restore, "allow-incomplete") => {
+            "whether a folder of a routine without `metadata.yaml` is restored: what there is. Default: false"
+        }
+        (Kind::Restore, "source") => "the storage, inline; either this or `source-name`",
+        (Kind::Restore, "source-name") => "the storage, by its name",
+        (Kind::Restore, "destination") => "the cluster, inline; either this or `destination-name`",
+        (Kind::Restore, "destination-name") => "the cluster, by its name",
+        (Kind::Restore, "secret-agent") => "who is asked for `policy.encryption.key-secret`, inline",
+        (Kind::Restore, "secret-agent-name") => "the same, by its name",
+        (Kind::Restore | Kind::RestoreTimestamp, "policy") => "how",
+        (Kind::Restore | Kind::RestoreTimestamp, "safety-backup") => {
+            "what is saved of the destination first; not with `validate`"
+        }
+        (Kind::SafetyBackup, "storage") => "where it goes: a configured storage",
+        (Kind::Remap, "source") => "the name in the backup",
+        (Kind::Remap, "destination") => "the name in the destination",
         _ => return None,
     })
 }
@@ -153,25 +246,20 @@ pub(super) fn example(kind: Kind, key: &str) -> Option<Json> {
 
 impl Words {
     pub(super) fn read() -> Self {
-        let (mut rows, mut block, mut in_block) = (Vec::new(), String::new(), false);
-        for line in DOCUMENT.lines() {
-            let Some(row) = line.strip_prefix('|') else {
-                // A heading counts while nothing else stands between it and its table.
-                if !line.is_empty() && !in_block {
-                    line.clone_into(&mut block);
-                }
-                in_block = !line.is_empty();
-                continue;
-            };
-            let cells: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
-            if let [keys, default, bounds, text] = cells.as_slice() {
-                rows.push(Row {
-                    table: block.clone(),
-                    keys: (*keys).to_owned(),
-                    default: (*default).to_owned(),
-                    bounds: (*bounds).to_owned(),
-                    text: (*text).to_owned(),
-                });
+        let mut rows = Vec::new();
+        for document in DOCUMENTS {
+            let (mut block, mut in_block, mut in_code) = (String::new(), false, false);
+            for line in document.lines() {
+                let Some(row) = line.strip_prefix('|') else {
+                    // A heading counts while nothing else stands between it and its table; an example is nothing.
+                    in_code ^= line.starts_with("```");
+                    if !line.is_empty() && !in_block && !in_code && !line.starts_with("```") {
+                        line.clone_into(&mut block);
+                    }
+                    in_block = !line.is_empty() && !in_code;
+                    continue;
+                };
+                rows.extend(Row::read(&block, row));
             }
         }
         Self(rows)
@@ -209,7 +297,17 @@ impl Words {
     }
 }
 
-/// Without the marks of Markdown that an editor would show.
+/// Without the marks of Markdown that an editor would show, and without where its links lead.
 fn plain(text: &str) -> String {
-    text.replace("**", "")
+    let text = text.replace("**", "");
+    let (mut plain, mut rest) = (String::new(), text.as_str());
+    while let Some((before, after)) = rest.split_once("](") {
+        let (Some((kept, words)), Some((_, left))) = (before.rsplit_once('['), after.split_once(')')) else {
+            break;
+        };
+        plain.push_str(kept);
+        plain.push_str(words);
+        rest = left;
+    }
+    plain + rest
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::access::{self, Resolver};
 use super::{PART_BYTES, PART_BYTES_MAX};
 use crate::config::SecretAgent;
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 use crate::error::Result;
 use crate::secrets::{Secret, SecretSource};
 
@@ -19,7 +20,7 @@ pub(super) const KEY: &str = "azure-storage";
 const PART_BYTES_MIN: i64 = 1 << 20;
 
 /// `azure-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AzureStorage {
     /// The address of the account's blob service.
@@ -65,7 +66,7 @@ pub struct AzureStorage {
 }
 
 /// `storage-class` of an Azure storage: the access tiers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AzureStorageTiers {
     /// Of data files.
@@ -77,7 +78,7 @@ pub struct AzureStorageTiers {
 }
 
 /// An access tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names are Azure's
 pub enum AzureTier {
     Hot,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::access::{self, Resolver};
 use super::{PART_BYTES, PART_BYTES_MAX};
 use crate::config::SecretAgent;
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 use crate::error::Result;
 use crate::secrets::{Secret, SecretSource};
 
@@ -25,7 +26,7 @@ const PART_BYTES_LEAST: u64 = 5 << 20;
 pub const GOOGLE: &str = "https://storage.googleapis.com";
 
 /// `gcp-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GcpStorage {
     /// The bucket.
@@ -63,7 +64,7 @@ pub struct GcpStorage {
 }
 
 /// `storage-class` of a Google Cloud storage; what is not data has the bucket's own class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GcpStorageClass {
     /// Of data files.
@@ -72,7 +73,7 @@ pub struct GcpStorageClass {
 }
 
 /// A storage class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)] // the names are Google's
 pub enum GcpClass {

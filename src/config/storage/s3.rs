@@ -11,7 +11,8 @@ pub use self::class::{S3Class, S3StorageClass};
 use super::access::{self, Resolver};
 use super::{PART_BYTES, PART_BYTES_MAX};
 use crate::config::SecretAgent;
-use crate::config::reader::{Kind, Read, Section};
+use crate::config::kind::Kind;
+use crate::config::reader::{Read, Section};
 use crate::error::Result;
 use crate::secrets::{Secret, SecretSource};
 
@@ -23,7 +24,7 @@ const PART_BYTES_MIN: i64 = 5 << 20;
 const TAGS_MAX: usize = 10;
 
 /// `s3-storage`, as written.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Storage {
     /// The bucket.
@@ -90,7 +91,7 @@ pub struct S3Storage {
 }
 
 /// What of the requests goes to the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum S3LogLevel {
     /// Nothing.
@@ -111,7 +112,7 @@ pub enum S3LogLevel {
 }
 
 /// Encryption at rest by the server.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Encryption {
     /// With whose key.
@@ -122,7 +123,7 @@ pub struct S3Encryption {
 }
 
 /// With whose key the server encrypts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum S3EncryptionMode {
     /// S3's own (SSE-S3).
     #[default]
@@ -137,7 +138,7 @@ pub enum S3EncryptionMode {
 }
 
 /// How long objects cannot be deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3ObjectLock {
     /// Who may lift it.
@@ -147,7 +148,7 @@ pub struct S3ObjectLock {
 }
 
 /// Who may lift a lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum S3LockMode {
     /// Who has the right to.
@@ -158,7 +159,7 @@ pub enum S3LockMode {
 }
 
 /// By what the server checks what it receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)] // the names are Amazon's
 pub enum S3Checksum {
@@ -173,7 +174,7 @@ pub enum S3Checksum {
 }
 
 /// A role to take.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct S3Role {
     /// Its ARN.

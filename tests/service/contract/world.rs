@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct World {
     service: Running,
+    level: &'static str,
     _sandbox: Sandbox,
     /// A full and an incremental backup of `daily`, in ms.
     runs: [i64; 2],
@@ -77,14 +78,15 @@ impl Answer {
 }
 
 impl World {
-    pub async fn start() -> Self {
+    /// At a level of `service.compatibility`.
+    pub async fn start(level: &'static str) -> Self {
         let options = SandboxOptions {
             namespaces: vec!["source-ns1".to_owned(), "target-ns1".to_owned()],
             ..SandboxOptions::default()
         };
         let sandbox = Sandbox::start(options, &CancellationToken::new()).await.unwrap();
         let port = sandbox.address().port();
-        let service = Running::start(|dir| configuration(dir, port)).await;
+        let service = Running::start(|dir| configuration(dir, port, level)).await;
         let seeds = vec![Seed { host: "127.0.0.1".to_owned(), port }];
         let options = ClusterOptions { seeds, connect_timeout_ms: 20_000, label: "test".to_owned() };
         let cluster = Cluster::connect(&options).await.unwrap();
@@ -110,7 +112,7 @@ impl World {
             service.post("/v1/restore/timestamp", &body.to_string()).await.body.parse().unwrap();
         let ended = service.job_in(restore, &["succeeded", "failed"]).await;
         assert_eq!(ended["status"], "succeeded", "{ended:#}");
-        Self { service, _sandbox: sandbox, runs, key, restore, canceled }
+        Self { service, level, _sandbox: sandbox, runs, key, restore, canceled }
     }
 
     /// Where it listens.
@@ -201,9 +203,8 @@ impl World {
             }
         }
         if operation.path == "/v1/config" {
-            // The agent that the example's cluster names.
-            example["secret-agents"] =
-                json!({"vault": {"connection-type": "tcp", "address": "127.0.0.1", "port": 1}});
+            // It must say what the file does.
+            example["service"] = json!({"compatibility": self.level});
         }
         Some(example)
     }
@@ -260,9 +261,10 @@ pub fn encoded(text: &str) -> String {
     encoded
 }
 
-fn configuration(dir: &tempfile::TempDir, port: u16) -> String {
+fn configuration(dir: &tempfile::TempDir, port: u16, level: &str) -> String {
     format!(
         r#"
+service: {{compatibility: "{level}"}}
 aerospike-clusters:
   prod:
     conn-timeout: 20000

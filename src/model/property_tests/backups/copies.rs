@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{World, chain_of};
+use super::World;
+use super::promises::chain_of;
 use crate::catalog::State;
 use crate::copy::Wanted;
 use crate::copy::plan::{Candidate, plan as decide};

@@ -1,6 +1,53 @@
-//! Where each kind of section stands.
+//! The kinds of sections, and where each stands.
 
-use super::reader::Kind;
+/// What a section is; deprecated keys are listed by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Document,
+    Service,
+    Http,
+    Https,
+    Rate,
+    Auth,
+    AuthToken,
+    AuthCertificate,
+    Audit,
+    Logger,
+    FileWriter,
+    ServiceBackup,
+    JobHistory,
+    Cluster,
+    Credentials,
+    ClusterTls,
+    Seed,
+    SecretAgent,
+    Storage,
+    LocalStorage,
+    AzureStorage,
+    AzureTiers,
+    GcpStorage,
+    GcpClass,
+    S3Storage,
+    S3Class,
+    S3Encryption,
+    S3ObjectLock,
+    S3Role,
+    Policy,
+    Retry,
+    Compression,
+    Encryption,
+    Decryption,
+    Retention,
+    Keep,
+    Routine,
+    Copy,
+    CopyOrder,
+    Restore,
+    RestoreTimestamp,
+    RestorePolicy,
+    Remap,
+    SafetyBackup,
+}
 
 impl Kind {
     /// Where such a section stands in a document or request.

@@ -1,0 +1,53 @@
+//! How the sections are called in OpenAPI, where they stand among the types of the answers.
+
+use crate::config::kind::Kind;
+
+/// The name of a section's schema; programs that are made from the document name their types by it.
+pub(super) const fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Document => "Config",
+        Kind::Service => "Service",
+        Kind::Http => "Http",
+        Kind::Https => "Https",
+        Kind::Rate => "Rate",
+        Kind::Auth => "Auth",
+        Kind::AuthToken => "AuthToken",
+        Kind::AuthCertificate => "AuthCertificate",
+        Kind::Audit => "Audit",
+        Kind::Logger => "Logger",
+        Kind::FileWriter => "FileWriter",
+        Kind::ServiceBackup => "ServiceBackup",
+        Kind::JobHistory => "JobHistory",
+        Kind::Cluster => "Cluster",
+        Kind::Credentials => "Credentials",
+        Kind::ClusterTls => "ClusterTls",
+        Kind::Seed => "Seed",
+        Kind::SecretAgent => "SecretAgent",
+        Kind::Storage => "Storage",
+        Kind::LocalStorage => "LocalStorage",
+        Kind::AzureStorage => "AzureStorage",
+        Kind::AzureTiers => "AzureStorageTiers",
+        Kind::GcpStorage => "GcpStorage",
+        Kind::GcpClass => "GcpStorageClass",
+        Kind::S3Storage => "S3Storage",
+        Kind::S3Class => "S3StorageClass",
+        Kind::S3Encryption => "S3Encryption",
+        Kind::S3ObjectLock => "S3ObjectLock",
+        Kind::S3Role => "S3Role",
+        Kind::Policy => "Policy",
+        Kind::Retry => "RetryPolicy",
+        Kind::Compression => "CompressionPolicy",
+        Kind::Encryption => "EncryptionPolicy",
+        Kind::Decryption => "DecryptionPolicy",
+        Kind::Retention => "Retention",
+        Kind::Keep => "KeepTiers",
+        Kind::Routine => "Routine",
+        Kind::Copy => "RoutineCopy",
+        Kind::CopyOrder => "CopyOrder",
+        Kind::Restore => "RestoreRequest",
+        Kind::RestoreTimestamp => "RestoreTimestampRequest",
+        Kind::RestorePolicy => "RestorePolicy",
+        Kind::Remap => "Remap",
+        Kind::SafetyBackup => "SafetyBackup",
+    }
+}
