@@ -7,6 +7,7 @@ use super::Config;
 use super::check::{names, not_found};
 use super::problem::{self, Path, Problem, ProblemKind, Problems};
 use super::reader::{Kind, Read, Section};
+use super::resolve::JobConfig;
 use super::retention::{Retention, RetentionConfig};
 use super::routine::{Routine, namespaces};
 use super::storage::StorageConfig;
@@ -51,6 +52,33 @@ pub struct CopyConfig {
     /// After which backups.
     #[serde(default)]
     pub on: CopyOn,
+}
+
+impl JobConfig {
+    /// The routine as it is in the storage of a copy: what is kept there is the copy's own rule.
+    #[must_use]
+    pub fn in_copy(&self, copy: &CopyConfig) -> Self {
+        let mut config = Self { storage: copy.storage.clone(), copies: Vec::new(), ..self.clone() };
+        config.policy.retention = copy.retention;
+        config
+    }
+
+    /// The routine as it is in one of its storages, its own or that of a copy.
+    ///
+    /// Errors: `storage-unknown`.
+    pub fn in_storage(&self, storage: &str) -> Result<Self> {
+        let is_named = |config: &StorageConfig| config.name.as_deref() == Some(storage);
+        if is_named(&self.storage) {
+            return Ok(self.clone());
+        }
+        if let Some(copy) = self.copies.iter().find(|copy| is_named(&copy.storage)) {
+            return Ok(self.in_copy(copy));
+        }
+        let all = std::iter::once(&self.storage).chain(self.copies.iter().map(|copy| &copy.storage));
+        let names: Vec<&str> = all.filter_map(|config| config.name.as_deref()).collect();
+        let text = format!("routine \"{}\" has no backups in storage \"{storage}\"", self.routine);
+        Err(Error::permanent("storage-unknown", text).hint(format!("Name one of: {}.", names.join(", "))))
+    }
 }
 
 impl Read for RoutineCopy {

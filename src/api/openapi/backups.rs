@@ -154,6 +154,11 @@ fn storage() -> Vec<Op> {
             .json::<View>(200, "Nothing is deleted.")
             .refuses(&[404]),
         op("POST", "/v1/retention/{routine}", "Deletes what the policy keeps no longer.")
+            .takes([parameters::word(
+                "storage",
+                "In this storage, the routine's own or that of a copy; absent: in its own.",
+                "vault",
+            )])
             .takes(parameters::asked())
             .json::<job::Summary>(202, "The job.")
             .header(202, "Location", "Where the job is.")
