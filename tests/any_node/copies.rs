@@ -122,6 +122,10 @@ async fn each_backup_is_copied_and_a_restore_takes_the_copy_when_the_source_is_g
     }
     let refused = bench.restore_to(late.0, json!({"copy": "disk"})).await;
     refused.refused("storage-unavailable");
+    let points = bench.get(&format!("/v1/backups/restore-points/{ROUTINE}")).await;
+    let windows = points["namespaces"][0]["windows"].as_array().unwrap();
+    let of = |at: usize| (&windows[at]["storage"], windows[at]["chain"].as_array().unwrap().len());
+    assert_eq!((windows.len(), of(0), of(1)), (2, (&json!("copy"), 2), (&json!("copy"), 1)), "{points:#}");
     bench.stop_service().await;
 }
 

@@ -102,3 +102,22 @@ async fn retention_of_copies_is_told_beside_the_routines_own_and_asked_for_by_na
     let id = service.post("/v1/retention/daily?storage=vault", "").await.json()["id"].as_i64().unwrap();
     assert_eq!(service.job_in(id, &["succeeded"]).await["storage"], "vault");
 }
+
+/// On the worst day the routine's own storage is gone: what a copy has is still told.
+#[tokio::test]
+async fn restore_points_are_told_as_long_as_one_storage_answers() {
+    let service = Running::start(with_copies).await;
+    let path = "/v1/backups/restore-points/daily";
+    let points = service.get(path).await.json();
+    assert_eq!(
+        points["storages"],
+        json!([{"storage": "disk", "problem": null}, {"storage": "vault", "problem": null}])
+    );
+    std::fs::remove_dir_all(service.dir.path().join("backups")).unwrap();
+    let points = service.get(path).await.json();
+    assert_eq!((&points["storage"], &points["storages"][1]["problem"]), (&json!("disk"), &Value::Null));
+    assert!(points["storages"][0]["problem"].as_str().unwrap().contains("backups"), "{points:#}");
+    std::fs::remove_dir_all(service.dir.path().join("vault")).unwrap();
+    let answer = service.get(path).await;
+    assert_eq!(answer.status.as_u16(), 500, "{answer:?}");
+}
