@@ -68,6 +68,7 @@ impl App {
         let verified = self.jobs.store().verifications_of(&named).await?.into_iter();
         let mut verified: HashMap<String, VerificationRow> =
             verified.map(|row| (row.folder.clone(), row)).collect();
+        let mut copies = self.verified_copies(routines).await?;
         let mut all = BTreeMap::new();
         for (routine, entries) in cached.routines {
             let storage =
@@ -76,6 +77,7 @@ impl App {
             let details =
                 entries.iter().filter(|entry| entry.state != State::Marked).map(|entry| BackupDetails {
                     verification: verified.remove(&entry.key).map(verification),
+                    copies: copies.remove(&entry.key).unwrap_or_default(),
                     ..BackupDetails::new(entry, Arc::clone(&shown), level)
                 });
             all.insert(routine, details.collect());

@@ -12,7 +12,7 @@ pub use copies::{AskedStorage, PointIn};
 use copies::{Shown, points_in};
 
 use super::{App, TimeBounds};
-use crate::catalog::details::Verification;
+use crate::catalog::details::{CopyVerification, Verification};
 use crate::catalog::layout::DATA_SUFFIX;
 use crate::catalog::manifest::{Found, ManifestFile, read_manifest};
 use crate::catalog::{BackupEntry, History, Problem, RunFolder, Scope, State};
@@ -107,6 +107,8 @@ pub struct NamespaceBackup {
     pub dependents: Vec<BackupRef>,
     /// What reading it again has shown last.
     pub verification: Option<Verification>,
+    /// The same of its copies that were read again.
+    pub copies: Vec<CopyVerification>,
     /// What is odd about it.
     pub warnings: Vec<String>,
 }
@@ -274,6 +276,7 @@ impl App {
     ) -> Result<BackupView> {
         let (history, storage, storage_name) = self.history(routine).await?;
         let verified = self.verified(storage_name.as_deref(), routine).await?;
+        let mut copies = self.verified_copies(&[routine]).await?;
         let mut view = BackupView {
             routine: routine.to_owned(),
             storage: storage_name,
@@ -302,6 +305,7 @@ impl App {
             one.chain = chain_of(&members, place).map(refs);
             one.dependents = refs(dependents(&members, &[place]));
             one.verification = verified.get(&entry.key).cloned();
+            one.copies = copies.remove(&entry.key).unwrap_or_default();
             view.namespaces.push(one);
         }
         let listing = match backup_type {
@@ -402,6 +406,7 @@ async fn namespace_backup(storage: &dyn Storage, entry: &BackupEntry) -> Result<
         chain: None,
         dependents: Vec::new(),
         verification: None,
+        copies: Vec::new(),
         warnings: entry.warnings.clone(),
     })
 }

@@ -27,6 +27,9 @@ pub struct RoutineCopy {
     /// After which backups; none: after all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<CopyOn>,
+    /// Whether the verifications of the routine read it, too; none: they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<bool>,
 }
 
 /// Which backups are copied when they have finished.
@@ -52,6 +55,18 @@ pub struct CopyConfig {
     /// After which backups.
     #[serde(default)]
     pub on: CopyOn,
+    /// Whether the verifications of the routine read it, too.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub verify: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_yes(one: &bool) -> bool {
+    *one
 }
 
 impl JobConfig {
@@ -63,13 +78,19 @@ impl JobConfig {
         config
     }
 
-    /// The routine as it is in one of its storages, its own or that of a copy.
+    /// The routine in its own storage alone.
+    #[must_use]
+    pub fn in_own(&self) -> Self {
+        Self { copies: Vec::new(), ..self.clone() }
+    }
+
+    /// The routine as it is in one of its storages alone, its own or that of a copy.
     ///
     /// Errors: `storage-unknown`.
     pub fn in_storage(&self, storage: &str) -> Result<Self> {
         let is_named = |config: &StorageConfig| config.name.as_deref() == Some(storage);
         if is_named(&self.storage) {
-            return Ok(self.clone());
+            return Ok(self.in_own());
         }
         if let Some(copy) = self.copies.iter().find(|copy| is_named(&copy.storage)) {
             return Ok(self.in_copy(copy));
@@ -89,6 +110,7 @@ impl Read for RoutineCopy {
             storage: section.filled("storage"),
             retention: section.child("retention"),
             on: section.word("on", &[("full", CopyOn::Full), ("all", CopyOn::All)]),
+            verify: section.flag("verify"),
         }
     }
 }
@@ -108,6 +130,7 @@ impl Config {
                 storage: self.storage(&copy.storage)?,
                 retention: copy.retention.as_ref().and_then(Retention::resolve),
                 on: copy.on.unwrap_or_default(),
+                verify: copy.verify.unwrap_or(true),
             })
         };
         routine.copies.iter().flatten().map(resolve).collect()
@@ -129,7 +152,7 @@ impl Config {
         }
         let copies = self.copies_of(found)?;
         let named = copies.into_iter().find(|copy| copy.storage.name.as_deref() == Some(storage));
-        Ok(named.unwrap_or(CopyConfig { storage: target, retention: None, on: CopyOn::All }))
+        Ok(named.unwrap_or(CopyConfig { storage: target, retention: None, on: CopyOn::All, verify: true }))
     }
 
     /// Each copy lies in a known storage of its own, and fits the budget. What cannot be resolved was told.

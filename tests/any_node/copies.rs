@@ -389,6 +389,59 @@ async fn what_turns_out_damaged_while_it_is_read_comes_from_the_copy() {
     assert!(text.contains("no copy has it (storage copy: ") && text.contains("block 0"), "{text}");
 }
 
+/// Copies are verified with the routine's own backups, and told apart wherever outcomes are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_reads_the_copies_too_and_tells_them_apart() {
+    let bench = bench(json!({"storage": "copy"}), |_| {}).await;
+    back_up(&bench, "full").await;
+    let key = bench.newest_key("full").await;
+    let verify = async |query: &str| {
+        let path = format!("/v1/backups/verify/{ROUTINE}{query}");
+        bench.wait_job(bench.trigger_path(&path).await).await
+    };
+    let job = verify("").await;
+    assert_eq!((&job["status"], &job["counters"]["verified"]), (&json!("succeeded"), &json!(2)), "{job:#}");
+    // The manifest of a copy is the original's, which this store knows.
+    let manifest = file_of_copy(&bench, &key, "manifest.json");
+    let good = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, good.replacen('{', "{ ", 1)).unwrap();
+    let job = verify("?storage=copy").await;
+    assert!(job["error"]["message"].as_str().unwrap().contains("not the one that was written"), "{job:#}");
+    std::fs::write(&manifest, good).unwrap();
+
+    flip(&file_of_copy(&bench, &key, bench.data_files(&key)[0].file_name().unwrap().to_str().unwrap()));
+    let job = verify("").await;
+    assert_eq!(job["error"]["code"], "backup-damaged", "{job:#}");
+    assert!(job["error"]["message"].as_str().unwrap().contains("storage copy: backup "), "{job:#}");
+    let outcomes: Vec<_> = job["result"]["backups"].as_array().unwrap().iter().collect();
+    let of = |place: usize| (&outcomes[place]["storage"], &outcomes[place]["outcome"]);
+    assert_eq!(of(0), (&json!("disk"), &json!("verified")));
+    assert_eq!(of(1), (&json!("copy"), &json!("damaged")));
+    let listed = bench.list("full", ROUTINE).await;
+    let timestamp = &listed[0]["timestamp"];
+    let one = bench.get(&format!("/v1/backups/full/{ROUTINE}/{timestamp}")).await;
+    for shown in [&listed[0], &one["namespaces"][0]] {
+        assert_eq!(shown["verification"]["outcome"], "verified", "{shown:#}");
+        let copies = shown["copies"].as_array().unwrap();
+        assert_eq!((copies.len(), &copies[0]["storage"]), (1, &json!("copy")), "{shown:#}");
+        assert_eq!(copies[0]["verification"]["outcome"], "damaged", "{shown:#}");
+    }
+    let metrics = bench.text("/metrics").await;
+    for (storage, damaged) in [("disk", 0), ("copy", 1)] {
+        let line = format!("verify_damaged_backups{{routine=\"daily\",storage=\"{storage}\"}} {damaged}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    let points = bench.get(&format!("/v1/backups/restore-points/{ROUTINE}")).await;
+    assert_eq!(points["namespaces"][0]["windows"][0]["storages"][1]["damaged"], json!([key]), "{points:#}");
+    assert_eq!(verify("?storage=disk").await["status"], "succeeded");
+    // Sizes do not show it: the next copy goes by what the verification found.
+    let job = bench.wait_job(order(&bench, json!({})).await).await;
+    assert_eq!(job["counters"]["copied-backups"], 1, "{job:#}");
+    assert!(crate::service::warnings(&job).contains("copy-mended"), "{job:#}");
+    assert_eq!(verify("").await["counters"]["verified"], 2);
+    assert_eq!(bench.wait_job(order(&bench, json!({})).await).await["counters"]["already-there"], 1);
+}
+
 /// Without hashes a backup is good or bad as a whole: before the first write the next copy is taken, after it named.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_without_hashes_is_read_from_the_copy_before_the_first_write_or_the_copy_is_named() {

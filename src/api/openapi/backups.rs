@@ -36,6 +36,11 @@ pub(super) fn operations() -> Vec<Op> {
             .ours()
             .says("Every file of every committed backup: sizes, checksums, every record, the counts. Writes to no cluster.")
             .takes(parameters::bounds("start of a run"))
+            .takes([parameters::word(
+                "storage",
+                "In this storage, the routine's own or that of a copy; absent: in all of them.",
+                "vault",
+            )])
             .takes([parameters::strict()]),
         made(op("POST", "/v1/backups/copy", "Copies backups of a routine to one of its other storages."))
             .ours()

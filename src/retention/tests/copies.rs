@@ -40,8 +40,12 @@ async fn each_copy_is_told_by_its_own_rule_and_its_job_does_what_was_said() {
     let vault = Faulty::new(Arc::new(LocalStorage::create(bench.dir.path().join("vault")).await.unwrap()));
     let all = three(&bench.storage).await;
     three(&vault).await;
-    let copy =
-        |name: &str, retention| CopyConfig { storage: place(&bench, name), retention, on: CopyOn::All };
+    let copy = |name: &str, retention| CopyConfig {
+        storage: place(&bench, name),
+        retention,
+        on: CopyOn::All,
+        verify: true,
+    };
     bench.config.copies =
         vec![copy("vault", Some(keeps(1, Some(0)))), copy("absent", None), copy("vault", None)];
     let alone = bench.view().await;
