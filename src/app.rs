@@ -41,7 +41,10 @@ pub use jobs::JobView;
 pub use lists::{Cached, RefreshedRoutine};
 pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
 pub use places::Places;
-pub use points::{BackupRef, BackupView, FileView, NamespaceBackup, NamespacePoints, RestorePoints, Window};
+pub use points::{
+    AskedStorage, BackupRef, BackupView, FileView, NamespaceBackup, NamespacePoints, PointIn, RestorePoints,
+    Window,
+};
 pub use progress::Progress;
 pub use reload::{ConfigStatus, ReloadRefusal, ReloadSource, routine_job, schedules};
 pub use remembered::Shown;

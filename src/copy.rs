@@ -98,10 +98,7 @@ impl CopyJobConfig {
 
     /// What retention of the copy runs with: the routine as it is in the other storage.
     pub fn retention_config(&self) -> JobConfig {
-        let mut config = self.job.clone();
-        config.storage = self.copy.storage.clone();
-        config.policy.retention = self.copy.retention;
-        config
+        self.job.in_copy(&self.copy)
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod aerospike;
 pub mod checkpoint;
+pub mod copies;
 mod counters;
 pub mod keys;
 pub mod pace;
@@ -221,6 +222,8 @@ pub struct FileToRead {
     pub blocks: Arc<Vec<[u8; 32]>>,
     /// What it is deciphered with.
     pub unlock: Unlock,
+    /// Where else it is, byte for byte; none: nowhere.
+    pub copies: Option<Arc<copies::Copies>>,
 }
 
 /// How the files of one backup of one namespace are written to a cluster.

@@ -70,8 +70,9 @@ pub struct RoutineVerification {
     pub last_success: Option<UnixMillis>,
     /// Whether the newest verification found nothing wrong; none: there was none.
     pub last_successful: Option<bool>,
-    /// Backups that were found damaged, or that cannot be restored because of another one.
-    pub damaged: u64,
+    /// Backups that were found damaged, or that cannot be restored because of another one, by storage: the routine's own,
+    /// and those with copies that were ever verified.
+    pub damaged: Vec<(String, u64)>,
 }
 
 /// The series of this service.
@@ -185,7 +186,10 @@ impl Metrics {
             )?,
             verify_last_success: verify_gauge(&registry, MetricName::VerifyLastSuccess)?,
             verify_last_successful: verify_gauge(&registry, MetricName::VerifyLastSuccessful)?,
-            verify_damaged: verify_gauge(&registry, MetricName::VerifyDamagedBackups)?,
+            verify_damaged: register(
+                &registry,
+                IntGaugeVec::new(opts(MetricName::VerifyDamagedBackups), &["routine", "storage"]),
+            )?,
             reload_successful: register(
                 &registry,
                 IntGauge::with_opts(opts(MetricName::ConfigReloadSuccessful)),
@@ -339,9 +343,11 @@ impl Metrics {
             if let Some(successful) = known.last_successful {
                 self.verify_last_successful.with_label_values(&labels).set(i64::from(successful));
             }
-            if known.last_successful.is_some() || known.damaged > 0 {
-                let damaged = i64::try_from(known.damaged).unwrap_or(i64::MAX);
-                self.verify_damaged.with_label_values(&labels).set(damaged);
+            for (storage, damaged) in &known.damaged {
+                if known.last_successful.is_some() || *damaged > 0 {
+                    let damaged = i64::try_from(*damaged).unwrap_or(i64::MAX);
+                    self.verify_damaged.with_label_values(&[known.routine.as_str(), storage]).set(damaged);
+                }
             }
         }
     }
@@ -439,7 +445,7 @@ mod tests {
             routine: "daily".to_owned(),
             last_success: last_successful.map(|_| UnixMillis(3_000_000)),
             last_successful,
-            damaged,
+            damaged: vec![("disk".to_owned(), damaged), ("vault".to_owned(), 0)],
         };
         metrics.verifications(&[known(0, None)]);
         assert!(!metrics.render(&[], 0, 0).unwrap().contains("verify_"));
@@ -448,7 +454,8 @@ mod tests {
         for line in [
             "verify_last_success_timestamp_seconds{routine=\"daily\"} 3000",
             "verify_last_successful{routine=\"daily\"} 0",
-            "verify_damaged_backups{routine=\"daily\"} 2",
+            "verify_damaged_backups{routine=\"daily\",storage=\"disk\"} 2",
+            "verify_damaged_backups{routine=\"daily\",storage=\"vault\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

@@ -1,5 +1,6 @@
 //! The restore job: find what to restore, plan (a value one can print), verify, execute, report.
 
+mod elsewhere;
 mod execute;
 mod find;
 pub mod plan;

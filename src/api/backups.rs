@@ -67,11 +67,11 @@ async fn trigger(app: &App, request: &HttpRequest, name: &str, backup_type: Back
 
 /// Ours: reads backups again; a disabled routine's, too.
 async fn verify(app: web::Data<App>, request: HttpRequest, name: web::Path<String>) -> Answer {
-    let query = Query::of(&request)?.only(&["from", "to", "strict", "label"])?;
+    let query = Query::of(&request)?.only(&["from", "to", "storage", "strict", "label"])?;
     let (bounds, strict) = (query.time_bounds()?, query.flag("strict")?);
     known_routine(&app, &name)?;
     let asked = Asked::of(&request)?;
-    let row = app.trigger_verify(&name, bounds, asked).await?;
+    let row = app.trigger_verify(&name, query.text("storage"), bounds, asked).await?;
     respond::admitted(&app, &request, &row, strict)
 }
 

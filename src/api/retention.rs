@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::backups::known_routine;
 use super::endpoint::at;
 use super::error::Answer;
+use super::query::Query;
 use super::{job, respond};
 use crate::app::App;
 use crate::jobs::Asked;
@@ -22,8 +23,8 @@ async fn look(app: web::Data<App>, routine: web::Path<String>) -> Answer {
 /// 202 with the job and its `Location`.
 async fn trigger(app: web::Data<App>, request: HttpRequest, routine: web::Path<String>) -> Answer {
     known_routine(&app, &routine)?;
-    let asked = Asked::of(&request)?;
-    let row = app.trigger_retention(&routine, asked).await?;
+    let (query, asked) = (Query::of(&request)?, Asked::of(&request)?);
+    let row = app.trigger_retention(&routine, query.text("storage"), asked).await?;
     let mut answer = HttpResponse::build(StatusCode::ACCEPTED);
     answer.insert_header((header::LOCATION, format!("{}v1/jobs/{}", app.context_path(), row.id)));
     respond::body(&mut answer, &job::Summary::of(row.head()))

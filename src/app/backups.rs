@@ -21,6 +21,12 @@ impl TimeBounds {
     pub fn before(&self) -> Option<UnixMillis> {
         self.to.map(|to| to.plus_ms(1))
     }
+
+    /// Whether no instant from `from` to `to` (none: open) is within.
+    pub fn leaves_out(&self, (from, to): (UnixMillis, Option<UnixMillis>)) -> bool {
+        self.to.is_some_and(|last| from > last)
+            || self.from.is_some_and(|first| to.is_some_and(|to| to < first))
+    }
 }
 
 /// What runs of a routine, what ran last, what comes next (abs.md 1.3).

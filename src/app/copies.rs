@@ -1,7 +1,11 @@
-//! Copies on demand.
+//! Copies on demand, and what reading copies again has shown.
+
+use std::collections::HashMap;
 
 use super::App;
-use crate::config::CopyOrder;
+use super::lists::verification;
+use crate::catalog::details::CopyVerification;
+use crate::config::{Config, CopyOrder};
 use crate::copy::{CopyJobConfig, CopyRequest, Wanted, copy_job, pins};
 use crate::error::Result;
 use crate::jobs::{Asked, NewJob};
@@ -30,6 +34,30 @@ impl App {
             ..copy_job(&job, &copy, &request, Trigger::Api)?
         };
         self.admit(new.asked(asked)).await
+    }
+}
+
+impl App {
+    /// What reading the copies of some routines' backups again has shown, by folder; a folder begins with its routine.
+    pub(super) async fn verified_copies(
+        &self,
+        config: &Config,
+        routines: &[&str],
+    ) -> Result<HashMap<String, Vec<CopyVerification>>> {
+        let known = routines.iter().filter_map(|name| Some((*name, config.backup_routines.get(*name)?)));
+        let of: Vec<(&str, &str)> = known
+            .flat_map(|(name, routine)| routine.copy_storages().map(move |storage| (storage, name)))
+            .collect();
+        let mut found: HashMap<String, Vec<CopyVerification>> = HashMap::new();
+        if of.is_empty() {
+            return Ok(found);
+        }
+        for row in self.jobs.store().verifications_of(&of).await? {
+            let (folder, storage) = (row.folder.clone(), row.storage.clone());
+            let one = CopyVerification { storage, verification: verification(row) };
+            found.entry(folder).or_default().push(one);
+        }
+        Ok(found)
     }
 }
 

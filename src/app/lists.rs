@@ -65,6 +65,11 @@ fn is_of(folder: &str, routine: &str) -> bool {
     folder.strip_prefix(routine).is_some_and(|rest| rest.starts_with('/'))
 }
 
+fn routine_copies(config: &Config, routine: &str) -> Vec<String> {
+    let routine = config.backup_routines.get(routine);
+    routine.into_iter().flat_map(|one| one.copy_storages().map(str::to_owned)).collect()
+}
+
 /// What the list of each routine is made of.
 fn made_of(config: &Config, known: &[Known]) -> Vec<MadeOf> {
     let mut definitions: HashMap<&str, Arc<Value>> = HashMap::new();
@@ -76,6 +81,7 @@ fn made_of(config: &Config, known: &[Known]) -> Vec<MadeOf> {
             changed: one.listing.as_ref().map_or(0, |listing| listing.changed),
             storage: storage.to_owned(),
             definition: Arc::clone(definitions.entry(storage).or_insert_with(shown)),
+            copies: routine_copies(config, &one.routine),
             level: config.service().compatibility,
         }
     });
@@ -140,7 +146,7 @@ impl App {
         }
         if !others.is_empty() {
             let of: Vec<(&Known, &MadeOf)> = others.iter().map(|(one, of, _)| (*one, of)).collect();
-            let lists = self.shown(&of, backup_type, bounds).await?;
+            let lists = self.made(config, &of, backup_type, bounds).await?;
             for ((one, of, is_plain), shown) in others.into_iter().zip(lists) {
                 if is_plain {
                     self.remembered.put(&one.routine, backup_type, of, &shown);
@@ -152,8 +158,9 @@ impl App {
     }
 
     /// The lists of routines, by the rows of the cache.
-    async fn shown(
+    async fn made(
         &self,
+        config: &Config,
         of: &[(&Known, &MadeOf)],
         backup_type: BackupType,
         bounds: TimeBounds,
@@ -166,11 +173,14 @@ impl App {
         let verified = self.jobs.store().verifications_of(&named).await?.into_iter();
         let mut verified: HashMap<String, VerificationRow> =
             verified.map(|row| (row.folder.clone(), row)).collect();
+        let read: Vec<&str> = of.iter().map(|(one, _)| one.routine.as_str()).collect();
+        let mut copies = self.verified_copies(config, &read).await?;
         let lists = of.iter().map(|(one, of)| {
             let entries = entries.remove(&one.routine).unwrap_or_default();
             let kept = entries.iter().filter(|entry| entry.state != State::Marked);
             kept.map(|entry| BackupDetails {
                 verification: verified.remove(&entry.key).map(verification),
+                copies: copies.remove(&entry.key).unwrap_or_default(),
                 ..BackupDetails::new(entry, Arc::clone(&of.definition), of.level)
             })
             .collect()

@@ -2,6 +2,7 @@
 
 use super::App;
 use crate::catalog::owner::Seen;
+use crate::config::Routine;
 use crate::error::Result;
 use crate::metrics::{RoutineVerification, RunningBackup, outcome};
 use crate::model::{BackupType, JobKind, JobStatus, SlotType};
@@ -62,10 +63,22 @@ impl App {
                 routine: name.clone(),
                 last_successful: (good_id.is_some() || bad_id.is_some()).then_some(good_id > bad_id),
                 last_success: good.and_then(|job| job.finished),
-                damaged: store.damaged_backups(&routine.storage, name).await?,
+                damaged: self.damaged(name, routine).await?,
             });
         }
         Ok(known)
+    }
+
+    /// Damaged backups in the routine's own storage, and in each with copies that was ever verified.
+    async fn damaged(&self, name: &str, routine: &Routine) -> Result<Vec<(String, u64)>> {
+        let store = self.jobs.store();
+        let mut damaged = Vec::new();
+        for storage in std::iter::once(routine.storage.as_str()).chain(routine.copy_storages()) {
+            if storage == routine.storage || store.was_verified(storage, name).await? {
+                damaged.push((storage.to_owned(), store.damaged_backups(storage, name).await?));
+            }
+        }
+        Ok(damaged)
     }
 
     /// Makes the series of every routine visible, with the newest success that is known, and forgets the gauges of

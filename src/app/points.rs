@@ -1,15 +1,22 @@
 //! One backup with its files and its chain, and the moments that one can restore to. Both ask storage.
 
+mod copies;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use serde::Serialize;
 
+pub use copies::{AskedStorage, PointIn};
+use copies::{Shown, points_in};
+
 use super::{App, TimeBounds};
-use crate::catalog::details::Verification;
+use crate::catalog::details::{CopyVerification, Verification};
 use crate::catalog::layout::DATA_SUFFIX;
 use crate::catalog::manifest::{Found, ManifestFile, read_manifest};
 use crate::catalog::{BackupEntry, History, Problem, RunFolder, Scope, State};
+use crate::config::StorageConfig;
 use crate::error::{Error, Result};
 use crate::model::chain::{ChainError, Member, chain_at};
 use crate::model::retention::{chain_of, dependents};
@@ -100,6 +107,8 @@ pub struct NamespaceBackup {
     pub dependents: Vec<BackupRef>,
     /// What reading it again has shown last.
     pub verification: Option<Verification>,
+    /// The same of its copies that were read again.
+    pub copies: Vec<CopyVerification>,
     /// What is odd about it.
     pub warnings: Vec<String>,
 }
@@ -173,6 +182,8 @@ pub struct RestorePoints {
     pub namespaces: Vec<NamespacePoints>,
     /// Folders that hold no readable backup.
     pub problems: Vec<LeftOut>,
+    /// Every storage that was asked, the routine's own first.
+    pub storages: Vec<AskedStorage>,
 }
 
 /// Where one namespace can be restored to.
@@ -214,17 +225,37 @@ pub struct Window {
     pub code: Option<&'static str>,
     /// The same in words.
     pub reason: Option<String>,
+    /// The storage that a restore takes; null where it is not restorable.
+    pub storage: Option<String>,
+    /// Every storage that has all of the chain, in the order in which a restore asks them.
+    pub storages: Vec<PointIn>,
 }
 
 impl App {
-    /// What storage shows of a routine now, and the storage.
+    /// What the routine's own storage shows of it now, and the storage.
     async fn history(&self, routine: &str) -> Result<(History, Arc<dyn Storage>, Option<String>)> {
         let config = self.config().routine(routine, self.now())?.job.storage;
-        let storage = self.places.open(&config).await?;
+        self.history_in(&config, routine).await
+    }
+
+    async fn history_in(
+        &self,
+        config: &StorageConfig,
+        routine: &str,
+    ) -> Result<(History, Arc<dyn Storage>, Option<String>)> {
+        let storage = self.places.open(config).await?;
         let marked = self.jobs.store().marked(&storage.describe()).await?;
         let mut history = History::read(storage.as_ref(), routine, &marked).await?;
         history.void_future(self.now());
-        Ok((history, storage, config.name))
+        Ok((history, storage, config.name.clone()))
+    }
+
+    async fn shown(&self, config: &StorageConfig, routine: &str) -> Result<Shown> {
+        let (history, _, name) = self.history_in(config, routine).await?;
+        let verified = self.verified(name.as_deref(), routine).await?.into_iter();
+        let damaged = verified.filter(|(_, found)| found.outcome == VerifyOutcome::Damaged.as_str());
+        let damaged = damaged.map(|(folder, _)| folder).collect();
+        Ok(Shown { name: name.unwrap_or_default(), history, damaged })
     }
 
     /// The latest outcomes of a routine's backups, by folder.
@@ -245,6 +276,7 @@ impl App {
     ) -> Result<BackupView> {
         let (history, storage, storage_name) = self.history(routine).await?;
         let verified = self.verified(storage_name.as_deref(), routine).await?;
+        let mut copies = self.verified_copies(&self.config(), &[routine]).await?;
         let mut view = BackupView {
             routine: routine.to_owned(),
             storage: storage_name,
@@ -273,6 +305,7 @@ impl App {
             one.chain = chain_of(&members, place).map(refs);
             one.dependents = refs(dependents(&members, &[place]));
             one.verification = verified.get(&entry.key).cloned();
+            one.copies = copies.remove(&entry.key).unwrap_or_default();
             view.namespaces.push(one);
         }
         let listing = match backup_type {
@@ -294,9 +327,10 @@ impl App {
         Ok(view)
     }
 
-    /// The moments that a routine can be restored to: of each namespace the newest `limit` windows within `bounds`.
+    /// The moments that a routine can be restored to, from its own storage or a copy: of each namespace the newest `limit`
+    /// windows within `bounds`.
     ///
-    /// Errors: `routine-unknown`, those of storage.
+    /// Errors: `routine-unknown`; those of the routine's own storage, unless one with copies has answered.
     pub async fn restore_points(
         &self,
         routine: &str,
@@ -304,26 +338,39 @@ impl App {
         limit: usize,
     ) -> Result<RestorePoints> {
         let as_of = self.now().to_rfc3339();
-        let (history, _, storage) = self.history(routine).await?;
-        let verified = self.verified(storage.as_deref(), routine).await?;
-        let damaged: BTreeSet<String> = verified
+        let job = self.config().routine(routine, self.now())?.job;
+        let places = std::iter::once(&job.storage).chain(job.copies.iter().map(|copy| &copy.storage));
+        let places: Vec<&StorageConfig> = places.collect();
+        let answers = join_all(places.iter().map(|place| self.shown(place, routine))).await;
+        let (mut storages, mut shown, mut failed) = (Vec::new(), Vec::new(), None);
+        for (place, answer) in places.into_iter().zip(answers) {
+            let problem = answer.as_ref().err().map(Error::report_without_hint);
+            storages.push(AskedStorage { storage: place.name.clone(), problem });
+            match answer {
+                Ok(found) => shown.push(found),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed.filter(|_| shown.is_empty()) {
+            return Err(error);
+        }
+        let own = shown.iter().find(|one| Some(&one.name) == job.storage.name.as_ref());
+        let problems = own
             .into_iter()
-            .filter(|(_, found)| found.outcome == VerifyOutcome::Damaged.as_str())
-            .map(|(folder, _)| folder)
-            .collect();
-        let problems = history.full.problems.iter().chain(&history.incremental.problems);
+            .flat_map(|one| one.history.full.problems.iter().chain(&one.history.incremental.problems));
         let problems = problems.map(LeftOut::of_problem).collect();
         // With thousands of backups the chains take a while.
         let namespaces = blocking(move || {
-            let names = history.namespaces().into_iter();
-            Ok(names.map(|name| points_of(&history, name, bounds, limit, &damaged)).collect())
+            let names: BTreeSet<String> = shown.iter().flat_map(|one| one.history.namespaces()).collect();
+            Ok(names.into_iter().map(|name| points_in(&shown, name, bounds, limit)).collect())
         });
         Ok(RestorePoints {
             routine: routine.to_owned(),
-            storage,
+            storage: job.storage.name,
             as_of,
             namespaces: namespaces.await?,
             problems,
+            storages,
         })
     }
 }
@@ -359,6 +406,7 @@ async fn namespace_backup(storage: &dyn Storage, entry: &BackupEntry) -> Result<
         chain: None,
         dependents: Vec::new(),
         verification: None,
+        copies: Vec::new(),
         warnings: entry.warnings.clone(),
     })
 }
@@ -373,31 +421,6 @@ async fn lying(storage: &dyn Storage, folder: &str) -> Result<Vec<FileView>> {
         blake3: None,
     });
     Ok(files.collect())
-}
-
-fn points_of(
-    history: &History,
-    namespace: String,
-    bounds: TimeBounds,
-    limit: usize,
-    damaged: &BTreeSet<String>,
-) -> NamespacePoints {
-    let (entries, members) = history.members(&namespace);
-    let (mut windows, mut more) = (Vec::new(), 0);
-    for (from, to) in stretches(&members).into_iter().rev() {
-        let outside = bounds.to.is_some_and(|last| from > last)
-            || bounds.from.is_some_and(|first| to.is_some_and(|to| to < first));
-        if outside {
-            continue;
-        }
-        if windows.len() >= limit {
-            more += 1;
-            continue;
-        }
-        windows.push(window(&entries, &members, from, to, damaged));
-    }
-    let left_out = entries.iter().filter_map(|entry| LeftOut::of_entry(entry)).collect();
-    NamespacePoints { namespace, windows, more, left_out }
 }
 
 /// The stretches between the ends of backups, the oldest first: within one the chain is the same.
@@ -431,6 +454,8 @@ fn window(
         damaged: Vec::new(),
         code: None,
         reason: None,
+        storage: None,
+        storages: Vec::new(),
     };
     match chain_at(members, from, false) {
         Ok(chain) => {

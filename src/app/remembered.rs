@@ -27,6 +27,8 @@ pub(super) struct MadeOf {
     pub(super) storage: String,
     /// The storage as it is shown.
     pub(super) definition: Arc<Value>,
+    /// The names of the storages that it is copied to.
+    pub(super) copies: Vec<String>,
     /// The release that is spoken.
     pub(super) level: AbsLevel,
 }
@@ -90,6 +92,7 @@ mod tests {
             compression: "NONE",
             encryption: "NONE",
             verification: None,
+            copies: Vec::new(),
         };
         vec![one; length].into()
     }
@@ -102,6 +105,7 @@ mod tests {
             changed: 1,
             storage: "s".to_owned(),
             definition: Arc::new(Value::Null),
+            copies: Vec::new(),
             level: AbsLevel::V3_5,
         };
         remembered.put("r", BackupType::Full, of.clone(), &list(2));
@@ -111,6 +115,7 @@ mod tests {
             MadeOf { changed: 2, ..of.clone() },
             MadeOf { storage: "t".to_owned(), ..of.clone() },
             MadeOf { definition: Arc::new(Value::Bool(true)), ..of.clone() },
+            MadeOf { copies: vec!["c".to_owned()], ..of.clone() },
             MadeOf { level: AbsLevel::V3_7, ..of.clone() },
         ] {
             assert!(remembered.get("r", BackupType::Full, &other).is_none(), "{other:?}");
@@ -127,6 +132,7 @@ mod tests {
             changed: 1,
             storage: String::new(),
             definition: Arc::new(Value::Null),
+            copies: Vec::new(),
             level: AbsLevel::V3_5,
         };
         let kept = |routine| remembered.get(routine, BackupType::Full, &of).is_some();

@@ -43,16 +43,25 @@ impl App {
     }
 
     /// Admits a verification of the backups of a routine whose run was created within `bounds`, also of a disabled
-    /// routine; the row says whether it was refused.
+    /// routine; the row says whether it was refused. `storage`: there alone; none: in its own and in those of its copies.
     ///
-    /// Errors: `routine-unknown`.
-    pub async fn trigger_verify(&self, routine: &str, bounds: TimeBounds, asked: Asked) -> Result<JobRow> {
-        let routine = self.config().routine(routine, self.now())?;
-        let request = VerifyRequest { from: bounds.from, to: bounds.to };
-        let job = NewJob {
-            request: Some(Document::of(&request)?),
-            ..routine_job(&routine.job)?.on_backups(JobKind::Verify, Trigger::Api, None)
-        };
+    /// Errors: `routine-unknown`, `storage-unknown`.
+    pub async fn trigger_verify(
+        &self,
+        routine: &str,
+        storage: Option<&str>,
+        bounds: TimeBounds,
+        asked: Asked,
+    ) -> Result<JobRow> {
+        let config = self.config().routine(routine, self.now())?.job;
+        let storage = storage.map(str::to_owned);
+        let request = VerifyRequest { from: bounds.from, to: bounds.to, storage: storage.clone() };
+        let all = routine_job(&config)?.on_backups(JobKind::Verify, Trigger::Api, None);
+        let mut job = NewJob { request: Some(Document::of(&request)?), ..all };
+        if let Some(storage) = storage {
+            let place = config.in_storage(&storage)?.storage.place();
+            (job.storage, job.pins) = (Some(storage), vec![address(&place, routine)]);
+        }
         self.admit(job.asked(asked)).await
     }
 

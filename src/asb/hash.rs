@@ -59,6 +59,14 @@ impl BlockHasher {
         self.size - self.in_block as u64
     }
 
+    /// As after the first `size` bytes, at which a block ended.
+    pub fn back_to(&mut self, size: u64) {
+        self.blocks.truncate(usize::try_from(size / BLOCK_BYTES as u64).unwrap_or(usize::MAX));
+        self.block.reset();
+        self.in_block = 0;
+        self.size = size;
+    }
+
     /// The file ends here, with its last block.
     pub fn end(&mut self) {
         if self.in_block > 0 {
@@ -104,6 +112,17 @@ mod tests {
         assert_eq!(hashes.root, *blake3::hash(&blocks.concat()).as_bytes());
         assert_eq!(hashes.size, file.len() as u64);
         assert_eq!(hash(&file, file.len()), hashes);
+    }
+
+    #[test]
+    fn what_was_read_wrongly_is_hashed_again_from_the_start_of_its_block() {
+        let (file, mut hasher) = (file(), BlockHasher::new());
+        hasher.update(&file[..BLOCK_BYTES]);
+        hasher.update(&[7; 100]);
+        hasher.end();
+        hasher.back_to(BLOCK_BYTES as u64);
+        hasher.update(&file[BLOCK_BYTES..]);
+        assert_eq!(hasher.finish(), hash(&file, 4096));
     }
 
     #[test]

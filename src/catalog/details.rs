@@ -53,6 +53,20 @@ pub struct BackupDetails {
     /// What reading it again has shown last; none if nobody did. Ours: ABS's clients ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+    /// The same of its copies that were read again. Ours.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub copies: Vec<CopyVerification>,
+}
+
+/// What reading a copy again has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CopyVerification {
+    /// Its storage, by its configured name.
+    pub storage: String,
+    /// What came of it.
+    pub verification: Verification,
 }
 
 /// A list of thousands shows the same storage: it is kept once.
@@ -101,6 +115,7 @@ impl BackupDetails {
             compression: entry.compression.as_str(),
             encryption: entry.encryption.abs_word(),
             verification: None,
+            copies: Vec::new(),
         }
     }
 }

@@ -6,14 +6,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::rest::Rest;
 use super::source::{MaybeSource, Source};
 use crate::app::Places;
 use crate::clock::SystemClock;
+use crate::config::StorageConfig;
 use crate::error::{Error, Result};
-use crate::retention::view;
+use crate::retention::view_all;
 use crate::store::Store;
 
 /// What was asked.
@@ -21,9 +23,12 @@ use crate::store::Store;
 pub struct Options {
     /// The routine.
     routine: String,
-    /// Show what stays, what would go, and why; delete nothing.
+    /// Show what stays, what would go, and why, also in the storages of its copies; delete nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Delete in this storage, the routine's own or that of a copy; without it: in the routine's own.
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
+    storage: Option<String>,
     /// The address of the running service.
     #[arg(long, value_name = "URL", conflicts_with = "config", required_unless_present = "config")]
     url: Option<String>,
@@ -64,18 +69,22 @@ async fn alone(source: &Source, routine: &str) -> Result<Value> {
         "store-locked" => error.hint("The service runs: give its address with --url."),
         _ => error,
     })?;
-    let seen = async {
-        let storage = Places::new(store.clone(), options.config.keeper()).open(&job.storage).await?;
-        view(&store, storage.as_ref(), &job, clock.now()).await
+    let places = Places::new(store.clone(), options.config.keeper());
+    let open = |config: StorageConfig| {
+        let places = places.clone();
+        async move { places.open(&config).await }.boxed()
     };
-    let seen = seen.await;
+    let seen = view_all(&store, &job, open, clock.now()).await;
     store.close().await?;
     Ok(json!(seen?))
 }
 
 /// Has the service do it, and waits for the end.
 async fn delete(service: &Rest, options: &Options) -> Result<()> {
-    let job = service.post(&format!("/v1/retention/{}", options.routine), &json!({})).await?;
+    let storage = options.storage.as_deref().map(|name| format!("?storage={}", escaped(name)));
+    let storage = storage.unwrap_or_default();
+    let path = format!("/v1/retention/{}{storage}", options.routine);
+    let job = service.post(&path, &json!({})).await?;
     let path = format!("/v1/jobs/{}", job["id"]);
     let job = loop {
         let job = service.get(&path).await?;
@@ -102,6 +111,15 @@ async fn delete(service: &Rest, options: &Options) -> Result<()> {
     Err(Error::permanent("job-not-succeeded", format!("job {} is {status}: {why}", job["id"])))
 }
 
+/// A name as a query has it.
+fn escaped(name: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(byte).collect()
+}
+
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
@@ -109,10 +127,20 @@ fn pretty(value: &Value) -> String {
 /// The answer of `GET /v1/retention/{routine}` for a person.
 fn table(answer: &Value) -> String {
     let mut text = String::new();
+    let _ = writeln!(text, "routine {}: {}", word(&answer["routine"]), word(&answer["says"])); // into a String
+    in_storage(&mut text, answer);
+    for copies in answer["copies"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "\ncopies in storage {}: {}", word(&copies["storage"]), word(&copies["says"]));
+        in_storage(&mut text, copies);
+    }
+    text
+}
+
+/// What stays and goes in one storage.
+fn in_storage(text: &mut String, answer: &Value) {
     let mut line = |line: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{line}"); // writing to a String cannot fail
     };
-    line(format_args!("routine {}: {}", word(&answer["routine"]), word(&answer["says"])));
     for namespace in answer["namespaces"].as_array().into_iter().flatten() {
         line(format_args!("\nnamespace {}", word(&namespace["namespace"])));
         for backup in namespace["backups"].as_array().into_iter().flatten() {
@@ -138,10 +166,10 @@ fn table(answer: &Value) -> String {
         size(total("goes-bytes")),
     ));
     for problem in answer["problems"].as_array().into_iter().flatten() {
-        let (code, backup) = (word(&problem["code"]), word(&problem["backup"]));
-        line(format_args!("nothing would be deleted: {code}: {backup}: {}", word(&problem["reason"])));
+        let said = ["code", "backup", "reason"].map(|key| word(&problem[key]));
+        let said: Vec<&str> = said.into_iter().filter(|word| !word.is_empty()).collect();
+        line(format_args!("nothing would be deleted: {}", said.join(": ")));
     }
-    text
 }
 
 fn word(value: &Value) -> &str {
@@ -183,7 +211,7 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{size, table};
+    use super::{escaped, size, table};
     use serde_json::json;
 
     #[test]
@@ -196,14 +224,31 @@ mod tests {
             ]}],
             "totals": {"stays": 0, "stays-bytes": 0, "goes": 1, "goes-bytes": 2048},
             "problems": [{"code": "kept-full-damaged", "backup": "x", "reason": "y"}],
+            "copies": [{
+                "storage": "vault", "says": "keeps everything", "namespaces": [],
+                "totals": {"stays": 0, "stays-bytes": 0, "goes": 0, "goes-bytes": 0},
+                "problems": [{"code": "storage-unavailable", "backup": "", "reason": "not mounted"}],
+            }],
         }));
         assert!(
             text.contains("goes   full         then     2.0 KiB  no rule keeps it  daily/backup/1/data/ns\n")
         );
         assert!(
-            text.contains("1 would go (2.0 KiB)\nnothing would be deleted: kept-full-damaged: x: y\n"),
+            text.contains(
+                "1 would go (2.0 KiB)\nnothing would be deleted: kept-full-damaged: x: y\n\ncopies"
+            ),
             "{text}"
         );
+        assert!(
+            text.contains("copies in storage vault: keeps everything\n")
+                && text.ends_with("nothing would be deleted: storage-unavailable: not mounted\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_name_of_any_letters_is_one_word_of_a_query() {
+        assert_eq!(escaped("my-disk_2.0 & é"), "my-disk_2.0%20%26%20%C3%A9");
     }
 
     #[test]

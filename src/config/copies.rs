@@ -8,6 +8,7 @@ use super::check::{names, not_found};
 use super::kind::Kind;
 use super::problem::{self, Path, Problem, ProblemKind, Problems};
 use super::reader::{Read, Section};
+use super::resolve::JobConfig;
 use super::retention::{Retention, RetentionConfig};
 use super::routine::{Routine, namespaces};
 use super::storage::StorageConfig;
@@ -27,10 +28,13 @@ pub struct RoutineCopy {
     /// After which backups; none: after all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<CopyOn>,
+    /// Whether the verifications of the routine read it, too; none: they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<bool>,
 }
 
 /// Which backups are copied when they have finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CopyOn {
     /// Fulls, also those in the place of an incremental.
@@ -52,6 +56,51 @@ pub struct CopyConfig {
     /// After which backups.
     #[serde(default)]
     pub on: CopyOn,
+    /// Whether the verifications of the routine read it, too.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub verify: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_yes(one: &bool) -> bool {
+    *one
+}
+
+impl JobConfig {
+    /// The routine as it is in the storage of a copy: what is kept there is the copy's own rule.
+    #[must_use]
+    pub fn in_copy(&self, copy: &CopyConfig) -> Self {
+        let mut config = Self { storage: copy.storage.clone(), copies: Vec::new(), ..self.clone() };
+        config.policy.retention = copy.retention;
+        config
+    }
+
+    /// The routine in its own storage alone.
+    #[must_use]
+    pub fn in_own(&self) -> Self {
+        Self { copies: Vec::new(), ..self.clone() }
+    }
+
+    /// The routine as it is in one of its storages alone, its own or that of a copy.
+    ///
+    /// Errors: `storage-unknown`.
+    pub fn in_storage(&self, storage: &str) -> Result<Self> {
+        let is_named = |config: &StorageConfig| config.name.as_deref() == Some(storage);
+        if is_named(&self.storage) {
+            return Ok(self.in_own());
+        }
+        if let Some(copy) = self.copies.iter().find(|copy| is_named(&copy.storage)) {
+            return Ok(self.in_copy(copy));
+        }
+        let all = std::iter::once(&self.storage).chain(self.copies.iter().map(|copy| &copy.storage));
+        let names: Vec<&str> = all.filter_map(|config| config.name.as_deref()).collect();
+        let text = format!("routine \"{}\" has no backups in storage \"{storage}\"", self.routine);
+        Err(Error::permanent("storage-unknown", text).hint(format!("Name one of: {}.", names.join(", "))))
+    }
 }
 
 impl Read for RoutineCopy {
@@ -62,6 +111,7 @@ impl Read for RoutineCopy {
             storage: section.filled("storage"),
             retention: section.child("retention"),
             on: section.word("on", &[("full", CopyOn::Full), ("all", CopyOn::All)]),
+            verify: section.flag("verify"),
         }
     }
 }
@@ -81,6 +131,7 @@ impl Config {
                 storage: self.storage(&copy.storage)?,
                 retention: copy.retention.as_ref().and_then(Retention::resolve),
                 on: copy.on.unwrap_or_default(),
+                verify: copy.verify.unwrap_or(true),
             })
         };
         routine.copies.iter().flatten().map(resolve).collect()
@@ -102,7 +153,7 @@ impl Config {
         }
         let copies = self.copies_of(found)?;
         let named = copies.into_iter().find(|copy| copy.storage.name.as_deref() == Some(storage));
-        Ok(named.unwrap_or(CopyConfig { storage: target, retention: None, on: CopyOn::All }))
+        Ok(named.unwrap_or(CopyConfig { storage: target, retention: None, on: CopyOn::All, verify: true }))
     }
 
     /// Each copy lies in a known storage of its own, and fits the budget. What cannot be resolved was told.

@@ -116,6 +116,11 @@ fn hours(text: &str) -> Option<u32> {
 }
 
 impl RetentionConfig {
+    /// What is kept, in words; none: everything.
+    pub fn in_words(retention: Option<Self>) -> String {
+        retention.map_or_else(|| "keeps everything".to_owned(), |retention| retention.to_string())
+    }
+
     /// By numbers alone.
     pub const fn counts(full: Option<u32>, incremental: Option<u32>) -> Self {
         Self { full, incremental, max_age_hours: None, keep: None, min_fulls: 1 }

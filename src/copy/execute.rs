@@ -16,7 +16,7 @@ use crate::catalog::{BackupEntry, Manifest, Ownership, RunFolder};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::storage::{Storage, address, join};
-use crate::store::CopyingRow;
+use crate::store::{CopyingRow, VerificationRow, VerifyOutcome};
 use crate::tasks::unless_canceled;
 
 /// The largest file of a node's configuration that is copied; larger ones are not made.
@@ -108,7 +108,17 @@ impl Copy {
         if manifest.as_ref() != original.manifest.as_ref().map(|(bytes, _)| bytes) {
             return Ok(There::Damaged(format!("its {MANIFEST} is not the original's")));
         }
-        Ok(self.wrong(original).await?.map_or(There::Whole, There::Damaged))
+        if let Some(reason) = self.wrong(original).await? {
+            return Ok(There::Damaged(reason));
+        }
+        Ok(self.found_damaged(key).await?.map_or(There::Whole, There::Damaged))
+    }
+
+    /// What a verification of the target has found wrong with the copy since it was made: sizes do not show it.
+    async fn found_damaged(&self, key: &str) -> Result<Option<String>> {
+        let known = self.context.store.verifications(&self.target_name, &self.routine).await?.into_iter();
+        let damage = |row: &VerificationRow| row.folder == key && row.outcome == VerifyOutcome::Damaged;
+        Ok(known.filter(damage).find_map(|row| row.reason))
     }
 
     /// What is wrong with the files that the target has.
@@ -157,9 +167,10 @@ impl Copy {
         Ok(())
     }
 
-    /// The copy is committed.
+    /// The copy is committed: what was found of an earlier one holds no more.
     async fn end(&self, folder: &str) -> Result<()> {
         let mut tx = self.context.hold().await?;
+        tx.forget_verification(&self.target_name, &self.routine, folder).await?;
         tx.end_copying(&address(&self.target.describe(), folder)).await?;
         tx.commit().await
     }

@@ -3,6 +3,7 @@
 mod access;
 mod configuration;
 pub mod decode;
+mod elsewhere;
 mod empty;
 mod estimate;
 mod facts;

@@ -49,7 +49,7 @@ metric_names! {
     RoutineOwned = "routine_owned", "1 if the routine's folder in storage belongs to this instance, 0 if to another.";
     VerifyLastSuccess = "verify_last_success_timestamp_seconds", "End of the newest verification of a routine that found nothing wrong, unix seconds.";
     VerifyLastSuccessful = "verify_last_successful", "1 if the newest verification of a routine found nothing wrong, 0 if it failed.";
-    VerifyDamagedBackups = "verify_damaged_backups", "Backups of a routine that were found damaged, or that cannot be restored because of another one.";
+    VerifyDamagedBackups = "verify_damaged_backups", "Backups of a routine in a storage, its own or that of a copy, that were found damaged, or that cannot be restored because of another one.";
     ConfigReloadSuccessful = "config_last_reload_successful", "1 if the last reload of the configuration was taken.";
     BuildInfo = "build_info", "1, with the version as a label.";
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::elsewhere;
 use super::plan::{MemberPlan, NamespaceRestore, Way};
 use super::safety::not_confirmed;
 use crate::asb::{IndexDef, UdfDef};
 use crate::config::{RestoreConfig, VerifyFirst};
 use crate::engine::aerospike::inspect::Held;
+use crate::engine::copies::Copies;
 use crate::engine::pace::Pace;
 use crate::engine::{
     ClusterFacts, Destination, MemberReport, MemberWrite, RestoreCounters, SharedCounters, Watch,
@@ -29,6 +31,8 @@ pub(super) struct Restore {
     pub config: RestoreConfig,
     pub context: JobContext,
     pub storage: Arc<dyn Storage>,
+    /// The other storages that have the same backups.
+    pub copies: Option<Arc<Copies>>,
     pub destination: Arc<dyn Destination>,
     /// What its nodes said of themselves.
     pub facts: ClusterFacts,
@@ -101,8 +105,14 @@ impl Restore {
             ));
             let write = self.member_write(plan, place, way, applied == 0, &in_flight);
             let report = self.write(&write, digests.clone(), done).await;
-            let report = report.map_err(|error| error.context(format!("backup {}", member.key)))?;
-            check_count(member, report.counters.read_records)?;
+            let report = report.and_then(|report| {
+                check_count(member, report.counters.read_records)?;
+                Ok(report)
+            });
+            let report = report.map_err(|error| {
+                elsewhere::name_copies(self.copies.as_deref(), member, error)
+                    .context(format!("backup {}", member.key))
+            })?;
             for warning in report.warnings {
                 self.context.warn("metadata", warning);
             }
@@ -200,8 +210,13 @@ impl Restore {
     async fn verify(&self, plan: &NamespaceRestore) -> Result<()> {
         for member in &plan.members {
             let Contents { files, expected, .. } = &member.contents;
-            let cancel = &self.context.cancel;
-            check(&self.storage, &member.key, files, expected, self.widths.readers, None, cancel).await?;
+            let (cancel, readers) = (&self.context.cancel, self.widths.readers);
+            let mut asked = Vec::new();
+            while let Err(error) =
+                check(&self.storage, &member.key, files, expected, readers, None, cancel).await
+            {
+                elsewhere::next(self.copies.as_deref(), &self.storage, member, &mut asked, error).await?;
+            }
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! What a restore will do, as a value that can be printed.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::catalog::{Compression, Encryption};
 use crate::config::{RestoreConfig, RestoreTarget, VerifyFirst};
+use crate::engine::copies::Copies;
 use crate::error::Result;
 use crate::model::restore_order::{self, Exists, Order, Remembered, Request};
 use crate::model::{BackupType, UnixMillis};
@@ -16,6 +19,16 @@ pub struct RestorePlan {
     pub namespaces: Vec<NamespaceRestore>,
     /// Said in the job.
     pub warnings: Vec<String>,
+}
+
+impl RestorePlan {
+    /// Its files are also in the storages of `copies`.
+    pub fn also_in(&mut self, copies: Option<&Arc<Copies>>) {
+        let members = self.namespaces.iter_mut().flat_map(|namespace| &mut namespace.members);
+        for file in members.flat_map(|member| &mut member.contents.files) {
+            file.copies = copies.cloned();
+        }
+    }
 }
 
 /// What a restore will do with one namespace.

@@ -2,27 +2,28 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::find::{find_now, known_manifests};
 use super::plan::RestorePlan;
 use crate::config::{RestoreConfig, RestoreTarget, StorageConfig};
+use crate::engine::copies::{OpenStorage, Other};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::model::UnixMillis;
+use crate::storage::paced::{Paced, Take};
 use crate::storage::{Storage, address};
 use crate::store::Store;
 
-/// Opens a storage, once.
-pub type Open = Box<dyn FnOnce() -> BoxFuture<'static, Result<Arc<dyn Storage>>> + Send + Sync>;
-
 /// A storage that may have what is asked for, opened only when it is looked at.
+#[derive(Clone)]
 pub struct Source {
     /// What it is.
     pub config: StorageConfig,
     /// Opens it.
-    pub open: Open,
+    pub open: OpenStorage,
 }
 
 impl Source {
@@ -35,14 +36,37 @@ impl Source {
         let places = std::iter::once(&config.source).chain(&config.copies);
         let source = |place: &StorageConfig| {
             let (open, config) = (open.clone(), place.clone());
-            Self { config: place.clone(), open: Box::new(move || open(config).boxed()) }
+            Self { config: place.clone(), open: Arc::new(move || open(config.clone()).boxed()) }
         };
         places.map(source).collect()
     }
 
     /// A storage that is open already.
     pub fn opened(config: StorageConfig, storage: Arc<dyn Storage>) -> Self {
-        Self { config, open: Box::new(|| std::future::ready(Ok(storage)).boxed()) }
+        Self { config, open: Arc::new(move || std::future::ready(Ok(Arc::clone(&storage))).boxed()) }
+    }
+
+    /// Its configured name.
+    fn name(&self) -> &str {
+        self.config.name.as_deref().unwrap_or_default()
+    }
+
+    /// The same for whoever reads what the chosen one does not give; `pace` bounds what it gives in a second.
+    pub(super) fn other(self, pace: Option<Take>) -> Other {
+        let name = self.name().to_owned();
+        let open = self.open;
+        let open: OpenStorage = Arc::new(move || {
+            let (opened, pace) = (open(), pace.clone());
+            async move {
+                let storage = opened.await?;
+                Ok(match pace {
+                    None => storage,
+                    Some(pace) => Arc::new(Paced::new(storage, pace)) as Arc<dyn Storage>,
+                })
+            }
+            .boxed()
+        });
+        Other { name, open, opened: OnceCell::new() }
     }
 }
 
@@ -66,6 +90,8 @@ pub struct Chosen {
     pub storage: Arc<dyn Storage>,
     /// Why those before it will not do.
     pub passed: Vec<String>,
+    /// All the other storages, in their order: they may have what it turns out not to give.
+    pub others: Vec<Source>,
 }
 
 /// Takes the first of `sources` in which all of what is asked for is found, with manifests and sizes; it becomes the
@@ -74,21 +100,26 @@ pub struct Chosen {
 /// Errors: what is wrong with the first, and after it with the others; what no other could mend at once.
 pub async fn choose(config: &mut RestoreConfig, sources: Vec<Source>, search: &Search<'_>) -> Result<Chosen> {
     let mut passed: Vec<Error> = Vec::new();
-    for source in sources {
-        config.source = source.config;
+    for (place, source) in sources.iter().enumerate() {
+        config.source = source.config.clone();
         let found = async {
             let storage = (source.open)().await?;
             let plan = find_and_pin(config, &storage, search).await?;
             known_manifests(search.store, config, &plan).await?;
             Ok((plan, storage))
         };
-        let name = config.source.name.as_deref().unwrap_or_default();
+        let name = source.name();
         match found.await {
             Ok((plan, storage)) => {
                 let passed = passed.iter().map(|error| {
                     format!("the copy in storage {name} is restored: {}", error.report_without_hint())
                 });
-                return Ok(Chosen { plan, storage, passed: passed.collect() });
+                let others = sources.iter().enumerate().filter(|(other, _)| *other != place);
+                let others: Vec<Source> = others.map(|(_, source)| source.clone()).collect();
+                if let Some(job) = search.job {
+                    pin_others(job, &plan, &storage.describe(), &others).await?;
+                }
+                return Ok(Chosen { plan, storage, passed: passed.collect(), others });
             }
             Err(error) if !another_may_do(&error) => return Err(error),
             Err(error) => passed.push(error.context(format!("storage {name}"))),
@@ -121,10 +152,29 @@ async fn find_and_pin(
     }
     let plan = find_now(storage, config, search.store, search.now, search.cancel).await?;
     if let Some(job) = search.job {
-        let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
-        job.pin(members.map(|member| address(&place, &member.key)).collect::<Vec<_>>()).await?;
+        job.pin(at(&place, &plan)).await?;
     }
     Ok(plan)
+}
+
+/// Where the backups of a plan are in a storage.
+fn at(place: &str, plan: &RestorePlan) -> Vec<String> {
+    let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
+    members.map(|member| address(place, &member.key)).collect()
+}
+
+/// Holds what may have to be read from the others, too; what is being deleted there is no help any more.
+async fn pin_others(job: &JobContext, plan: &RestorePlan, chosen: &str, others: &[Source]) -> Result<()> {
+    let mut held = at(chosen, plan);
+    for other in others {
+        let more = [held.clone(), at(&other.config.place(), plan)].concat();
+        match job.pin(more.clone()).await {
+            Ok(()) => held = more,
+            Err(error) if error.code() == "backup-marked" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whether another copy may have what this one does not give: it cannot be reached, or something is missing or damaged.

@@ -15,12 +15,13 @@ use super::safety::{describe, not_confirmed, save_first};
 use super::source::{Chosen, Search, Source, choose};
 use crate::backup::safety::SafetyBackup;
 use crate::config::RestoreConfig;
+use crate::engine::copies::Copies;
 use crate::engine::pace::Pace;
 use crate::engine::{ClusterFacts, Connect, Destination, ProgressWatch, RestoreCounters};
 use crate::error::{Error, Result};
 use crate::jobs::{Ended, JobContext, Work};
 use crate::storage::Storage;
-use crate::storage::paced::Paced;
+use crate::storage::paced::{Paced, Take};
 use crate::tasks::unless_canceled;
 
 /// Where a job's result names its safety backup.
@@ -39,6 +40,7 @@ pub struct RestoreWork {
 struct Prepared {
     plan: RestorePlan,
     storage: Arc<dyn Storage>,
+    others: Vec<Source>,
     destination: Arc<dyn Destination>,
     facts: ClusterFacts,
     record_bytes: u64,
@@ -83,7 +85,7 @@ impl RestoreWork {
             // Also of a restore that does not come to its end.
             context.set_result(json!({ SAFETY_BACKUP: saved }));
         }
-        let Prepared { plan, storage, destination, record_bytes, facts } = prepared;
+        let Prepared { mut plan, storage, others, destination, record_bytes, facts } = prepared;
         context.progress.set_total(
             plan.namespaces.iter().map(super::plan::NamespaceRestore::records).fold(0, u64::saturating_add),
         );
@@ -92,12 +94,15 @@ impl RestoreWork {
         let share = context.memory.grow(memory.need_of(namespaces, record_bytes));
         let widths = memory.widths(share, namespaces, record_bytes);
         let records_pace = policy.records_per_second.map(|tps| Arc::new(Pace::new(u64::from(tps))));
-        let storage = match policy.bytes_per_second {
+        let pace = policy.bytes_per_second.map(|bytes| {
+            let pace = Pace::new(bytes);
+            Arc::new(move |bytes| pace.take(bytes)) as Take
+        });
+        let copies = copies_of(context, &self.config, others, pace.as_ref());
+        plan.also_in(copies.as_ref());
+        let storage = match pace {
             None => storage,
-            Some(bytes) => {
-                let pace = Pace::new(bytes);
-                Arc::new(Paced::new(storage, Arc::new(move |bytes| pace.take(bytes))))
-            }
+            Some(pace) => Arc::new(Paced::new(storage, pace)),
         };
         let restore = Restore {
             records_pace,
@@ -107,6 +112,7 @@ impl RestoreWork {
             config: self.config,
             context: context.clone(),
             storage,
+            copies,
             destination,
             facts,
             state_dir: self.state_dir,
@@ -156,7 +162,7 @@ impl RestoreWork {
             job: Some(context),
         };
         let sources = std::mem::take(&mut self.sources);
-        let Chosen { plan, storage, passed } = choose(&mut self.config, sources, &search).await?;
+        let Chosen { plan, storage, passed, others } = choose(&mut self.config, sources, &search).await?;
         for reason in passed {
             context.warn("copy-used", reason);
         }
@@ -171,8 +177,24 @@ impl RestoreWork {
         if !self.config.care.validate {
             context.claim(&facts.keys(self.config.destination.name.as_deref()), &namespaces).await?;
         }
-        Ok(Prepared { plan, storage, destination, facts, record_bytes })
+        Ok(Prepared { plan, storage, others, destination, facts, record_bytes })
     }
+}
+
+/// Where what the chosen storage does not give is read; none: nowhere.
+fn copies_of(
+    context: &JobContext,
+    config: &RestoreConfig,
+    others: Vec<Source>,
+    pace: Option<&Take>,
+) -> Option<Arc<Copies>> {
+    if others.is_empty() {
+        return None;
+    }
+    let warned = context.clone();
+    let others = others.into_iter().map(|source| source.other(pace.cloned())).collect();
+    let chosen = config.source.name.clone().unwrap_or_default();
+    Some(Arc::new(Copies::new(chosen, others, Box::new(move |text| warned.warn("copy-used", text)))))
 }
 
 #[async_trait]

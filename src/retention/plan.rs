@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::copies::CopiesView;
 use crate::catalog::wholeness::{Wholeness, wholeness};
 use crate::catalog::{BackupEntry, History, ProblemKind, State};
 use crate::config::{JobConfig, RetentionConfig};
@@ -263,6 +264,8 @@ pub struct View {
     pub problems: Vec<Problem>,
     /// The sums.
     pub totals: Totals,
+    /// The same in each storage that the backups are copied to.
+    pub copies: Vec<CopiesView>,
 }
 
 /// One namespace in a [`View`].
@@ -339,7 +342,7 @@ pub const fn why(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What retention would do now, without doing it: the same code as the job's.
+/// What retention would do now in one storage, without doing it: the same code as the job's.
 pub async fn view(store: &Store, storage: &dyn Storage, config: &JobConfig, now: UnixMillis) -> Result<View> {
     let seen = Seen::read(store, storage, &config.routine, now).await?;
     let needed = Needed::read(&mut store.write().await?, &seen).await?;
@@ -363,10 +366,11 @@ pub async fn view(store: &Store, storage: &dyn Storage, config: &JobConfig, now:
         routine: config.routine.clone(),
         storage: config.storage.name.clone(),
         retention,
-        says: retention.map_or_else(|| "keeps everything".to_owned(), |retention| retention.to_string()),
+        says: RetentionConfig::in_words(retention),
         totals: Totals::of(&namespaces),
         namespaces,
         problems,
+        copies: Vec::new(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The job on real storage and a real store, with faults, pins and interruptions.
 
+mod copies;
 mod deletion;
 mod sequences;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 
 use crate::app::{Places, check_fence};
 use crate::backup::BackupWork;
@@ -206,7 +207,7 @@ impl Work for Restore {
     }
 }
 
-/// A verification that has yet to open its storage.
+/// A verification that has yet to open its storages.
 struct Verify {
     config: JobConfig,
     request: VerifyRequest,
@@ -216,10 +217,12 @@ struct Verify {
 #[async_trait]
 impl Work for Verify {
     async fn run(self: Box<Self>, context: JobContext) -> Ended {
-        match storage_of(&self.places, &context, &self.config.storage).await {
-            Ok(storage) => Box::new(VerifyWork::new(self.config, self.request, storage)).run(context).await,
-            Err(error) => Ended::Failed(error),
-        }
+        let (places, opening) = (self.places, context.clone());
+        let open = move |config: StorageConfig| {
+            let (places, context) = (places.clone(), opening.clone());
+            async move { storage_of(&places, &context, &config).await }.boxed()
+        };
+        Box::new(VerifyWork::new(self.config, self.request, Box::new(open))).run(context).await
     }
 }
 

@@ -90,7 +90,8 @@ fn verify_after(job: &JobRow, attempts: &[AttemptRow], config: &JobConfig) -> Re
         request: Some(Document::of(&VerifyRequest::of_run(created))?),
         // Not the whole routine: the retention beside it would find everything held.
         pins: done.map(|attempt| address(&place, &attempt.start.folder)).collect(),
-        ..routine_job(config)?.on_backups(JobKind::Verify, Trigger::AfterBackup, Some(namespaces))
+        // Its copies are yet to be made, and are read back then.
+        ..routine_job(&config.in_own())?.on_backups(JobKind::Verify, Trigger::AfterBackup, Some(namespaces))
     }))
 }
 

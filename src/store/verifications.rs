@@ -123,11 +123,24 @@ impl Store {
         Ok(u64::try_from(found).unwrap_or_default())
     }
 
-    /// The BLAKE3 of the manifest that this store committed into a folder, in hex; none if it did not, or does not know.
+    /// Whether any backup of a routine was read again in a storage.
+    pub async fn was_verified(&self, storage: &str, routine: &str) -> Result<bool> {
+        let found: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM verifications WHERE storage = ? AND routine = ?)",
+        )
+        .bind(storage)
+        .bind(routine)
+        .fetch_one(self.reader())
+        .await?;
+        Ok(found)
+    }
+
+    /// The BLAKE3 of the manifest that this store committed into a folder, in hex; none if it did not, or does not know. A
+    /// folder that was committed in another storage is a copy of that one: no two runs of a routine have one name.
     pub async fn manifest_hash(&self, storage: &str, folder: &str) -> Result<Option<String>> {
         let known: Option<Option<String>> = sqlx::query_scalar(
-            "SELECT manifest_hash FROM attempts WHERE folder = ? AND storage = ? AND status = 'committed' \
-             ORDER BY job_id DESC LIMIT 1",
+            "SELECT manifest_hash FROM attempts WHERE folder = ? AND status = 'committed' \
+             ORDER BY storage = ? DESC, job_id DESC LIMIT 1",
         )
         .bind(folder)
         .bind(storage)
@@ -138,8 +151,14 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes the outcome of a backup in place of an earlier one.
+    /// Writes the outcome of a backup in place of an earlier one; the next list looks at what it did not know.
     pub async fn set_verification(&mut self, row: &VerificationRow) -> Result<()> {
+        self.set_verification_of_copy(row).await?;
+        self.note_seen(&row.storage, &row.routine, &row.folder).await
+    }
+
+    /// The same of a copy, which is in no list.
+    pub async fn set_verification_of_copy(&mut self, row: &VerificationRow) -> Result<()> {
         sqlx::query(
             "INSERT OR REPLACE INTO verifications (storage, folder, routine, type, namespace, created_ms, at_ms, \
              job_id, outcome, reason, records, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -158,8 +177,7 @@ impl Tx {
         .bind(stored(row.bytes))
         .execute(&mut *self.0)
         .await?;
-        self.note_changed(&row.routine).await?;
-        self.note_seen(&row.storage, &row.routine, &row.folder).await
+        self.note_changed(&row.routine).await
     }
 
     /// Forgets the outcomes of backups that are gone: those of a routine whose folder is not among `there`.

@@ -125,6 +125,7 @@ impl Contents {
                 root: file.root(),
                 blocks: Arc::new(blocks.next_file(file).await?),
                 unlock: unlock.clone(),
+                copies: None,
             });
         }
         Ok(Self { files, has_manifest: true, expected: Expected::of(records, Some(manifest)) })
@@ -145,6 +146,7 @@ pub fn plain_file(object: ObjectInfo, unlock: &Unlock) -> FileToRead {
         root: None,
         blocks: Arc::default(),
         unlock: unlock.clone(),
+        copies: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::chains::{Chains, Look};
 use super::contents::{Contents, Expected, check, damaged};
 use super::plan::{VerifyPlan, folder_in_run};
-use super::report::{Checked, Report};
+use super::report::{Checked, Part};
 use crate::asb::FileKey;
 use crate::catalog::layout::MANIFEST;
 use crate::catalog::list::read_metadata;
@@ -30,6 +30,8 @@ pub(super) struct Verify {
     pub storage: Arc<dyn Storage>,
     /// The storage's configured name, by which outcomes are kept.
     pub storage_name: String,
+    /// Whether it has copies only.
+    pub of_copies: bool,
     pub routine: String,
     pub watch: Arc<dyn Watch>,
     /// Of encrypted backups, as the routine's policy names it.
@@ -38,8 +40,8 @@ pub(super) struct Verify {
 
 impl Verify {
     /// Reads every backup of a plan; what is wrong with one is in the report. An error ends the job: a cancel, the store.
-    pub(super) async fn run(&self, plan: &VerifyPlan) -> Result<Report> {
-        let mut report = Report::default();
+    pub(super) async fn run(&self, plan: &VerifyPlan) -> Result<Part> {
+        let mut report = Part::default();
         let mut chains = Chains::new(self.storage.as_ref(), &plan.problems);
         let known = self.context.store.verifications(&self.storage_name, &self.routine).await?;
         for entry in &plan.others {
@@ -142,7 +144,8 @@ impl Verify {
         Ok(held)
     }
 
-    /// A manifest that this store committed must be there as it was (rules.md 4.2): nothing in storage vouches for it.
+    /// A manifest that this store committed, here or where this is a copy of, must be there as it was (rules.md 4.2): nothing
+    /// in storage vouches for it.
     async fn check_manifest(&self, entry: &BackupEntry, contents: &Contents) -> Result<()> {
         let known = self.context.store.manifest_hash(&self.storage_name, &entry.key).await?;
         let Some(known) = known else { return Ok(()) };
@@ -162,7 +165,7 @@ impl Verify {
         matches!(read_metadata(self.storage.as_ref(), &entry.key).await, Ok(Found::Absent))
     }
 
-    async fn left_out(&self, entry: &BackupEntry, report: &mut Report) -> Result<()> {
+    async fn left_out(&self, entry: &BackupEntry, report: &mut Part) -> Result<()> {
         let text = format!("backup {} was deleted while it was read: it is left out", entry.key);
         self.context.warn("backup-gone", text);
         report.left_out.push(entry.key.clone());
@@ -190,12 +193,16 @@ impl Verify {
         };
         let mut tx = self.context.store.write().await?;
         tx.hold(job.id, job.generation).await?;
-        tx.set_verification(&row).await?;
+        if self.of_copies {
+            tx.set_verification_of_copy(&row).await?;
+        } else {
+            tx.set_verification(&row).await?;
+        }
         tx.commit().await
     }
 
     /// Forgets the outcomes of backups that storage has no more; only where it has answered about all of them.
-    async fn forget_gone(&self, plan: &VerifyPlan, report: &Report) -> Result<()> {
+    async fn forget_gone(&self, plan: &VerifyPlan, report: &Part) -> Result<()> {
         let doubt = plan.problems.iter().any(|problem| problem.kind == ProblemKind::Unreadable);
         if !plan.everything || doubt {
             return Ok(());

@@ -12,7 +12,7 @@ use crate::store::WithoutSecrets;
 
 /// Which backups of a routine are asked for: those whose run was `created` in this stretch, both ends inclusive; a
 /// missing end is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifyRequest {
     /// Not before.
@@ -21,6 +21,9 @@ pub struct VerifyRequest {
     /// Not after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<UnixMillis>,
+    /// In this storage alone; none: in the routine's own, and in those of its copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
 }
 
 impl WithoutSecrets for VerifyRequest {}
@@ -28,7 +31,7 @@ impl WithoutSecrets for VerifyRequest {}
 impl VerifyRequest {
     /// The backups of one run.
     pub const fn of_run(created: UnixMillis) -> Self {
-        Self { from: Some(created), to: Some(created) }
+        Self { from: Some(created), to: Some(created), storage: None }
     }
 
     fn covers(&self, created: UnixMillis) -> bool {
@@ -65,7 +68,7 @@ impl VerifyPlan {
     ) -> Result<Self> {
         let mut history = History::read(storage, routine, marked).await?;
         history.void_future(now);
-        let everything = *request == VerifyRequest::default() && namespaces.is_none();
+        let everything = request.from.is_none() && request.to.is_none() && namespaces.is_none();
         let mut plan = Self { everything, ..Self::default() };
         for entry in history.full.counted().chain(history.incremental.counted()) {
             let named = namespaces.is_none_or(|names| names.contains(&entry.namespace));

@@ -21,26 +21,54 @@ pub(super) struct Checked {
     pub held: Held,
 }
 
-/// What came of all of them.
+/// What came of one storage.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Report {
+pub(super) struct Part {
     pub backups: Vec<Checked>,
     /// Backups that were deleted while they were read.
     pub left_out: Vec<String>,
 }
 
-impl Report {
+/// What came of all of them.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    parts: Vec<(String, Part)>,
+    /// Storages that did not say what they hold.
+    not_read: Vec<(String, Error)>,
+}
+
+impl Part {
     fn count(&self, outcome: VerifyOutcome) -> usize {
         self.backups.iter().filter(|one| one.outcome == outcome).count()
     }
+}
 
-    /// For the job's result: each backup.
+impl Report {
+    /// What came of a storage, by its configured name.
+    pub(super) fn add(&mut self, storage: String, part: Part) {
+        self.parts.push((storage, part));
+    }
+
+    /// A storage that did not say what it holds.
+    pub(super) fn not_read(&mut self, storage: String, error: Error) {
+        self.not_read.push((storage, error));
+    }
+
+    fn backups(&self) -> impl Iterator<Item = (&str, &Checked)> {
+        self.parts.iter().flat_map(|(name, part)| part.backups.iter().map(move |one| (name.as_str(), one)))
+    }
+
+    fn count(&self, outcome: VerifyOutcome) -> usize {
+        self.parts.iter().map(|(_, part)| part.count(outcome)).sum()
+    }
+
+    /// For the job's result: each backup, and each storage.
     pub(super) fn result(&self) -> Value {
         let backups: Vec<Value> = self
-            .backups
-            .iter()
-            .map(|one| {
+            .backups()
+            .map(|(storage, one)| {
                 json!({
+                    "storage": storage,
                     "key": one.key,
                     "namespace": one.namespace,
                     "type": one.backup_type,
@@ -52,18 +80,35 @@ impl Report {
                 })
             })
             .collect();
-        json!({ "backups": backups, "left-out": self.left_out })
+        let left_out: Vec<&String> = self.parts.iter().flat_map(|(_, part)| &part.left_out).collect();
+        json!({ "backups": backups, "left-out": left_out, "storages": self.storages() })
+    }
+
+    fn storages(&self) -> Vec<Value> {
+        let read = self.parts.iter().map(|(name, part)| {
+            let mut storage = json!({ "storage": name, "backups": part.backups.len(), "error": null });
+            for outcome in VerifyOutcome::ALL {
+                if let Some(storage) = storage.as_object_mut() {
+                    storage.insert(outcome.as_str().to_owned(), json!(part.count(outcome)));
+                }
+            }
+            storage
+        });
+        let error = |error: &Error| json!({"code": error.code(), "message": error.report_without_hint()});
+        let not_read =
+            self.not_read.iter().map(|(name, why)| json!({ "storage": name, "error": error(why) }));
+        read.chain(not_read).collect()
     }
 
     /// For the job's counters.
     pub(super) fn counters(&self) -> Value {
         let mut held = Held::default();
-        for one in &self.backups {
+        for (_, one) in self.backups() {
             held.add(&one.held);
         }
         let mut counters = json!({
-            "backups": self.backups.len(),
-            "left-out": self.left_out.len(),
+            "backups": self.backups().count(),
+            "left-out": self.parts.iter().map(|(_, part)| part.left_out.len()).sum::<usize>(),
             "read-records": held.records,
             "total-bytes": held.bytes,
         });
@@ -79,20 +124,30 @@ impl Report {
     pub(super) fn error(&self) -> Option<Error> {
         use VerifyOutcome::{ChainBroken, Damaged, Unreadable};
         let first = |outcome, locked| {
-            self.backups.iter().find(|one| (one.outcome, one.locked.is_some()) == (outcome, locked))
+            self.backups().find(|(_, one)| (one.outcome, one.locked.is_some()) == (outcome, locked))
         };
         let worst = [(Damaged, false), (ChainBroken, false), (Unreadable, false), (Unreadable, true)]
             .into_iter()
-            .find_map(|(outcome, locked)| first(outcome, locked))?;
-        let bad = self.backups.len() - self.count(VerifyOutcome::Verified);
+            .find_map(|(outcome, locked)| first(outcome, locked));
+        let away = self.not_read.iter().map(|(name, error)| {
+            let text = format!("storage {name} was not verified: {}", error.report_without_hint());
+            let hint = error.hint_text().unwrap_or("Check the storage, and verify again.").to_owned();
+            Error::temporary(error.code(), text).hint(hint)
+        });
+        let mut away = away.into_iter();
+        let Some((storage, worst)) = worst else { return away.next() };
+        let all = self.backups().count();
+        let bad = all - self.count(VerifyOutcome::Verified);
+        let several = self.parts.len() + self.not_read.len() > 1;
         let text = format!(
-            "backup {}: {} ({bad} of {} backups are not verified: {} damaged, {} chain-broken, {} unreadable)",
+            "{}backup {}: {} ({bad} of {all} backups are not verified: {} damaged, {} chain-broken, {} unreadable{})",
+            if several { format!("storage {storage}: ") } else { String::new() },
             worst.key,
             worst.reason.as_deref().unwrap_or_default(),
-            self.backups.len(),
             self.count(Damaged),
             self.count(ChainBroken),
             self.count(Unreadable),
+            away.map(|error| format!("; {error}")).collect::<String>(),
         );
         Some(match (worst.outcome, worst.locked) {
             (Damaged, _) => Error::permanent("backup-damaged", text)

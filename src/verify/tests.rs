@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::chains::{Chains, Look};
 use super::execute::Verify;
+use super::report::Report;
 use super::{VerifyPlan, VerifyRequest, VerifyWork};
 use crate::asb::{Encoder, Version};
 use crate::catalog::testkit::{Backup, storage};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, JobConfig};
+use crate::config::{Config, CopyConfig, CopyOn, JobConfig, StorageConfig};
 use crate::engine::ProgressWatch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::jobs::testkit::run_to_end;
 use crate::jobs::{Ended, JobContext, Jobs, NewJob, Work, WorkFactory};
 use crate::model::{JobKind, JobStatus, UnixMillis};
@@ -43,6 +46,9 @@ enum How {
     /// The full is deleted once the plan is made.
     FullDeleted,
 }
+
+/// Opens the storages of a job.
+type Opening = Arc<dyn Fn(StorageConfig) -> BoxFuture<'static, Result<Arc<dyn Storage>>> + Send + Sync>;
 
 struct Bench {
     _dirs: [TempDir; 2],
@@ -90,7 +96,21 @@ impl Bench {
         };
         let id = self.jobs.admit(job).await.unwrap().id;
         let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
-        let factory = Factory { how, request, config: self.config.clone(), storage };
+        let open = Arc::new(move |_| std::future::ready(Ok(Arc::clone(&storage))).boxed());
+        let factory = Factory { how, request, config: self.config.clone(), open };
+        run_to_end(&self.jobs, Arc::new(factory), id).await
+    }
+
+    /// Runs one job with a configuration whose storages are opened so.
+    async fn run_opening(&self, config: &JobConfig, alone: Option<&str>, open: Opening) -> JobRow {
+        let job = NewJob {
+            routine: Some("r".to_owned()),
+            config: Some(crate::store::Document::of(config).unwrap()),
+            ..NewJob::of(JobKind::Verify, Trigger::Api)
+        };
+        let id = self.jobs.admit(job).await.unwrap().id;
+        let request = VerifyRequest { storage: alone.map(str::to_owned), ..VerifyRequest::default() };
+        let factory = Factory { how: How::Plain, request, config: config.clone(), open };
         run_to_end(&self.jobs, Arc::new(factory), id).await
     }
 
@@ -107,7 +127,7 @@ struct Factory {
     how: How,
     request: VerifyRequest,
     config: JobConfig,
-    storage: Arc<dyn Storage>,
+    open: Opening,
 }
 
 impl WorkFactory for Factory {
@@ -125,25 +145,32 @@ impl Work for Factory {
         if self.how == How::Canceled {
             context.cancel.cancel();
         }
-        Box::new(VerifyWork::new(self.config, self.request, self.storage)).run(context).await
+        let open = self.open;
+        Box::new(VerifyWork::new(self.config, self.request, Box::new(move |config| open(config))))
+            .run(context)
+            .await
     }
 }
 
 impl Factory {
     async fn delete_meanwhile(self, context: JobContext) -> Ended {
         let now = context.clock.now();
-        let storage = self.storage.as_ref();
-        let plan = VerifyPlan::find(storage, "r", &self.request, None, &BTreeSet::new(), now).await.unwrap();
+        let storage = (self.open)(self.config.storage.clone()).await.unwrap();
+        let plan = VerifyPlan::find(storage.as_ref(), "r", &self.request, None, &BTreeSet::new(), now)
+            .await
+            .unwrap();
         storage.delete_prefix(&good(Backup::full(FULL, "ns")).folder()).await.unwrap();
         let verify = Verify {
             watch: Arc::new(ProgressWatch(context.progress.clone())),
             context: context.clone(),
-            storage: Arc::clone(&self.storage),
+            storage,
             storage_name: "s".to_owned(),
+            of_copies: false,
             routine: "r".to_owned(),
             key: None,
         };
-        let report = verify.run(&plan).await.unwrap();
+        let mut report = Report::default();
+        report.add("s".to_owned(), verify.run(&plan).await.unwrap());
         context.set_result(report.result());
         report.error().map_or(Ended::Succeeded, Ended::Failed)
     }
@@ -316,4 +343,75 @@ async fn a_predecessor_that_finished_later_is_no_hole() {
     let (outcome, reason) = chains.verdict(&second).await.unwrap().unwrap();
     assert_eq!(outcome, VerifyOutcome::ChainBroken);
     assert!(reason.contains(&full.key) && reason.contains("missing"), "{reason}");
+}
+
+/// One job reads every storage; one that does not answer, and damage in one, keep none of the others from being read.
+#[tokio::test]
+async fn copies_are_read_too_and_each_storage_has_outcomes_of_its_own() {
+    let mut bench = Bench::new().await;
+    let all = bench.chain().await;
+    let (_dir, vault) = storage().await;
+    for backup in &all {
+        backup.write(&vault).await;
+    }
+    let copy = |name: &str, verify| {
+        let storage = StorageConfig { name: Some(name.to_owned()), ..bench.config.storage.clone() };
+        CopyConfig { storage, retention: None, on: CopyOn::All, verify }
+    };
+    let copies = vec![copy("away", true), copy("vault", true), copy("unread", false)];
+    bench.config.copies = copies;
+    let run_in = async |config: &JobConfig, alone: Option<&str>| {
+        let (own, vault) = (bench.storage.clone(), vault.clone());
+        let open = move |config: StorageConfig| {
+            let storage: Result<Arc<dyn Storage>> = match config.name.as_deref() {
+                Some("s") => Ok(Arc::new(own.clone())),
+                Some("vault") => Ok(Arc::new(vault.clone())),
+                Some("away") => Err(Error::temporary("storage-unavailable", "not mounted")),
+                other => panic!("{other:?} is opened"),
+            };
+            std::future::ready(storage).boxed()
+        };
+        bench.run_opening(config, alone, Arc::new(open)).await
+    };
+    let run = async |config: &JobConfig| run_in(config, None).await;
+    let job = run(&bench.config).await;
+    assert_eq!(job.error_code.as_deref(), Some("storage-unavailable"), "{job:?}");
+    assert!(job.error.as_ref().unwrap().contains("storage away was not verified: not mounted"), "{job:?}");
+    assert_eq!(job.counters.as_ref().unwrap()["verified"], 6);
+    let result = job.result.unwrap();
+    let of: Vec<_> = result["storages"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&of[0]["storage"], &of[0]["verified"], &of[0]["error"]),
+        (&json!("s"), &json!(3), &Value::Null)
+    );
+    assert_eq!((&of[1]["storage"], &of[1]["verified"]), (&json!("vault"), &json!(3)));
+    assert_eq!((&of[2]["storage"], &of[2]["error"]["code"]), (&json!("away"), &json!("storage-unavailable")));
+
+    let file = join(&all[1].folder(), &all[1].files[0].0);
+    let mut bytes = all[1].files[0].1.clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    vault.put(&file, bytes.into()).await.unwrap();
+    let mut config = bench.config.clone();
+    config.copies.remove(0);
+    let job = run(&config).await;
+    let text = job.error.unwrap();
+    assert_eq!(job.error_code.as_deref(), Some("backup-damaged"));
+    assert!(text.starts_with("storage vault: backup r/") && text.contains("(2 of 6 backups"), "{text}");
+    let counts = async |storage: &str| {
+        let rows = bench.jobs.store().verifications(storage, "r").await.unwrap();
+        let of = |outcome| rows.iter().filter(|row| row.outcome == outcome).count();
+        [VerifyOutcome::Verified, VerifyOutcome::Damaged, VerifyOutcome::ChainBroken].map(of)
+    };
+    assert_eq!((counts("s").await, counts("vault").await), ([3, 0, 0], [1, 1, 1]));
+
+    // One storage alone; and where none answers the job says so at once.
+    let job = run_in(&config, Some("s")).await;
+    assert_eq!((job.status, &job.counters.unwrap()["backups"]), (JobStatus::Succeeded, &json!(3)));
+    let job = run_in(&bench.config, Some("vault")).await;
+    assert!(job.error.unwrap().starts_with("backup r/"), "one storage needs no name");
+    let job = run_in(&bench.config, Some("away")).await;
+    assert_eq!((job.error_code.as_deref(), job.result), (Some("storage-unavailable"), None));
+    // The list, which is the own storage's, is told of nothing else.
+    let unread = bench.jobs.store().catalog_unread().await.unwrap();
+    assert!(!unread.is_empty() && unread.iter().all(|one| one.storage == "s"), "{unread:?}");
 }

@@ -122,6 +122,10 @@ async fn each_backup_is_copied_and_a_restore_takes_the_copy_when_the_source_is_g
     }
     let refused = bench.restore_to(late.0, json!({"copy": "disk"})).await;
     refused.refused("storage-unavailable");
+    let points = bench.get(&format!("/v1/backups/restore-points/{ROUTINE}")).await;
+    let windows = points["namespaces"][0]["windows"].as_array().unwrap();
+    let of = |at: usize| (&windows[at]["storage"], windows[at]["chain"].as_array().unwrap().len());
+    assert_eq!((windows.len(), of(0), of(1)), (2, (&json!("copy"), 2), (&json!("copy"), 1)), "{points:#}");
     bench.stop_service().await;
 }
 
@@ -280,23 +284,8 @@ async fn a_copy_that_is_cut_off_leaves_nothing_half_made() {
     bench.back_up("full").await;
     let key = bench.newest_key("full").await;
     // Many runs, so that there is time: the same backup under other instants.
-    let (parent, name) = (bench.path(&key).parent().unwrap().parent().unwrap().to_owned(), 13);
-    let stamp = parent.file_name().unwrap().to_str().unwrap()[..name].parse::<i64>().unwrap();
     for at in 1..60 {
-        let other = parent.parent().unwrap().join((stamp - at * 1000).to_string());
-        copy_folder(&parent, &other);
-        let folder = other.join("data").join(SOURCE);
-        for name in ["manifest.json", "blocks.b3"] {
-            std::fs::remove_file(folder.join(name)).unwrap();
-        }
-        let instant = |ms: i64| chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339();
-        let text = std::fs::read_to_string(folder.join("metadata.yaml")).unwrap();
-        let lines = text.lines().map(|line| match line.split(':').next() {
-            Some("created") => format!("created: {}\n", instant(stamp - at * 1000)),
-            Some("finished") => format!("finished: {}\n", instant(stamp - at * 1000 + 500)),
-            _ => format!("{line}\n"),
-        });
-        std::fs::write(folder.join("metadata.yaml"), lines.collect::<Vec<_>>().concat()).unwrap();
+        foreign(&bench, &key, at);
     }
     let first = order(&bench, json!({})).await;
     bench.wait_until(first, |job| job["status"] == "running" && job["progress"]["bytes"] != 0).await;
@@ -315,6 +304,183 @@ async fn a_copy_that_is_cut_off_leaves_nothing_half_made() {
     let job = bench.wait_job(order(&bench, json!({})).await).await;
     assert_eq!(job["status"], "succeeded", "{job:#}");
     assert_eq!(listed_are_whole(&bench, &job), 60);
+}
+
+/// The same backup as another program would have written it, so many seconds before: without our manifest. When it
+/// had finished, and its key.
+fn foreign(bench: &Bench, key: &str, seconds: i64) -> (i64, String) {
+    let run = bench.path(key).parent().unwrap().parent().unwrap().to_owned();
+    let created = run.file_name().unwrap().to_str().unwrap()[..13].parse::<i64>().unwrap() - seconds * 1000;
+    let other = run.parent().unwrap().join(created.to_string());
+    copy_folder(&run, &other);
+    let folder = other.join("data").join(SOURCE);
+    for name in ["manifest.json", "blocks.b3"] {
+        std::fs::remove_file(folder.join(name)).unwrap();
+    }
+    let instant = |ms: i64| chrono::DateTime::from_timestamp_millis(ms).unwrap().to_rfc3339();
+    let text = std::fs::read_to_string(folder.join("metadata.yaml")).unwrap();
+    let lines = text.lines().map(|line| match line.split(':').next() {
+        Some("created") => format!("created: {}\n", instant(created)),
+        Some("finished") => format!("finished: {}\n", instant(created + 500)),
+        _ => format!("{line}\n"),
+    });
+    std::fs::write(folder.join("metadata.yaml"), lines.collect::<Vec<_>>().concat()).unwrap();
+    (created + 500, folder.strip_prefix(bench.path("")).unwrap().display().to_string())
+}
+
+fn flip(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// rules.md 4.2: damage that shows only while files are read is read from another storage, block by block, whether something
+/// was written already or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_turns_out_damaged_while_it_is_read_comes_from_the_copy() {
+    let bench = bench(json!({"storage": "copy"}), |_| {}).await;
+    back_up(&bench, "full").await;
+    bench.write(&(0..50).map(|key| mixed("set", key, 2)).collect::<Vec<_>>()).await;
+    let (second, _) = back_up(&bench, "incremental").await;
+    let (at, expected) = (point(&second), bench.node.snapshot(SOURCE).await);
+    let (full, incremental) = (bench.newest_key("full").await, bench.newest_key("incremental").await);
+    // Each storage has a damaged file: none has the whole chain.
+    let own = bench.data_files(&full)[0].clone();
+    flip(&own);
+    let names = |key: &str| {
+        bench
+            .data_files(key)
+            .into_iter()
+            .map(|file| copies(&bench).join(file.strip_prefix(bench.path("")).unwrap()))
+    };
+    let copied = names(&incremental).next().unwrap();
+    flip(&copied);
+    for (empty, request) in [
+        (true, json!({})),
+        (true, json!({"verify-first": "always"})),
+        (false, json!({"policy": {"no-generation": true}})),
+        (true, json!({"disable-reordering": true})),
+        (true, json!({"copy": "copy", "validate": true})),
+    ] {
+        if empty {
+            bench.node.empty(TARGET).await;
+        }
+        let restored = bench.restore_to(at, request.clone()).await;
+        if request.get("copy").is_some() {
+            // Whoever names one gets that one, or nothing.
+            assert!(restored.refused("file-damaged").contains("block 0"), "{restored:?}");
+            continue;
+        }
+        let restored = restored.ok();
+        assert_eq!(bench.differences(&expected).await, Vec::<String>::new(), "{request}");
+        assert_eq!(restored.job["result"]["storage"], "disk");
+        let warnings = restored.warnings();
+        let name = own.file_name().unwrap().to_str().unwrap();
+        for word in ["copy-used", "storage disk: ", name, "block 0", "read from storage copy"] {
+            assert!(warnings.contains(word), "{request}: {word} is not in {warnings}");
+        }
+        assert_eq!(restored.records("read"), 550, "{request}: nothing is read twice");
+    }
+    // The same block of the same file in both: nothing has it.
+    flip(&names(&full).next().unwrap());
+    bench.node.empty(TARGET).await;
+    let text = bench.restore_to(at, json!({})).await.refused("file-damaged");
+    assert!(text.contains("no copy has it (storage copy: ") && text.contains("block 0"), "{text}");
+}
+
+/// Copies are verified with the routine's own backups, and told apart wherever outcomes are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_reads_the_copies_too_and_tells_them_apart() {
+    let bench = bench(json!({"storage": "copy"}), |_| {}).await;
+    back_up(&bench, "full").await;
+    let key = bench.newest_key("full").await;
+    let verify = async |query: &str| {
+        let path = format!("/v1/backups/verify/{ROUTINE}{query}");
+        bench.wait_job(bench.trigger_path(&path).await).await
+    };
+    let job = verify("").await;
+    assert_eq!((&job["status"], &job["counters"]["verified"]), (&json!("succeeded"), &json!(2)), "{job:#}");
+    // The manifest of a copy is the original's, which this store knows.
+    let manifest = file_of_copy(&bench, &key, "manifest.json");
+    let good = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, good.replacen('{', "{ ", 1)).unwrap();
+    let job = verify("?storage=copy").await;
+    assert!(job["error"]["message"].as_str().unwrap().contains("not the one that was written"), "{job:#}");
+    std::fs::write(&manifest, good).unwrap();
+
+    flip(&file_of_copy(&bench, &key, bench.data_files(&key)[0].file_name().unwrap().to_str().unwrap()));
+    let job = verify("").await;
+    assert_eq!(job["error"]["code"], "backup-damaged", "{job:#}");
+    assert!(job["error"]["message"].as_str().unwrap().contains("storage copy: backup "), "{job:#}");
+    let outcomes: Vec<_> = job["result"]["backups"].as_array().unwrap().iter().collect();
+    let of = |place: usize| (&outcomes[place]["storage"], &outcomes[place]["outcome"]);
+    assert_eq!(of(0), (&json!("disk"), &json!("verified")));
+    assert_eq!(of(1), (&json!("copy"), &json!("damaged")));
+    let listed = bench.list("full", ROUTINE).await;
+    let timestamp = &listed[0]["timestamp"];
+    let one = bench.get(&format!("/v1/backups/full/{ROUTINE}/{timestamp}")).await;
+    for shown in [&listed[0], &one["namespaces"][0]] {
+        assert_eq!(shown["verification"]["outcome"], "verified", "{shown:#}");
+        let copies = shown["copies"].as_array().unwrap();
+        assert_eq!((copies.len(), &copies[0]["storage"]), (1, &json!("copy")), "{shown:#}");
+        assert_eq!(copies[0]["verification"]["outcome"], "damaged", "{shown:#}");
+    }
+    let metrics = bench.text("/metrics").await;
+    for (storage, damaged) in [("disk", 0), ("copy", 1)] {
+        let line = format!("verify_damaged_backups{{routine=\"daily\",storage=\"{storage}\"}} {damaged}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    let points = bench.get(&format!("/v1/backups/restore-points/{ROUTINE}")).await;
+    assert_eq!(points["namespaces"][0]["windows"][0]["storages"][1]["damaged"], json!([key]), "{points:#}");
+    assert_eq!(verify("?storage=disk").await["status"], "succeeded");
+    // Sizes do not show it: the next copy goes by what the verification found.
+    let job = bench.wait_job(order(&bench, json!({})).await).await;
+    assert_eq!(job["counters"]["copied-backups"], 1, "{job:#}");
+    assert!(crate::service::warnings(&job).contains("copy-mended"), "{job:#}");
+    assert_eq!(verify("").await["counters"]["verified"], 2);
+    assert_eq!(bench.wait_job(order(&bench, json!({})).await).await["counters"]["already-there"], 1);
+}
+
+/// Without hashes a backup is good or bad as a whole: before the first write the next copy is taken, after it named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_without_hashes_is_read_from_the_copy_before_the_first_write_or_the_copy_is_named() {
+    let bench = bench(json!({"storage": "copy"}), |_| {}).await;
+    back_up(&bench, "full").await;
+    let expected = bench.node.snapshot(SOURCE).await;
+    let (at, key) = foreign(&bench, &bench.newest_key("full").await, 100);
+    let job = bench.wait_job(order(&bench, json!({})).await).await;
+    assert_eq!(job["counters"]["copied-backups"], 1, "{job:#}");
+    // What is read of it breaks off, and its size is right.
+    let own = bench.data_files(&key)[0].clone();
+    let mut bytes = std::fs::read(&own).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(b'#');
+    std::fs::write(&own, bytes).unwrap();
+
+    bench.node.empty(TARGET).await;
+    let failed = bench.restore_to(at, json!({})).await;
+    failed.refused("file-damaged");
+    let error = failed.job["error"].to_string();
+    assert!(error.contains(r#"\"copy\": \"copy\""#), "{error}");
+    let restored = bench.restore_to(at, json!({"copy": "copy"})).await.ok();
+    assert_eq!(restored.job["result"]["storage"], "copy");
+    // Something is there now, so all is verified first.
+    for request in [json!({}), json!({"verify-first": "always"})] {
+        let restored = bench.restore_to(at, request).await.ok();
+        assert_eq!(bench.differences(&expected).await, Vec::<String>::new());
+        let warnings = restored.warnings();
+        for word in ["copy-used", "storage disk: ", own.file_name().unwrap().to_str().unwrap()] {
+            assert!(warnings.contains(word), "{word} is not in {warnings}");
+        }
+        bench.node.empty(TARGET).await;
+    }
+    // Another backup under the same key is none of it.
+    let metadata = file_of_copy(&bench, &key, "metadata.yaml");
+    let text = std::fs::read_to_string(&metadata).unwrap();
+    std::fs::write(&metadata, format!("{text}\n")).unwrap();
+    let text = bench.restore_to(at, json!({"verify-first": "always"})).await.refused("file-damaged");
+    assert!(text.contains("is not the same one there"), "{text}");
 }
 
 /// Every folder of the copy has its `metadata.yaml` and all its files; how many there are.

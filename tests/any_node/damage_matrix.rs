@@ -377,7 +377,7 @@ impl WorkFactory for Factory {
         let case = &self.cases[at];
         let storage = Arc::clone(&case.storage);
         if job.kind == JobKind::Verify {
-            return Ok(Box::new(VerifyWork::new(self.config.clone(), VerifyRequest::default(), storage)));
+            return Ok(Box::new(VerifyWork::opened(self.config.clone(), VerifyRequest::default(), storage)));
         }
         // Half of them by path, half by time; of each half, half check all bytes before the first write.
         let target = if (at / 2).is_multiple_of(2) {

@@ -122,6 +122,7 @@ impl Bench {
                 root: Some(file.hashes.root),
                 blocks: Arc::new(file.hashes.blocks.clone()),
                 unlock: Unlock::default(),
+                copies: None,
             })
             .collect();
         let mut write = write_all(files);
@@ -277,7 +278,14 @@ async fn what_a_failed_restore_had_written_is_counted() {
     let counters = SharedCounters::default();
     // Without the hashes of its blocks nothing is held back, and the damage shows when much has been written.
     let (root, blocks) = (Some(file.hashes.root), Arc::default());
-    let files = vec![FileToRead { key, size: file.hashes.size, root, blocks, unlock: Unlock::default() }];
+    let files = vec![FileToRead {
+        key,
+        size: file.hashes.size,
+        root,
+        blocks,
+        unlock: Unlock::default(),
+        copies: None,
+    }];
     // One batch in hand and one waiting: the reader meets the damage long after the first was written.
     let write = MemberWrite { max_async_batches: 1, ..write_all(files) };
     let (storage, cancel) = (Arc::clone(&bench.storage), CancellationToken::new());

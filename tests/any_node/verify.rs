@@ -48,7 +48,7 @@ async fn a_good_routine_is_verified_and_a_damaged_full_breaks_what_builds_on_it(
     assert!(incrementals[0]["verification"]["reason"].as_str().unwrap().contains(key), "{incrementals:#?}");
     let metrics = bench.text("/metrics").await;
     for line in [
-        "verify_damaged_backups{routine=\"daily\"} 3",
+        "verify_damaged_backups{routine=\"daily\",storage=\"disk\"} 3",
         "verify_last_successful{routine=\"daily\"} 0",
         "verify_last_success_timestamp_seconds{routine=\"daily\"} ",
     ] {
@@ -65,7 +65,9 @@ async fn a_good_routine_is_verified_and_a_damaged_full_breaks_what_builds_on_it(
     let job = bench.run("verify", ROUTINE).await;
     assert_eq!(job["status"], "succeeded", "put back from a copy: {job:#}");
     assert_eq!(outcomes(&bench.list("incremental", ROUTINE).await), ["verified", "verified"]);
-    assert!(bench.text("/metrics").await.contains("verify_damaged_backups{routine=\"daily\"} 0"));
+    assert!(
+        bench.text("/metrics").await.contains("verify_damaged_backups{routine=\"daily\",storage=\"disk\"} 0")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

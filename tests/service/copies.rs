@@ -70,3 +70,54 @@ async fn copies_are_part_of_the_configuration_and_keep_their_storage() {
     assert_eq!(put.status.as_u16(), 400, "{put:?}");
     assert!(put.body.contains("the storage of the routine itself"), "{put:?}");
 }
+
+/// Each storage has a rule of its own: what would go is told for all, and deleted where somebody says.
+#[tokio::test]
+async fn retention_of_copies_is_told_beside_the_routines_own_and_asked_for_by_name() {
+    let service = Running::start(|dir| {
+        with_copies(dir).replacen("{storage: vault}", "{storage: vault, retention: {full: 2}}", 1)
+    })
+    .await;
+    let told = service.get("/v1/retention/daily").await.json();
+    assert_eq!((&told["says"], &told["retention"]), (&json!("keeps everything"), &Value::Null));
+    let vault = &told["copies"][0];
+    assert_eq!(
+        (&vault["storage"], &vault["on"], &vault["retention"]["full"]),
+        (&json!("vault"), &json!("all"), &json!(2)),
+        "{told:#}"
+    );
+    assert_eq!((&vault["problems"], &vault["totals"]["stays"]), (&json!([]), &json!(0)));
+    assert_eq!(service.get("/v1/retention/resting").await.json()["copies"], json!([]));
+
+    for (path, status, says) in [
+        ("/v1/retention/daily", 409, "keeps everything"),
+        ("/v1/retention/daily?storage=disk", 409, "keeps everything"),
+        ("/v1/retention/daily?storage=volt", 404, "no backups in storage"),
+        ("/v1/retention/resting?storage=vault", 404, "no backups in storage"),
+    ] {
+        let answer = service.post(path, "").await;
+        assert_eq!(answer.status.as_u16(), status, "{path}: {answer:?}");
+        assert!(answer.body.contains(says), "{path}: {answer:?}");
+    }
+    let id = service.post("/v1/retention/daily?storage=vault", "").await.json()["id"].as_i64().unwrap();
+    assert_eq!(service.job_in(id, &["succeeded"]).await["storage"], "vault");
+}
+
+/// On the worst day the routine's own storage is gone: what a copy has is still told.
+#[tokio::test]
+async fn restore_points_are_told_as_long_as_one_storage_answers() {
+    let service = Running::start(with_copies).await;
+    let path = "/v1/backups/restore-points/daily";
+    let points = service.get(path).await.json();
+    assert_eq!(
+        points["storages"],
+        json!([{"storage": "disk", "problem": null}, {"storage": "vault", "problem": null}])
+    );
+    std::fs::remove_dir_all(service.dir.path().join("backups")).unwrap();
+    let points = service.get(path).await.json();
+    assert_eq!((&points["storage"], &points["storages"][1]["problem"]), (&json!("disk"), &Value::Null));
+    assert!(points["storages"][0]["problem"].as_str().unwrap().contains("backups"), "{points:#}");
+    std::fs::remove_dir_all(service.dir.path().join("vault")).unwrap();
+    let answer = service.get(path).await;
+    assert_eq!(answer.status.as_u16(), 500, "{answer:?}");
+}

@@ -59,6 +59,7 @@ async fn a_wrong_request_is_refused_and_leaves_no_job() {
         ("/v1/backups/verify/daily?from=2&to=1", StatusCode::BAD_REQUEST),
         ("/v1/backups/verify/daily?from=yesterday", StatusCode::BAD_REQUEST),
         ("/v1/backups/verify/daily?form=1", StatusCode::BAD_REQUEST),
+        ("/v1/backups/verify/daily?storage=volt", StatusCode::NOT_FOUND),
     ] {
         assert_eq!(service.post(path, "").await.status, status, "{path}");
     }
@@ -91,7 +92,7 @@ async fn a_verify_cron_fires_by_itself() {
     for line in [
         "schedule_next_run_timestamp_seconds{routine=\"daily\",type=\"verify\"}",
         "verify_last_successful{routine=\"daily\"} 1",
-        "verify_damaged_backups{routine=\"daily\"} 0",
+        "verify_damaged_backups{routine=\"daily\",storage=\"disk\"} 0",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }

@@ -37,6 +37,11 @@ pub(super) fn operations() -> Vec<Op> {
             .ours()
             .says("Every file of every committed backup: sizes, checksums, every record, the counts. Writes to no cluster.")
             .takes(parameters::bounds("start of a run"))
+            .takes([parameters::word(
+                "storage",
+                "In this storage, the routine's own or that of a copy; absent: in all of them.",
+                "vault",
+            )])
             .takes([parameters::strict()]),
         made(op("POST", "/v1/backups/copy", "Copies backups of a routine to one of its other storages."))
             .ours()
@@ -166,6 +171,11 @@ fn storage() -> Vec<Op> {
             .json::<View>(200, "Nothing is deleted.")
             .refuses(&[404]),
         op("POST", "/v1/retention/{routine}", "Deletes what the policy keeps no longer.")
+            .takes([parameters::word(
+                "storage",
+                "In this storage, the routine's own or that of a copy; absent: in its own.",
+                "vault",
+            )])
             .takes(parameters::asked())
             .json::<job::Summary>(202, "The job.")
             .header(202, "Location", "Where the job is.")

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::elsewhere::Place;
 use crate::asb::cipher::{Opened, UnlockError};
 use crate::asb::{
     BLOCK_BYTES, BlockHasher, DecodeError, Decoder, Decompressor, FileHeader, Item, StoredForm,
@@ -81,9 +82,10 @@ impl FileSource {
     }
 
     fn open<'a>(&'a self, file: &'a FileToRead, blocks: &'a [[u8; 32]]) -> Result<Stored<'a>> {
-        let open = unless_canceled(&self.cancel, self.storage.open(&file.key));
+        let (place, reader) = Place::open(self, file)?;
         Ok(Stored {
-            reader: self.runtime.block_on(open)?,
+            reader,
+            place,
             source: self,
             file,
             blocks,
@@ -181,6 +183,7 @@ fn with_cause(error: &DecodeError) -> String {
 /// The stored bytes of a file, hashed as they pass, and held back until their block is whole and compared.
 struct Stored<'a> {
     reader: Box<dyn ObjectReader>,
+    place: Place<'a>,
     source: &'a FileSource,
     file: &'a FileToRead,
     /// What each block is to hash to; empty where that is not known, and then nothing is held back.
@@ -203,7 +206,7 @@ impl Stored<'_> {
                 self.current = bytes;
             } else if self.ended {
                 break;
-            } else if let Err(error) = self.read_on() {
+            } else if let Err(error) = self.read_on().or_else(|error| self.read_elsewhere(error)) {
                 let text = error.to_string();
                 self.error = Some(error);
                 return Err(io::Error::other(text));
@@ -242,8 +245,30 @@ impl Stored<'_> {
         let expected = self.blocks.iter().skip(compared);
         match expected.zip(self.hasher.blocks().iter().skip(compared)).position(|(a, b)| a != b) {
             Some(block) => Err(damaged(self.file, &differing_block(compared + block))),
+            None if self.ended && self.hasher.blocks().len() < self.blocks.len() => {
+                let (size, expected) = (self.hasher.in_blocks(), self.file.size);
+                Err(damaged(self.file, &format!("it ends after {size} of {expected} bytes")))
+            }
             None => Ok(()),
         }
+    }
+
+    /// Goes on in another storage at the first byte that was not compared.
+    fn read_elsewhere(&mut self, error: Error) -> Result<()> {
+        if self.blocks.is_empty() {
+            return Err(error);
+        }
+        // What was compared has gone on before more was read.
+        let (reader, more) = self.place.go_on(error, self.taken)?;
+        self.reader = reader;
+        self.ended = false;
+        self.hasher.back_to(self.taken);
+        self.waiting.clear();
+        if !more.is_empty() {
+            self.hasher.update(&more);
+            self.waiting.push_back(more);
+        }
+        Ok(())
     }
 
     fn take_error(&mut self) -> Option<Error> {
@@ -288,7 +313,7 @@ fn differing_block(block: usize) -> String {
     format!("block {block}, from byte {from} on, does not have the checksum of its manifest")
 }
 
-fn damaged(file: &FileToRead, what: &str) -> Error {
+pub(super) fn damaged(file: &FileToRead, what: &str) -> Error {
     Error::permanent(DAMAGED, format!("file {}: {what}", file.key))
         .hint("Restore from another backup, or from a copy of this one.")
 }
@@ -334,7 +359,8 @@ mod tests {
             let hashes = hasher.finish();
             let (root, blocks) = (Some(hashes.root), Arc::new(hashes.blocks));
             let unlock = Unlock::default();
-            FileToRead { key: "f.asb".to_owned(), size: bytes.len() as u64, root, blocks, unlock }
+            let key = "f.asb".to_owned();
+            FileToRead { key, size: bytes.len() as u64, root, blocks, unlock, copies: None }
         }
 
         async fn read(&self, file: &FileToRead) -> Result<u64> {

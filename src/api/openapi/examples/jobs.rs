@@ -112,14 +112,14 @@ fn restored() -> JobView {
 
 impl Example for job::Summary {
     fn example() -> Self {
-        Self::of(&job())
+        Self::of(job().head())
     }
 }
 
 impl Example for job::Page {
     fn example() -> Self {
-        let (jobs, next) = (vec![running().job, job()], Some(job().id));
-        Self::of(&crate::store::JobPage { jobs, next })
+        let (jobs, next) = (vec![running().job.head(), job().head()], Some(job().id));
+        Self::of(crate::store::JobPage { jobs, next })
     }
 }
 

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::app::catalog::{CatalogProblem, CatalogView};
 use crate::app::{
-    BackupRef, BackupView, FileView, NamespaceBackup, NamespacePoints, OwnerState, OwnerView,
-    RefreshedRoutine, RestorePoints, RoutineOwner, Window,
+    AskedStorage, BackupRef, BackupView, FileView, NamespaceBackup, NamespacePoints, OwnerState, OwnerView,
+    PointIn, RefreshedRoutine, RestorePoints, RoutineOwner, Window,
 };
 use crate::backup::estimate::{Estimate, NamespaceEstimate};
 use crate::catalog::details::{BackupDetails, Verification};
@@ -43,6 +43,7 @@ impl Example for BackupDetails {
             compression: Compression::Zstd.as_str(),
             encryption: "NONE",
             verification: Some(verification),
+            copies: Vec::new(),
         }
     }
 }
@@ -86,6 +87,7 @@ impl Example for BackupView {
             chain: Some(vec![backup(BackupType::Full)]),
             dependents: vec![backup(BackupType::Incremental)],
             verification: None,
+            copies: Vec::new(),
             warnings: Vec::new(),
         };
         Self {
@@ -102,6 +104,12 @@ impl Example for BackupView {
 
 impl Example for RestorePoints {
     fn example() -> Self {
+        let here = PointIn {
+            storage: disk(),
+            complete_before: INCREMENTAL.to_rfc3339(),
+            finished: after(INCREMENTAL, 3).to_rfc3339(),
+            damaged: Vec::new(),
+        };
         let window = Window {
             from: after(INCREMENTAL, 3).0,
             to: None,
@@ -113,6 +121,8 @@ impl Example for RestorePoints {
             damaged: Vec::new(),
             code: None,
             reason: None,
+            storage: Some(disk()),
+            storages: vec![here],
         };
         let points =
             NamespacePoints { namespace: namespace(), windows: vec![window], more: 1, left_out: Vec::new() };
@@ -122,6 +132,7 @@ impl Example for RestorePoints {
             as_of: LATER.to_rfc3339(),
             namespaces: vec![points],
             problems: Vec::new(),
+            storages: vec![AskedStorage { storage: Some(disk()), problem: None }],
         }
     }
 }
@@ -236,6 +247,7 @@ impl Example for retention::View {
             namespaces: vec![retention::NamespaceView { namespace: namespace(), backups }],
             problems: Vec::new(),
             totals,
+            copies: Vec::new(),
         }
     }
 }
