@@ -8,7 +8,7 @@ use crate::api::error::{ApiError, PROBLEM_JSON, Problem};
 use crate::error::Error;
 
 /// A refusal: its status, its name in the document, and what it says.
-const REFUSALS: [(u16, &str, &str); 13] = [
+const REFUSALS: [(u16, &str, &str); 12] = [
     (400, "BadRequest", "The path, a parameter or the body cannot be used."),
     (401, "Unauthorized", "Nobody who is known."),
     (403, "Forbidden", "Somebody who is known and may not do this."),
@@ -24,7 +24,6 @@ const REFUSALS: [(u16, &str, &str); 13] = [
         "InternalServerError",
         "An error of the service, or of what it needs for the answer: storage, a cluster.",
     ),
-    (501, "NotImplemented", "This release does not do that."),
     (503, "ServiceUnavailable", "Not now: the service starts, stops, or has no memory left. Ask again."),
 ];
 
@@ -37,7 +36,7 @@ fn example(status: u16) -> ApiError {
         404 => ApiError::unknown("routine", "daily"),
         408 => ApiError::too_slow(),
         409 => {
-            Error::permanent("backup-in-use", "a job reads daily/backup/1795253891047/data/source-ns1").into()
+            Error::temporary("backup-in-use", "a job reads daily/backup/1795253891047/data/source-ns1").into()
         }
         412 => ApiError::new(
             StatusCode::PRECONDITION_FAILED,
@@ -50,9 +49,8 @@ fn example(status: u16) -> ApiError {
                 .into()
         }
         429 => ApiError::too_many(),
-        501 => ApiError::new(StatusCode::NOT_IMPLEMENTED, "not-built", "not built"),
         503 => Error::temporary("stopping", "the service stops").into(),
-        _ => Error::temporary("storage-unreachable", "list daily: connection refused").into(),
+        _ => Error::temporary("storage-unavailable", "list daily: connection refused").into(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use holdfast::sandbox::{
     Bin, Sandbox, SandboxOptions, SandboxRecord, SandboxSecurity, SandboxTls, SandboxUser, digest_of,
 };
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
 use super::needles::Said;
@@ -83,6 +84,9 @@ pub struct World {
     agent_port: u16,
     /// The address of [`cloud`].
     cloud: String,
+    /// Where nobody answers yet.
+    away: Option<Socket>,
+    away_port: u16,
     program: Option<Child>,
     base: String,
     client: reqwest::Client,
@@ -126,6 +130,8 @@ impl World {
             node.put("source", record(key)).unwrap();
         }
         let agent_port = agent();
+        let away = away();
+        let away_port = away.local_addr().unwrap().as_socket().unwrap().port();
         let mut world = Self {
             dir: tempfile::tempdir().unwrap(),
             s3: S3Server::start().await,
@@ -138,6 +144,8 @@ impl World {
             node,
             agent_port,
             cloud: cloud(),
+            away: Some(away),
+            away_port,
         };
         world.config = world.document();
         world.serve();
@@ -224,7 +232,7 @@ impl World {
             "storage": {
                 "s3": Self::bucket(ACCESS_KEY, SECRET_KEY, &self.s3.url),
                 "s3-wrong": Self::bucket("CanaryWrongKeyId51", "CanaryWrongSecretKey52", &self.s3.url),
-                "s3-away": Self::bucket(ACCESS_KEY, SECRET_KEY, "http://127.0.0.1:1"),
+                "s3-away": Self::bucket(ACCESS_KEY, SECRET_KEY, &format!("http://127.0.0.1:{}", self.away_port)),
                 "azure": self.azure(),
                 "principal": self.principal(),
                 "gcp": self.gcp(),
@@ -294,6 +302,25 @@ impl World {
         let text = answer.text().await.unwrap();
         self.said.add(format!("api {method} {path}"), format!("{headers}\n{text}\n"));
         (status, text)
+    }
+
+    /// Waits until the storage that is away was not reached and is tried again: what is said of that is in the log then, and is
+    /// what a job would end with in a minute. From then on the storage answers that it is to be asked in an hour: so nobody tries on.
+    pub async fn give_up(&mut self) {
+        let started = std::time::Instant::now();
+        let tried = |log: &str| {
+            log.lines().any(|line| line.contains("trying again") && line.contains("onnection refused"))
+        };
+        while !tried(&std::fs::read_to_string(self.stdout_path()).unwrap()) {
+            assert!(started.elapsed() < PATIENCE, "it is not tried again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let away = self.away.take().unwrap();
+        away.listen(16).unwrap();
+        serve(away.into(), |_| {
+            let error = "<Error><Code>SlowDown</Code><Message>later</Message></Error>";
+            ("503 Slow Down", "content-type: application/xml\r\nretry-after: 3600", error.to_owned())
+        });
     }
 
     /// Waits for a job's end: its status, and all of it.
@@ -383,10 +410,34 @@ fn agent() -> u16 {
 
 /// A double of the login services of Azure and Google Cloud, which give a token, and of their storage, which then refuses
 /// everything; lives as long as this process: its address.
-#[allow(clippy::disallowed_methods)] // it blocks, and ends with the test's process
 fn cloud() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+    serve(listener, |head| {
+        let token = json!({"access_token": CLOUD_TOKEN, "token_type": "Bearer", "expires_in": 3600});
+        if head.lines().next().is_some_and(|line| line.contains("/token")) {
+            ("200 OK", "content-type: application/json", token.to_string())
+        } else {
+            let error = "<Error><Code>AccessDenied</Code><Message>not you</Message></Error>";
+            ("403 Forbidden", "content-type: application/xml", error.to_owned())
+        }
+    });
+    address
+}
+
+/// An address at which nobody answers.
+fn away() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket
+}
+
+/// Answers requests as long as this process lives.
+#[allow(clippy::disallowed_methods)] // it blocks, and ends with the test's process
+fn serve(
+    listener: TcpListener,
+    says: impl Fn(&str) -> (&'static str, &'static str, String) + Send + 'static,
+) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -399,21 +450,14 @@ fn cloud() -> String {
             let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
             let mut body = vec![0; length.map_or(0, |digits| digits.parse().unwrap())];
             let _ = stream.read_exact(&mut body);
-            let token = json!({"access_token": CLOUD_TOKEN, "token_type": "Bearer", "expires_in": 3600});
-            let (status, kind, body) = if head.lines().next().is_some_and(|line| line.contains("/token")) {
-                (200, "application/json", token.to_string())
-            } else {
-                let error = "<Error><Code>AccessDenied</Code><Message>not you</Message></Error>";
-                (403, "application/xml", error.to_owned())
-            };
+            let (status, header, body) = says(&head);
             let answer = format!(
-                "HTTP/1.1 {status} x\r\ncontent-type: {kind}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                "HTTP/1.1 {status}\r\n{header}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             );
             let _ = stream.write_all(answer.as_bytes());
         }
     });
-    address
 }
 
 /// Whether a document has `text` at a path of keys, where `*` is any key.

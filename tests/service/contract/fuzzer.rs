@@ -8,12 +8,12 @@ use super::world::World;
 /// First what it works out from the schemas, as far as it comes in that time; then so many random calls of each operation.
 const RUNS: [&[&str]; 2] = [
     &["--phases", "examples,coverage", "--max-time", "90"],
-    &["--phases", "fuzzing", "--max-examples", "10"],
+    &["--phases", "fuzzing", "--max-examples", "6"],
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fuzzer_that_goes_by_the_document_finds_nothing() {
-    let world = World::start().await;
+    let world = World::start("3.5").await;
     let program = find("schemathesis").unwrap_or_else(|| {
         panic!("schemathesis is not installed: run scripts/tools, which needs Python 3 with venv")
     });
@@ -22,6 +22,7 @@ async fn a_fuzzer_that_goes_by_the_document_finds_nothing() {
         let (found_nothing, text) =
             holdfast::tasks::blocking(move || Ok(run(&program, &url, arguments))).await.unwrap();
         assert!(found_nothing, "{text}");
+        println!("{text}");
     }
 }
 
@@ -45,7 +46,8 @@ fn run(program: &Path, url: &str, arguments: &[&str]) -> (bool, String) {
             "--continue-on-failure",
             "--no-shrink",
         ])
-        .args(["--suppress-health-check", "all", "--warnings", "off", "--no-color", "--workers", "2"])
+        // One: with more, Python 3.11 now and then fails to compile a source (AST constructor recursion depth mismatch).
+        .args(["--suppress-health-check", "all", "--warnings", "off", "--no-color", "--workers", "1"])
         .current_dir(dir.path())
         .env("HOME", dir.path())
         .stdin(Stdio::null())

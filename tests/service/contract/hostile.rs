@@ -1,9 +1,35 @@
 //! What somebody may send that no client should: each parameter and each field of a body with what it cannot be, and more.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::Operation;
 use super::world::{Call, World, encoded};
+
+/// The level at which everything is sent; at another only what it answers otherwise.
+pub const WHOLE: &str = "3.5";
+
+/// Of what many operations take, and of what another level does not answer otherwise, one in so many is sent to each.
+const SHARED: usize = 3;
+const ELSEWHERE: usize = 8;
+
+/// Parameters that one function reads for all operations that take them.
+const COMMON: [&str; 9] =
+    ["label", "dry-run", "strict", "from", "to", "limit", "cursor", "refresh", "routine"];
+
+/// What operations share by turns: as many as there are shares have everything between them.
+#[derive(Default)]
+pub struct Shares(HashMap<String, usize>);
+
+impl Shares {
+    /// The next share of what is called `what`: one in so many.
+    fn of(&mut self, what: &str, one_in: usize, all: Vec<Call>) -> Vec<Call> {
+        let turn = self.0.entry(what.to_owned()).or_default();
+        *turn += 1;
+        all.into_iter().skip((*turn - 1) % one_in).step_by(one_in).collect()
+    }
+}
 
 /// Paths that lead nowhere, however they are read.
 pub const PATHS: &[&str] = &[
@@ -64,12 +90,23 @@ const TEXTS: &[&str] = &[
 /// What no parameter that is a number or a flag can be.
 const NEVER: usize = 7;
 
-/// The calls that an operation has to bear.
-pub fn calls(world: &World, operation: &Operation) -> Vec<Call> {
-    let mut calls = in_query(world, operation);
-    calls.extend(in_path(world, operation));
-    calls.extend(in_headers(world, operation));
-    calls.extend(in_body(world, operation));
+/// The calls that an operation has to bear at a level. What is wrong in a field of a body is sent at one level only: one reader
+/// reads it at each, and refuses it by one of two methods.
+///
+/// Of what is read before any operation, or by the same code for many, each gets a share.
+pub fn calls(world: &World, operation: &Operation, shares: &mut Shares, level: &str) -> Vec<Call> {
+    let (mut texts, fields) = in_body(world, operation);
+    let mut in_path = in_path(world, operation);
+    let mut calls = if operation.fields_at() == level { fields } else { Vec::new() };
+    if level == WHOLE {
+        calls.extend(in_query(world, operation, shares));
+        calls.extend(shares.of("headers", SHARED, in_headers(world, operation)));
+    } else {
+        texts = shares.of("texts", ELSEWHERE, texts);
+        in_path = shares.of("path", ELSEWHERE, in_path);
+    }
+    calls.append(&mut in_path);
+    calls.append(&mut texts);
     // Every other one asks for the other form of an error.
     for call in calls.iter_mut().step_by(2) {
         call.headers.push(("Accept".to_owned(), "application/problem+json, application/json".to_owned()));
@@ -82,35 +119,38 @@ fn base(world: &World, operation: &Operation) -> Call {
     Call { is_least: false, ..world.good(operation) }
 }
 
-fn in_query(world: &World, operation: &Operation) -> Vec<Call> {
+fn in_query(world: &World, operation: &Operation, shares: &mut Shares) -> Vec<Call> {
     let base = base(world, operation);
     let with = |query: &str, must_fail: bool| Call {
         target: format!("{}?{query}", base.target),
         must_fail,
         ..base.clone()
     };
-    let mut calls = vec![
+    let always = [
         with("", false),
         with("&&&===&", false),
         with("unknown=1", false),
         with(&"a=1&".repeat(2_000), false),
         with("%", false),
     ];
+    let mut calls = shares.of("query", SHARED, always.into());
     let long = "y".repeat(20_000);
     for parameter in parameters(operation, "query") {
         let name = parameter["name"].as_str().unwrap();
         let is_strict = parameter["schema"]["type"] != "string";
+        let mut its = Vec::new();
         for (at, text) in TEXTS.iter().copied().chain([long.as_str()]).enumerate() {
             // A number or a flag is refused as what it is not; what else is in the text makes no difference beyond a few.
             if is_strict && at >= NEVER && at % 3 != 0 {
                 continue;
             }
-            calls.push(with(&format!("{name}={text}"), is_strict && at < NEVER));
+            its.push(with(&format!("{name}={text}"), is_strict && at < NEVER));
         }
         // Two of one name: the first counts.
-        calls.push(with(&format!("{name}=x&{name}=1"), is_strict));
-        calls.push(with(name, false));
-        calls.push(with(&format!("{name}[]=1&{name}[a]=1"), false));
+        its.push(with(&format!("{name}=x&{name}=1"), is_strict));
+        its.push(with(name, false));
+        its.push(with(&format!("{name}[]=1&{name}[a]=1"), false));
+        calls.extend(if COMMON.contains(&name) { shares.of(name, SHARED, its) } else { its });
     }
     calls
 }
@@ -163,13 +203,15 @@ fn in_headers(world: &World, operation: &Operation) -> Vec<Call> {
     calls
 }
 
-fn in_body(world: &World, operation: &Operation) -> Vec<Call> {
+/// Texts that are no body, and bodies with something wrong in a field.
+fn in_body(world: &World, operation: &Operation) -> (Vec<Call>, Vec<Call>) {
     let base = base(world, operation);
     let Some(example) = world.example(operation) else {
         // It takes none: what comes is read and ignored.
         let deep = "[".repeat(70_000);
         let bodies: [&[u8]; 3] = [b"not json", b"\xff\xfe\x00", deep.as_bytes()];
-        return bodies.map(|body| Call { body: body.to_vec(), ..base.clone() }).into();
+        let texts = bodies.map(|body| Call { body: body.to_vec(), ..base.clone() });
+        return (texts.into(), Vec::new());
     };
     let text = example.to_string();
     let cut = &text[..text.len() / 2];
@@ -215,19 +257,20 @@ fn in_body(world: &World, operation: &Operation) -> Vec<Call> {
     .map(|text| text.as_bytes().to_vec())
     .chain([b"{\"a\":\"\xff\"}".to_vec(), b"\xff\xfe{\x00}\x00".to_vec(), vec![0; 1_000]])
     .collect();
-    let mut calls: Vec<Call> =
+    let mut texts: Vec<Call> =
         texts.into_iter().map(|body| Call { body, must_fail: true, ..base.clone() }).collect();
     // Over the bound, of which the beginning is good.
-    calls.push(Call {
+    texts.push(Call {
         body: [text.as_bytes(), &vec![b' '; 9 << 20]].concat(),
         must_fail: true,
         ..base.clone()
     });
+    let mut fields = Vec::new();
     for (pointer, of_text) in leaves(&example, String::new()) {
         for wrong in wrongs(of_text) {
             let mut changed = example.clone();
             *changed.pointer_mut(&pointer).unwrap() = wrong;
-            calls.push(Call { body: changed.to_string().into_bytes(), ..base.clone() });
+            fields.push(Call { body: changed.to_string().into_bytes(), ..base.clone() });
         }
         let mut more = example.clone();
         if let Some(object) =
@@ -235,10 +278,10 @@ fn in_body(world: &World, operation: &Operation) -> Vec<Call> {
         {
             object.insert("unknown-key".to_owned(), json!(1));
             // Names of things are the caller's; there the value is what is wrong.
-            calls.push(Call { body: more.to_string().into_bytes(), must_fail: true, ..base.clone() });
+            fields.push(Call { body: more.to_string().into_bytes(), must_fail: true, ..base.clone() });
         }
     }
-    calls
+    (texts, fields)
 }
 
 /// What a field that is a text, or something else, can hardly be.
