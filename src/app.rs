@@ -39,7 +39,7 @@ pub use configure::{ChangeOptions, ChangeRefusal, Changed, ConfigChange, ThingCa
 pub use fence::check_fence;
 pub use jobs::JobView;
 pub use lists::{Cached, RefreshedRoutine};
-pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt};
+pub use owner::{OwnerState, OwnerView, RoutineOwner, adopt, there};
 pub use places::Places;
 pub use points::{
     AskedStorage, BackupRef, BackupView, FileView, NamespaceBackup, NamespacePoints, PointIn, RestorePoints,

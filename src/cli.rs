@@ -49,6 +49,9 @@ enum Command {
     Adopt {
         /// The routine.
         routine: String,
+        /// In this storage, the routine's own or that of a copy; without it: in its own.
+        #[arg(long, value_name = "NAME")]
+        storage: Option<String>,
         /// The running service to ask, as http://127.0.0.1:8080.
         #[arg(long, value_name = "URL", conflicts_with = "config", required_unless_present = "config")]
         url: Option<String>,
@@ -134,8 +137,8 @@ pub fn run(cli: Cli) -> ExitCode {
         match cli.command {
             Command::Serve { source } => serve::run(&source).await,
             Command::Check { source } => check::run(&source).await,
-            Command::Adopt { routine, url, source } => {
-                adopt::run(&routine, url.as_deref(), source.given().as_ref()).await
+            Command::Adopt { routine, storage, url, source } => {
+                adopt::run(&routine, storage.as_deref(), url.as_deref(), source.given().as_ref()).await
             }
             Command::Catalog(command) => catalog::run(command).await,
             Command::Config(command) => config::run(&command),

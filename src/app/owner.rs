@@ -1,6 +1,7 @@
 //! Whose the routines' folders are (rules.md 5.5): the duty that keeps ours, and the questions about it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::App;
 use crate::catalog::owner::{Owner, Seen};
 use crate::catalog::{OwnerTimes, Ownership};
-use crate::config::StorageConfig;
+use crate::config::{JobConfig, StorageConfig};
 use crate::error::{Error, Result};
 use crate::model::UnixMillis;
 use crate::storage::Storage;
@@ -64,23 +65,38 @@ pub async fn adopt(ownership: &Ownership, storage: &dyn Storage, routine: &str) 
     Ok(view(ownership, routine, before, renewed))
 }
 
+/// The storage of a routine that is meant, and this instance as an owner in it.
+///
+/// Errors: `storage-unknown`.
+pub fn there(
+    job: &JobConfig,
+    storage: Option<&str>,
+    ownership: &Ownership,
+) -> Result<(StorageConfig, Ownership)> {
+    let Some(named) = storage else { return Ok((job.storage.clone(), ownership.clone())) };
+    let there = job.in_storage(named)?;
+    let ownership = if there.of_copies { ownership.elsewhere(named) } else { ownership.clone() };
+    Ok((there.storage, ownership))
+}
+
 impl App {
-    /// Whose the folder of a routine is, asked of storage.
+    /// Whose the folder of a routine is in its own storage, or in that of a copy, asked of storage.
     ///
-    /// Errors: `routine-unknown`, those of storage.
-    pub async fn routine_owner(&self, routine: &str) -> Result<RoutineOwner> {
-        let storage = self.storage_of(routine).await?;
-        let owner = self.ownership.owner(storage.as_ref(), routine).await?;
-        let renewed = last_seen(&self.ownership, storage.as_ref(), &owner).await?;
-        Ok(view(&self.ownership, routine, owner, renewed))
+    /// Errors: `routine-unknown`, `storage-unknown`, those of storage.
+    pub async fn routine_owner(&self, routine: &str, storage: Option<&str>) -> Result<RoutineOwner> {
+        let (storage, ownership) = self.folder_of(routine, storage).await?;
+        let owner = ownership.owner(storage.as_ref(), routine).await?;
+        let renewed = last_seen(&ownership, storage.as_ref(), &owner).await?;
+        Ok(view(&ownership, routine, owner, renewed))
     }
 
     /// Makes the folder of a routine this instance's at once; whose it was before (`state`, `owner`).
     ///
-    /// Errors: `routine-unknown`, `routine-owned` (another adopted it at the same moment), those of storage.
-    pub async fn adopt(&self, routine: &str) -> Result<RoutineOwner> {
-        let storage = self.storage_of(routine).await?;
-        adopt(&self.ownership, storage.as_ref(), routine).await
+    /// Errors: `routine-unknown`, `storage-unknown`, `routine-owned` (another adopted it at the same moment), those of
+    /// storage.
+    pub async fn adopt(&self, routine: &str, storage: Option<&str>) -> Result<RoutineOwner> {
+        let (storage, ownership) = self.folder_of(routine, storage).await?;
+        adopt(&ownership, storage.as_ref(), routine).await
     }
 
     /// How often [`App::renew_ownership`] is due.
@@ -124,7 +140,7 @@ impl App {
             }
         }
         let looks = by_storage.into_iter().map(|(storage, routines)| async move {
-            let ownership = self.ownership.elsewhere();
+            let ownership = self.ownership.elsewhere(storage);
             let looked = async {
                 let place = self.places.open(&self.config().storage(storage)?).await?;
                 for routine in routines {
@@ -177,8 +193,10 @@ impl App {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn storage_of(&self, routine: &str) -> Result<std::sync::Arc<dyn Storage>> {
-        self.places.open(&self.config().routine(routine, self.now())?.job.storage).await
+    async fn folder_of(&self, routine: &str, storage: Option<&str>) -> Result<(Arc<dyn Storage>, Ownership)> {
+        let job = self.config().routine(routine, self.now())?.job;
+        let (place, ownership) = there(&job, storage, &self.ownership)?;
+        Ok((self.places.open(&place).await?, ownership))
     }
 }
 

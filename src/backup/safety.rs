@@ -238,6 +238,7 @@ impl SafetyBackup {
             },
             timestamp_format: None,
             copies: Vec::new(),
+            of_copies: false,
         })
     }
 }

@@ -98,6 +98,8 @@ struct Inner {
     host: Option<String>,
     clock: SharedClock,
     times: OwnerTimes,
+    /// The storage of copies that it is about; none: the routines' own.
+    copies: Option<String>,
     seen: Mutex<BTreeMap<String, Seen>>,
 }
 
@@ -110,14 +112,30 @@ enum Life {
 impl Ownership {
     /// This instance; `host` and the clock's time are written for people only.
     pub fn new(id: InstanceId, host: Option<String>, clock: SharedClock, times: OwnerTimes) -> Self {
-        Self(Arc::new(Inner { id, host, clock, times, seen: Mutex::default() }))
+        Self(Arc::new(Inner { id, host, clock, times, copies: None, seen: Mutex::default() }))
     }
 
-    /// The same instance, for another storage than the routines' own: what it sees there is not noted as seen of them.
+    /// The same instance, for a storage with copies, by its name: what it sees there is not noted as seen of the routines'
+    /// own.
     #[must_use]
-    pub fn elsewhere(&self) -> Self {
-        let Inner { id, host, clock, times, seen: _ } = self.0.as_ref();
-        Self::new(id.clone(), host.clone(), Arc::clone(clock), *times)
+    pub fn elsewhere(&self, storage: &str) -> Self {
+        let Inner { id, host, clock, times, copies: _, seen: _ } = self.0.as_ref();
+        Self(Arc::new(Inner {
+            id: id.clone(),
+            host: host.clone(),
+            clock: Arc::clone(clock),
+            times: *times,
+            copies: Some(storage.to_owned()),
+            seen: Mutex::default(),
+        }))
+    }
+
+    /// The command that takes the folder of a routine over.
+    fn command(&self, routine: &str) -> String {
+        match &self.0.copies {
+            None => format!("holdfast adopt {routine}"),
+            Some(storage) => format!("holdfast adopt {routine} --storage {storage}"),
+        }
     }
 
     /// Its name.
@@ -154,7 +172,7 @@ impl Ownership {
                 Life::Gone { .. } => Ok(()),
                 Life::Lives { renewed } => Err(self.owned(storage, routine, &record, Some(renewed))),
             },
-            Owner::Unreadable(reason) => Err(unreadable(storage, routine, &reason)),
+            Owner::Unreadable(reason) => Err(self.unreadable(storage, routine, &reason)),
         }
     }
 
@@ -179,7 +197,7 @@ impl Ownership {
                     Ok(Held::Replaced { previous, renewed })
                 }
             },
-            Owner::Unreadable(reason) => Err(unreadable(storage, routine, &reason)),
+            Owner::Unreadable(reason) => Err(self.unreadable(storage, routine, &reason)),
         }
     }
 
@@ -192,7 +210,7 @@ impl Ownership {
             Owner::Nobody => self.take(storage, routine, How::FirstWrite, None).await,
             Owner::Instance(record) if record.instance == self.0.id => Ok(()),
             Owner::Instance(record) => Err(self.owned(storage, routine, &record, None)),
-            Owner::Unreadable(reason) => Err(unreadable(storage, routine, &reason)),
+            Owner::Unreadable(reason) => Err(self.unreadable(storage, routine, &reason)),
         }
     }
 
@@ -276,7 +294,7 @@ impl Ownership {
                 Ok(())
             }
             Owner::Instance(record) => Err(self.owned(storage, routine, &record, None)),
-            Owner::Unreadable(reason) => Err(unreadable(storage, routine, &reason)),
+            Owner::Unreadable(reason) => Err(self.unreadable(storage, routine, &reason)),
             Owner::Nobody => Err(lost(routine, "is not there after it was written")),
         }
     }
@@ -297,6 +315,14 @@ impl Ownership {
         Ok(if idle_ms > expires_ms { Life::Gone { renewed } } else { Life::Lives { renewed } })
     }
 
+    fn unreadable(&self, storage: &dyn Storage, routine: &str, reason: &str) -> Error {
+        Error::permanent(
+            "owner-unreadable",
+            format!("{routine}/{OWNER} in {} does not say whose the folder is: {reason}", storage.describe()),
+        )
+        .hint(format!("Look at the file; {} writes it anew.", self.command(routine)))
+    }
+
     fn owned(
         &self,
         storage: &dyn Storage,
@@ -315,21 +341,14 @@ impl Ownership {
         )
         .hint(format!(
             "Only its owner writes and prunes there. Use another storage or routine name here, or take the folder \
-             over: holdfast adopt {routine}."
+             over: {}.",
+            self.command(routine)
         ))
     }
 }
 
 fn lost(routine: &str, what: &str) -> Error {
     Error::temporary("owner-lost", format!("{routine}/{OWNER} {what}"))
-}
-
-fn unreadable(storage: &dyn Storage, routine: &str, reason: &str) -> Error {
-    Error::permanent(
-        "owner-unreadable",
-        format!("{routine}/{OWNER} in {} does not say whose the folder is: {reason}", storage.describe()),
-    )
-    .hint(format!("Look at the file; holdfast adopt {routine} writes it anew."))
 }
 
 #[cfg(test)]

@@ -13,15 +13,21 @@ use crate::service;
 
 /// Makes the folder of a routine the instance's of a service at `url`, or of the one that `source` is of and that does
 /// not run; says whose it was before.
-pub async fn run(routine: &str, url: Option<&str>, source: Option<&Source>) -> Result<()> {
+pub async fn run(
+    routine: &str,
+    storage: Option<&str>,
+    url: Option<&str>,
+    source: Option<&Source>,
+) -> Result<()> {
     let adopted = match (url, source) {
         (Some(url), _) => {
-            let path = format!("/v1/routines/{}/adopt", segment(routine));
+            let query = storage.map(|name| format!("?storage={}", segment(name))).unwrap_or_default();
+            let path = format!("/v1/routines/{}/adopt{query}", segment(routine));
             Rest::new(url).post(&path, &Value::Null).await?
         }
         (None, Some(source)) => {
             let options = source.options().await?;
-            let adopted = service::adopt(options, routine).await?;
+            let adopted = service::adopt(options, routine, storage).await?;
             serde_json::to_value(adopted)
                 .map_err(|error| Error::permanent("api-answer", "render the answer").source(error))?
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
+use super::adopt::segment;
 use super::rest::Rest;
 use super::source::{MaybeSource, Source};
 use crate::app::Places;
@@ -81,7 +82,7 @@ async fn alone(source: &Source, routine: &str) -> Result<Value> {
 
 /// Has the service do it, and waits for the end.
 async fn delete(service: &Rest, options: &Options) -> Result<()> {
-    let storage = options.storage.as_deref().map(|name| format!("?storage={}", escaped(name)));
+    let storage = options.storage.as_deref().map(|name| format!("?storage={}", segment(name)));
     let storage = storage.unwrap_or_default();
     let path = format!("/v1/retention/{}{storage}", options.routine);
     let job = service.post(&path, &json!({})).await?;
@@ -109,15 +110,6 @@ async fn delete(service: &Rest, options: &Options) -> Result<()> {
     }
     let why = word(&job["reason"]);
     Err(Error::permanent("job-not-succeeded", format!("job {} is {status}: {why}", job["id"])))
-}
-
-/// A name as a query has it.
-fn escaped(name: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    name.bytes().map(byte).collect()
 }
 
 fn pretty(value: &Value) -> String {
@@ -211,7 +203,7 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, size, table};
+    use super::{size, table};
     use serde_json::json;
 
     #[test]
@@ -244,11 +236,6 @@ mod tests {
                 && text.ends_with("nothing would be deleted: storage-unavailable: not mounted\n"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn a_name_of_any_letters_is_one_word_of_a_query() {
-        assert_eq!(escaped("my-disk_2.0 & é"), "my-disk_2.0%20%26%20%C3%A9");
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl JobConfig {
     /// The routine as it is in the storage of a copy: what is kept there is the copy's own rule.
     #[must_use]
     pub fn in_copy(&self, copy: &CopyConfig) -> Self {
-        let mut config = Self { storage: copy.storage.clone(), copies: Vec::new(), ..self.clone() };
+        let storage = copy.storage.clone();
+        let mut config = Self { storage, copies: Vec::new(), of_copies: true, ..self.clone() };
         config.policy.retention = copy.retention;
         config
     }

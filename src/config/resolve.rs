@@ -57,6 +57,9 @@ pub struct JobConfig {
     /// Where the backup is copied to once it has finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<CopyConfig>,
+    /// Whether `storage` is that of a copy, and not the routine's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_copies: bool,
 }
 
 /// What a restore job runs with, as kept in its row: no part of it can hold a secret (rules.md 7.4).
@@ -203,6 +206,7 @@ impl Config {
                 scope: routine.scope().map_err(broken)?,
                 timestamp_format: backup.timestamp_format,
                 copies: self.copies_of(routine)?,
+                of_copies: false,
             },
         })
     }

@@ -56,7 +56,8 @@ impl CopyWork {
         target: Arc<dyn Storage>,
         ownership: &Ownership,
     ) -> Self {
-        Self { config, request, source, target, ownership: ownership.elsewhere() }
+        let name = config.copy.storage.name.clone().unwrap_or_default();
+        Self { config, request, source, target, ownership: ownership.elsewhere(&name) }
     }
 
     /// Whether another attempt follows by itself, for the job's result: said also where no storage could be opened.

@@ -261,7 +261,9 @@ fn failed(error: Error) -> Error {
         | "backup-unreadable"
         | "backup-not-found"
         | "backup-has-dependents"
-        | "backup-in-use" => error,
+        | "backup-in-use"
+        | "routine-owned"
+        | "owner-unreadable" => error,
         _ => error.hint("What is marked stays out of every chain; the next retention or start deletes it."),
     }
 }

@@ -71,7 +71,13 @@ impl WorkFactory for Factory {
                 places,
             }),
             JobKind::Retention => {
-                Box::new(Retention { config: document.parse()?, ownership: self.ownership.clone(), places })
+                let config: JobConfig = document.parse()?;
+                let ownership = match &config.storage.name {
+                    // Whose a copy's folder is says nothing of the routine's own.
+                    Some(name) if config.of_copies => self.ownership.elsewhere(name),
+                    _ => self.ownership.clone(),
+                };
+                Box::new(Retention { config, ownership, places })
             }
             JobKind::Verify => {
                 let request = job.request.as_ref().map(Document::parse).transpose()?.unwrap_or_default();

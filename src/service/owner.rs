@@ -43,11 +43,12 @@ pub(super) async fn keep_renewing(app: Arc<App>, stop: CancellationToken) -> Res
     Ok(())
 }
 
-/// Makes the folder of a routine this instance's while its service does not run; whose it was before.
+/// Makes the folder of a routine, in its own storage or in that of a copy, this instance's while its service does not run;
+/// whose it was before.
 ///
-/// Errors: `store-locked` while the service runs, `routine-unknown`, those of store and storage.
-pub async fn adopt(options: ServiceOptions, routine: &str) -> Result<RoutineOwner> {
-    let place = options.config.routine(routine, options.clock.now())?.job.storage;
+/// Errors: `store-locked` while the service runs, `routine-unknown`, `storage-unknown`, those of store and storage.
+pub async fn adopt(options: ServiceOptions, routine: &str, storage: Option<&str>) -> Result<RoutineOwner> {
+    let job = options.config.routine(routine, options.clock.now())?.job;
     let opened = Store::open(&options.state_dir(), &options.clock).await;
     let store = opened.map_err(|error| match error.code() {
         "store-locked" => error.hint("The service runs: ask it with --url."),
@@ -55,6 +56,7 @@ pub async fn adopt(options: ServiceOptions, routine: &str) -> Result<RoutineOwne
     })?;
     let adopted = async {
         let ownership = ownership(&options, &store).await?;
+        let (place, ownership) = app::there(&job, storage, &ownership)?;
         let storage = Places::new(store.clone(), options.config.keeper()).open(&place).await?;
         app::adopt(&ownership, storage.as_ref(), routine).await
     };

@@ -112,7 +112,7 @@ pub(super) async fn settle_copies(ask: &AskStorage) {
                 return Err(Error::permanent("job-not-found", text));
             };
             let storage = ask.places.open(&config.copy.storage).await?;
-            let ownership = ask.ownership.elsewhere();
+            let ownership = ask.ownership.elsewhere(&row.storage);
             leftovers::settle(&ask.store, storage.as_ref(), &ownership, &row).await
         };
         let silent = || Error::temporary("storage-unavailable", "the storage does not answer");

@@ -1,6 +1,7 @@
 //! One owner per routine folder: two installations with one configuration (rules.md 5.5).
 
 use std::fs::{File, read_to_string};
+use std::path::Path;
 use std::time::Duration;
 
 use holdfast::sample::mixed;
@@ -18,7 +19,11 @@ async fn with_a_full() -> (Bench, i64) {
 
 /// The instance in the owner file of the routine.
 fn owner(bench: &Bench) -> String {
-    let text = read_to_string(bench.path(ROUTINE).join("holdfast-owner.json")).unwrap();
+    owner_in(&bench.path(ROUTINE))
+}
+
+fn owner_in(folder: &Path) -> String {
+    let text = read_to_string(folder.join("holdfast-owner.json")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     document["instance"].as_str().unwrap().to_owned()
 }
@@ -101,4 +106,70 @@ async fn a_folder_without_an_owner_is_taken_by_the_first_backup() {
     assert!(!bench.files("holdfast-instances").iter().any(|file| is_asb(file)));
     let nearest = bench.restore_of("nothing", json!({})).await.refused("backup-path-empty");
     assert!(nearest.contains(ROUTINE) && !nearest.contains("holdfast-instances"), "{nearest}");
+}
+
+/// The same for the storage of a copy, whose folder has an owner of its own: it is asked before a copy and before a retention
+/// there, and adopted by its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_of_a_copy_has_an_owner_of_its_own() {
+    let mut bench = Bench::with(|config| {
+        let disk = config["storage"]["disk"]["local-storage"]["path"].as_str().unwrap().to_owned();
+        let path = Path::new(&disk).parent().unwrap().join("vault");
+        config["storage"]["vault"] = json!({"local-storage": {"path": path}});
+        config["backup-routines"][ROUTINE]["copies"] =
+            json!([{"storage": "vault", "on": "full", "retention": {"full": 1}}]);
+    })
+    .await;
+    bench.write(&(0..100).map(|key| mixed("customers", key, 1)).collect::<Vec<_>>()).await;
+    let copy = async |bench: &Bench| {
+        let (status, text) =
+            bench.post("/v1/backups/copy", &json!({"routine": ROUTINE, "storage": "vault"})).await;
+        assert_eq!(status, 202, "{text}");
+        let newest = bench.get("/v1/jobs?kind=copy&limit=1").await["jobs"][0]["id"].as_i64().unwrap();
+        bench.wait_job(newest).await
+    };
+    let prune = async |bench: &Bench| {
+        bench.wait_job(bench.trigger_path(&format!("/v1/retention/{ROUTINE}?storage=vault")).await).await
+    };
+    for _ in 0..2 {
+        bench.back_up("full").await;
+        assert_eq!(copy(&bench).await["status"], "succeeded");
+    }
+    let vault = bench.dir.path().join("vault").join(ROUTINE);
+    let production = owner(&bench);
+    assert_eq!(owner_in(&vault), production);
+
+    let first = bench.start_copy("copied").await;
+    let own = format!("/v1/routines/{ROUTINE}/owner");
+    for job in [copy(&bench).await, prune(&bench).await] {
+        refused(&job);
+        let said = job["error"]["message"].as_str().unwrap();
+        assert!(said.contains("holdfast adopt daily --storage vault"), "{said}");
+    }
+    assert_eq!(bench.get(&format!("{own}?storage=vault")).await["state"], "other");
+    let (status, body) =
+        bench.post(&format!("/v1/routines/{ROUTINE}/adopt?storage=vault"), &Value::Null).await;
+    let adopted: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &adopted["state"]), (200, &json!("other")), "{body}");
+    assert_eq!(adopted["owner"]["instance"], production);
+    assert_eq!(adopted["this-instance"], owner_in(&vault));
+    // Only that one: the routine's own folder is another instance's, and shown as such.
+    assert_eq!((owner(&bench), &bench.get(&own).await["state"]), (production, &json!("other")));
+    for job in [copy(&bench).await, prune(&bench).await] {
+        assert_eq!(job["status"], "succeeded", "{job:#}");
+    }
+    let shown = |text: &str, owned| text.contains(&format!("routine_owned{{routine=\"daily\"}} {owned}"));
+    assert!(shown(&bench.text("/metrics").await, 0), "what is seen of a copy's folder is noted of none");
+    refused(&bench.run("full", ROUTINE).await);
+    for path in [format!("{own}?storage=nowhere"), format!("/v1/routines/{ROUTINE}/owner?storage=volt")] {
+        assert_eq!(bench.answer(&path).await.0, 404);
+    }
+
+    let copied = bench.talk_to(first);
+    for job in [copy(&bench).await, prune(&bench).await] {
+        refused(&job);
+    }
+    assert!(shown(&bench.text("/metrics").await, 1), "nor what is refused there");
+    bench.back_up("incremental").await;
+    copied.stop().await.unwrap();
 }

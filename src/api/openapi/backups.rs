@@ -145,6 +145,10 @@ fn of_type([all, of_one, run]: [&'static str; 3], backup_type: &'static str) -> 
 fn storage() -> Vec<Op> {
     let op = |method, path, summary: &str| Op::new("Storage", method, path, summary).ours();
     let routine = || parameters::word("routine", "Only this one.", "daily");
+    let folder = || {
+        let says = "In this storage, the routine's own or that of a copy; absent: in its own.";
+        parameters::word("storage", says, "vault")
+    };
     vec![
         op("GET", "/v1/catalog", "Tells what storage was last seen to hold.")
             .takes([routine()])
@@ -171,19 +175,17 @@ fn storage() -> Vec<Op> {
             .json::<View>(200, "Nothing is deleted.")
             .refuses(&[404]),
         op("POST", "/v1/retention/{routine}", "Deletes what the policy keeps no longer.")
-            .takes([parameters::word(
-                "storage",
-                "In this storage, the routine's own or that of a copy; absent: in its own.",
-                "vault",
-            )])
+            .takes([folder()])
             .takes(parameters::asked())
             .json::<job::Summary>(202, "The job.")
             .header(202, "Location", "Where the job is.")
             .refuses(&[400, 404, 409, 422, 503]),
         op("GET", "/v1/routines/{name}/owner", "Tells whose the routine's folder in storage is.")
+            .takes([folder()])
             .json::<RoutineOwner>(200, "Whose it is.")
             .refuses(&[404]),
         op("POST", "/v1/routines/{name}/adopt", "Takes the routine's folder at once, whoever owns it.")
+            .takes([folder()])
             .json::<RoutineOwner>(200, "Whose it was before.")
             .refuses(&[404, 409]),
     ]
