@@ -26,9 +26,9 @@ pub(super) enum Home {
 /// Bytes of the current item; valid until the next one begins.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Span {
-    home: Home,
-    at: u32,
-    length: u32,
+    pub(super) home: Home,
+    pub(super) at: u32,
+    pub(super) length: u32,
 }
 
 impl Span {
@@ -37,6 +37,7 @@ impl Span {
     }
 
     /// The bytes, given both homes.
+    #[inline]
     pub(super) fn of<'a>(self, item: &'a [u8], scratch: &'a [u8]) -> &'a [u8] {
         let home = match self.home {
             Home::Item => item,
@@ -391,6 +392,19 @@ impl<R: Read> Text<R> {
         })
     }
 
+    /// The text of the current item as far as it is in sight, and the empty side buffer.
+    pub(super) fn in_sight(&mut self) -> (&[u8], &mut Vec<u8>) {
+        (&self.buffer[self.start..self.end], &mut self.scratch)
+    }
+
+    /// Takes `count` bytes of the item that were in sight; none: begins with it anew.
+    pub(super) fn seen(&mut self, count: Option<usize>) {
+        self.pos = self.start + count.unwrap_or(0);
+        if count.is_none() {
+            self.scratch.clear();
+        }
+    }
+
     /// The bytes of a span of the current item.
     pub(super) fn bytes(&self, span: Span) -> &[u8] {
         span.of(self.item(), &self.scratch)
@@ -425,7 +439,8 @@ impl<R: Read> Text<R> {
 }
 
 /// A decimal number at the front and how long it is, if it is all there and has at most 18 digits.
-fn small_integer(text: &[u8]) -> Option<(i64, usize)> {
+#[inline]
+pub(super) fn small_integer(text: &[u8]) -> Option<(i64, usize)> {
     const DIGITS_MAX: usize = 18;
     let sign = usize::from(text.first() == Some(&b'-'));
     let mut value = 0;
