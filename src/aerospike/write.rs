@@ -181,7 +181,11 @@ impl BatchWriter {
             let Some(owner) = batch.partition(*row).and_then(|pid| map.owner(pid)) else { continue };
             match groups.iter_mut().find(|(node, _)| Arc::ptr_eq(node, owner)) {
                 Some((_, rows)) => rows.push(*row),
-                None => groups.push((owner.clone(), vec![*row])),
+                None => {
+                    let mut rows = Vec::with_capacity(open.len());
+                    rows.push(*row);
+                    groups.push((owner.clone(), rows));
+                }
             }
         }
         Ok(groups)

@@ -1,5 +1,7 @@
 //! Writing the text: append-style, without an allocation per record.
 
+use base64_simd::AsOut;
+
 use super::escape::{NAME_BYTES_MAX, push_escaped};
 use super::number::{push_float, wire_integer};
 use super::particle;
@@ -82,6 +84,7 @@ pub struct Encoder {
     compact: bool,
     namespace: CachedLine,
     set: CachedLine,
+    counts: CachedCounts,
     /// By the place of the bin in its record: records of one kind have the same bins in the same order.
     fronts: Vec<BinFront>,
 }
@@ -152,10 +155,47 @@ impl CachedLine {
     }
 }
 
+/// The last three lines of a head: many records have the same.
+#[derive(Debug, Default)]
+struct CachedCounts {
+    generation: u16,
+    void_time: u32,
+    bin_count: u16,
+    lines: Vec<u8>,
+}
+
+impl CachedCounts {
+    fn push(&mut self, out: &mut Vec<u8>, head: &RecordHead<'_>) {
+        let is_same = self.generation == head.generation
+            && self.void_time == head.void_time
+            && self.bin_count == head.bin_count;
+        if !is_same || self.lines.is_empty() {
+            let mut number = itoa::Buffer::new();
+            self.lines.clear();
+            self.lines.extend_from_slice(b"+ g ");
+            self.lines.extend_from_slice(number.format(head.generation).as_bytes());
+            self.lines.extend_from_slice(b"\n+ t ");
+            self.lines.extend_from_slice(number.format(head.void_time).as_bytes());
+            self.lines.extend_from_slice(b"\n+ b ");
+            self.lines.extend_from_slice(number.format(head.bin_count).as_bytes());
+            self.lines.push(b'\n');
+            (self.generation, self.void_time, self.bin_count) =
+                (head.generation, head.void_time, head.bin_count);
+        }
+        out.extend_from_slice(&self.lines);
+    }
+}
+
 impl Encoder {
     /// `compact` writes bytes raw (`B!`) where it would write base64.
     pub fn new(compact: bool) -> Self {
-        Self { compact, namespace: CachedLine::default(), set: CachedLine::default(), fronts: Vec::new() }
+        Self {
+            compact,
+            namespace: CachedLine::default(),
+            set: CachedLine::default(),
+            counts: CachedCounts::default(),
+            fronts: Vec::new(),
+        }
     }
 
     /// Appends the header of a file. `first_file` goes to exactly one file of a run; the version is 3.1, or 3.2 for a
@@ -191,20 +231,11 @@ impl Encoder {
             push_key(out, key)?;
         }
         self.namespace.push(out, b"+ n ", head.namespace, "namespace")?;
-        out.extend_from_slice(b"+ d ");
-        base64_simd::STANDARD.encode_append(head.digest, out);
-        out.push(b'\n');
+        push_digest(out, head.digest);
         if !head.set.is_empty() {
             self.set.push(out, b"+ s ", head.set, "set")?;
         }
-        let mut number = itoa::Buffer::new();
-        out.extend_from_slice(b"+ g ");
-        out.extend_from_slice(number.format(head.generation).as_bytes());
-        out.extend_from_slice(b"\n+ t ");
-        out.extend_from_slice(number.format(head.void_time).as_bytes());
-        out.extend_from_slice(b"\n+ b ");
-        out.extend_from_slice(number.format(head.bin_count).as_bytes());
-        out.push(b'\n');
+        self.counts.push(out, head);
         Ok(())
     }
 
@@ -267,6 +298,15 @@ impl Encoder {
         out.push(b'\n');
         Ok(())
     }
+}
+
+/// The line of a digest, 28 bytes of base64 in it.
+fn push_digest(out: &mut Vec<u8>, digest: &[u8; 20]) {
+    let mut line = *b"+ d ----------------------------\n";
+    if let Some(text) = line.get_mut(4..32) {
+        let _ = base64_simd::STANDARD.encode(digest, text.as_out());
+    }
+    out.extend_from_slice(&line);
 }
 
 fn push_bin(

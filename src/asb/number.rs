@@ -25,8 +25,7 @@ pub(super) fn push_float(out: &mut Vec<u8>, value: f64) {
         out.push(b'0');
         return;
     }
-    let (digits, count, exponent) =
-        few_decimals(value.abs()).unwrap_or_else(|| shortest_digits(value.abs()));
+    let (digits, count, exponent) = few_decimals(value.abs()).unwrap_or_else(|| shortest_digits(value.abs()));
     push_digits(out, &digits[..count], exponent);
 }
 
@@ -233,7 +232,9 @@ mod tests {
             assert!(check(value) || value.to_string().len() > 16, "{value}");
         }
         assert!(few_decimals(1.0 / 3.0 + 1.0).is_none());
-        for (units, decimals) in (0..200_000_u64).map(|at| (at.wrapping_mul(48_271) % 999_999_999 + 1, at % 7)) {
+        for (units, decimals) in
+            (0..200_000_u64).map(|at| (at.wrapping_mul(48_271) % 999_999_999 + 1, at % 7))
+        {
             let value = (units as f64) / 10_f64.powi(decimals as i32);
             assert!(check(value) == (value >= 1.0), "{value}");
             // Its neighbours, which need all digits, if they are not refused.

@@ -6,8 +6,8 @@ use std::io::{ErrorKind, Read};
 use super::error::{DecodeError, Position};
 use crate::asb::escape::{NAME_BYTES_MAX, push_unescaped};
 
-/// The buffer, while no item needs more.
-const BUFFER_BYTES: usize = 1 << 20;
+/// The buffer, while no item needs more: it stays in a processor's own cache.
+const BUFFER_BYTES: usize = 256 << 10;
 /// A buffer above this goes back to the ordinary size as soon as its item is done.
 const BUFFER_KEPT_BYTES: usize = 8 << 20;
 /// Bounds of the cap on one item: a few names must fit, and spans are 32 bits.
