@@ -24,7 +24,7 @@ pub(super) enum Home {
 }
 
 /// Bytes of the current item; valid until the next one begins.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) home: Home,
     pub(super) at: u32,

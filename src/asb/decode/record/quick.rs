@@ -191,3 +191,61 @@ impl Sight<'_, '_> {
         Span { home: Home::Scratch, at: at as u32, length: (self.scratch.len() - at) as u32 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Layout, record};
+    use crate::asb::decode::text::Span;
+
+    const HEAD: &str = "+ n test\n+ d 7JEZLUt/jONdXXjTS8ply6qqyWA=\n";
+
+    /// How long the record is that is read here, if it is.
+    fn length(text: &str) -> Option<usize> {
+        record(text.as_bytes(), &mut Vec::new(), &mut Layout::default())
+    }
+
+    #[test]
+    fn what_is_ordinary_is_read_here_and_what_is_cut_is_not() {
+        let bins = "- I i -12\n- D d 1.5\n- D d -nan\n- Z t T\n- Z f F\n- N n\n- S s 3 a\nb\n- X x 4 YWJj\n\
+                    - G g 2 {}\n- B b 4 AAEC\n- B! b 3 abc\n- M m 0 \n- L l 4 kQE=\n";
+        for head in ["", "+ k I 7\n", "+ k S 2 ab\n", "+ k B 4 AAEC\n", "+ k D 0.5\n"] {
+            for set in ["", "+ s set\n"] {
+                let text = format!("{head}{HEAD}{set}+ g 65535\n+ t 4294967295\n+ b 13\n{bins}");
+                assert_eq!(length(&format!("{text}+ n next")), Some(text.len()), "{text}");
+                for cut in 0..text.len() {
+                    assert_eq!(length(&text[..cut]), None, "{cut} of {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_rare_is_left_to_the_careful_reader() {
+        let with = |bin: &str| format!("{HEAD}+ g 1\n+ t 0\n+ b 1\n{bin}");
+        assert!(length(&with("- I a 1\n")).is_some());
+        for bin in [
+            "- I a\\ b 1\n",
+            "- I a 1234567890123456789\n",
+            "- I a 1 \n",
+            "- S a -0 \n",
+            "- D a 1.5 \n",
+            "- U a 1 a\n",
+            "- B a 4 AAB=\n",
+        ] {
+            assert_eq!(length(&with(bin)), None, "{bin}");
+        }
+        assert_eq!(length(&with("- I a 1\n").replace("+ n test", "+ n a test")), None);
+    }
+
+    /// What a record before it left there means nothing.
+    #[test]
+    fn the_next_record_has_nothing_of_the_last_one() {
+        let (mut scratch, mut layout) = (Vec::new(), Layout::default());
+        let rich = format!("+ k I 7\n{HEAD}+ s set\n+ g 1\n+ t 0\n+ b 1\n- I a 1\n");
+        let bare = format!("{HEAD}+ g 1\n+ t 0\n+ b 0\n");
+        record(rich.as_bytes(), &mut scratch, &mut layout).unwrap();
+        record(bare.as_bytes(), &mut scratch, &mut layout).unwrap();
+        assert!(layout.key.is_none() && layout.bins.is_empty());
+        assert_eq!(layout.set, Span::default());
+    }
+}
