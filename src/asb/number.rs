@@ -42,7 +42,7 @@ fn few_decimals(value: f64) -> Option<([u8; FLOAT_DIGITS_MAX], usize, i32)> {
         return None;
     }
     let millionths = (value * SCALE + 0.5) as u64;
-    if millionths as f64 / SCALE != value {
+    if (millionths as f64 / SCALE).to_bits() != value.to_bits() {
         return None;
     }
     let mut buffer = itoa::Buffer::new();
