@@ -59,6 +59,15 @@ impl WriteBatch {
         Self { namespace: namespace.into(), policy, bytes: Vec::new(), rows: Vec::new(), rows_max: ROWS_MAX }
     }
 
+    /// With room for the rows of a batch like `other`.
+    #[must_use]
+    pub fn like(mut self, other: &Self) -> Self {
+        let bytes = other.bytes.len() + other.bytes.len() / 8;
+        self.bytes.reserve(bytes.min(REQUEST_BYTES));
+        self.rows.reserve(other.rows.len());
+        self
+    }
+
     /// With another number of rows that fill a request; 0 counts as 1. Nodes refuse more than their
     /// `batch-max-requests`.
     #[must_use]
@@ -212,7 +221,13 @@ impl WriteBatch {
     pub(super) fn request(&self, rows: &[usize], timeout_ms: u32, frame: &mut Vec<u8>) {
         /// Length and type of a field.
         const FIELD_HEADER_BYTES: usize = 5;
+        /// Of each row.
+        const INDEX_BYTES: usize = size_of::<u32>();
+        /// Frame, message and field up to the first row.
+        const REQUEST_HEAD_BYTES: usize = 64;
         frame.clear();
+        let bytes: usize = rows.iter().map(|row| INDEX_BYTES + self.row_len(*row)).sum();
+        frame.reserve(REQUEST_HEAD_BYTES + bytes);
         wire::start_frame(frame, FrameKind::Message);
         let header = MessageHeader {
             info1: info_bits::BATCH,

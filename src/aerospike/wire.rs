@@ -230,6 +230,7 @@ impl MessageHeader {
 }
 
 /// Appends a field. Fields are bounded by their callers far below 4 GiB.
+#[inline]
 pub fn write_field(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.extend_from_slice(&(length as u32 + 1).to_be_bytes());
@@ -246,16 +247,18 @@ pub fn write_read_op(out: &mut Vec<u8>, name: &[u8]) -> Result<(), Malformed> {
 }
 
 /// Appends "write `bin`"; a name longer than 255 bytes or a value of 4 GiB is malformed.
+#[inline]
 pub fn write_write_op(out: &mut Vec<u8>, bin: &Bin<'_>) -> Result<(), Malformed> {
     write_op(out, OP_WRITE, bin.name, bin.particle)
 }
 
+#[inline]
 fn write_op(out: &mut Vec<u8>, op: u8, name: &[u8], value: Particle<'_>) -> Result<(), Malformed> {
     let name_length = u8::try_from(name.len()).map_err(|_| malformed("bin name: longer than 255 bytes"))?;
     let length = u32::try_from(OP_FIXED_BYTES + name.len() + value.bytes.len())
         .map_err(|_| malformed("bin value: longer than 4 GiB"))?;
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&[op, value.kind, 0, name_length]);
+    let [a, b, c, d] = length.to_be_bytes();
+    out.extend_from_slice(&[a, b, c, d, op, value.kind, 0, name_length]);
     out.extend_from_slice(name);
     out.extend_from_slice(value.bytes);
     Ok(())

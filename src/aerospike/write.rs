@@ -179,9 +179,12 @@ impl BatchWriter {
         let mut groups: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
         for row in open {
             let Some(owner) = batch.partition(*row).and_then(|pid| map.owner(pid)) else { continue };
-            match groups.iter_mut().find(|(node, _)| Arc::ptr_eq(node, owner)) {
-                Some((_, rows)) => rows.push(*row),
-                None => groups.push((owner.clone(), vec![*row])),
+            if let Some((_, rows)) = groups.iter_mut().find(|(node, _)| Arc::ptr_eq(node, owner)) {
+                rows.push(*row);
+            } else {
+                let mut rows = Vec::with_capacity(open.len());
+                rows.push(*row);
+                groups.push((owner.clone(), rows));
             }
         }
         Ok(groups)

@@ -34,7 +34,7 @@ pub enum Item<'a> {
     Record(Record<'a>),
 }
 
-/// Reads one file item by item. Memory: a buffer of 1 MiB, while a larger item is read up to twice its text, and a side
+/// Reads one file item by item. Memory: a buffer of 256 KiB, while a larger item is read up to twice its text, and a side
 /// buffer for its decoded values; both go back to at most 8 MiB behind it.
 #[derive(Debug)]
 pub struct Decoder<R: Read> {

@@ -1,5 +1,7 @@
 //! Writing the text: append-style, without an allocation per record.
 
+use base64_simd::AsOut;
+
 use super::escape::{NAME_BYTES_MAX, push_escaped};
 use super::number::{push_float, wire_integer};
 use super::particle;
@@ -72,12 +74,55 @@ enum Fault {
     Malformed(&'static str),
 }
 
-/// Writes records, remembering the lines of the last namespace and set. One per writer.
+/// Bins of a record whose fronts are remembered; those beyond take the places of the first.
+const FRONTS: usize = 256;
+
+/// Writes records, remembering what the last one had: the lines of its namespace and set, and how its bin lines began.
+/// One per writer.
 #[derive(Debug)]
 pub struct Encoder {
     compact: bool,
     namespace: CachedLine,
     set: CachedLine,
+    counts: CachedCounts,
+    /// By the place of the bin in its record: records of one kind have the same bins in the same order.
+    fronts: Vec<BinFront>,
+}
+
+/// A bin line up to its value: `- I name `.
+#[derive(Debug, Default)]
+struct BinFront {
+    kind: u8,
+    name: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl BinFront {
+    fn is_of(&self, bin: &Bin<'_>) -> bool {
+        self.kind == bin.particle.kind && self.name == bin.name && !self.text.is_empty()
+    }
+
+    fn set(&mut self, bin: &Bin<'_>, compact: bool) -> Result<(), EncodeError> {
+        let kind = bin.particle.kind;
+        let unsupported = || EncodeError::Unsupported { kind, bin: bin.name.to_vec() };
+        let letter = letter(kind).ok_or_else(unsupported)?;
+        let mut text = std::mem::take(&mut self.text); // stays empty after an error
+        text.clear();
+        text.extend_from_slice(&[b'-', b' ', letter]);
+        if is_raw(kind, compact) {
+            text.push(b'!');
+        }
+        text.push(b' ');
+        push_name(&mut text, bin.name, "bin name")?;
+        if kind != particle::NULL {
+            text.push(b' ');
+        }
+        self.kind = kind;
+        self.name.clear();
+        self.name.extend_from_slice(bin.name);
+        self.text = text;
+        Ok(())
+    }
 }
 
 /// A name and the line it makes.
@@ -110,10 +155,47 @@ impl CachedLine {
     }
 }
 
+/// The last three lines of a head: many records have the same.
+#[derive(Debug, Default)]
+struct CachedCounts {
+    generation: u16,
+    void_time: u32,
+    bin_count: u16,
+    lines: Vec<u8>,
+}
+
+impl CachedCounts {
+    fn push(&mut self, out: &mut Vec<u8>, head: &RecordHead<'_>) {
+        let is_same = self.generation == head.generation
+            && self.void_time == head.void_time
+            && self.bin_count == head.bin_count;
+        if !is_same || self.lines.is_empty() {
+            let mut number = itoa::Buffer::new();
+            self.lines.clear();
+            self.lines.extend_from_slice(b"+ g ");
+            self.lines.extend_from_slice(number.format(head.generation).as_bytes());
+            self.lines.extend_from_slice(b"\n+ t ");
+            self.lines.extend_from_slice(number.format(head.void_time).as_bytes());
+            self.lines.extend_from_slice(b"\n+ b ");
+            self.lines.extend_from_slice(number.format(head.bin_count).as_bytes());
+            self.lines.push(b'\n');
+            (self.generation, self.void_time, self.bin_count) =
+                (head.generation, head.void_time, head.bin_count);
+        }
+        out.extend_from_slice(&self.lines);
+    }
+}
+
 impl Encoder {
     /// `compact` writes bytes raw (`B!`) where it would write base64.
     pub fn new(compact: bool) -> Self {
-        Self { compact, namespace: CachedLine::default(), set: CachedLine::default() }
+        Self {
+            compact,
+            namespace: CachedLine::default(),
+            set: CachedLine::default(),
+            counts: CachedCounts::default(),
+            fronts: Vec::new(),
+        }
     }
 
     /// Appends the header of a file. `first_file` goes to exactly one file of a run; the version is 3.1, or 3.2 for a
@@ -149,64 +231,32 @@ impl Encoder {
             push_key(out, key)?;
         }
         self.namespace.push(out, b"+ n ", head.namespace, "namespace")?;
-        out.extend_from_slice(b"+ d ");
-        base64_simd::STANDARD.encode_append(head.digest, out);
-        out.push(b'\n');
+        push_digest(out, head.digest);
         if !head.set.is_empty() {
             self.set.push(out, b"+ s ", head.set, "set")?;
         }
-        let mut number = itoa::Buffer::new();
-        out.extend_from_slice(b"+ g ");
-        out.extend_from_slice(number.format(head.generation).as_bytes());
-        out.extend_from_slice(b"\n+ t ");
-        out.extend_from_slice(number.format(head.void_time).as_bytes());
-        out.extend_from_slice(b"\n+ b ");
-        out.extend_from_slice(number.format(head.bin_count).as_bytes());
-        out.push(b'\n');
+        self.counts.push(out, head);
         Ok(())
     }
 
     fn bins<'a>(
-        &self,
+        &mut self,
         out: &mut Vec<u8>,
         declared: u16,
         bins: impl IntoIterator<Item = Bin<'a>>,
     ) -> Result<(), EncodeError> {
+        let fronts = FRONTS.min(usize::from(declared));
+        if self.fronts.len() < fronts {
+            self.fronts.resize_with(fronts, BinFront::default);
+        }
         let mut found = 0;
         for bin in bins {
+            let front = self.fronts.get_mut(found % FRONTS);
             found += 1;
-            if found > usize::from(declared) {
-                break;
-            }
-            self.bin(out, &bin)?;
+            let Some(front) = front.filter(|_| found <= usize::from(declared)) else { break };
+            push_bin(out, &bin, front, self.compact)?;
         }
         if found == usize::from(declared) { Ok(()) } else { Err(EncodeError::BinCount { declared, found }) }
-    }
-
-    fn bin(&self, out: &mut Vec<u8>, bin: &Bin<'_>) -> Result<(), EncodeError> {
-        let Particle { kind, bytes } = bin.particle;
-        let of_bin = |fault| match fault {
-            Fault::Unsupported => EncodeError::Unsupported { kind, bin: bin.name.to_vec() },
-            Fault::Malformed(reason) => EncodeError::BadValue { kind, bin: bin.name.to_vec(), reason },
-        };
-        let letter = letter(kind).ok_or(Fault::Unsupported).map_err(of_bin)?;
-        let raw = self.compact && particle::bytes_letter(kind).is_some();
-        out.extend_from_slice(&[b'-', b' ', letter]);
-        if raw {
-            out.push(b'!');
-        }
-        out.push(b' ');
-        push_name(out, bin.name, "bin name")?;
-        if kind == particle::NULL {
-            if !bytes.is_empty() {
-                return Err(of_bin(Fault::Malformed("a null with a value")));
-            }
-        } else {
-            out.push(b' ');
-            push_value(out, kind, bytes, raw).map_err(of_bin)?;
-        }
-        out.push(b'\n');
-        Ok(())
     }
 
     /// Appends an index: `* e` when it has an expression, else `* i`.
@@ -250,6 +300,39 @@ impl Encoder {
     }
 }
 
+/// The line of a digest, 28 bytes of base64 in it.
+fn push_digest(out: &mut Vec<u8>, digest: &[u8; 20]) {
+    let mut line = *b"+ d ----------------------------\n";
+    if let Some(text) = line.get_mut(4..32) {
+        let _ = base64_simd::STANDARD.encode(digest, text.as_out());
+    }
+    out.extend_from_slice(&line);
+}
+
+fn push_bin(
+    out: &mut Vec<u8>,
+    bin: &Bin<'_>,
+    front: &mut BinFront,
+    compact: bool,
+) -> Result<(), EncodeError> {
+    if !front.is_of(bin) {
+        front.set(bin, compact)?;
+    }
+    out.extend_from_slice(&front.text);
+    let Particle { kind, bytes } = bin.particle;
+    push_value(out, kind, bytes, is_raw(kind, compact)).map_err(|fault| match fault {
+        Fault::Unsupported => EncodeError::Unsupported { kind, bin: bin.name.to_vec() },
+        Fault::Malformed(reason) => EncodeError::BadValue { kind, bin: bin.name.to_vec(), reason },
+    })?;
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Whether a bin of this type is written without base64 where it otherwise would be with it.
+fn is_raw(kind: u8, compact: bool) -> bool {
+    compact && particle::bytes_letter(kind).is_some()
+}
+
 fn push_name(out: &mut Vec<u8>, name: &[u8], what: &'static str) -> Result<(), EncodeError> {
     let start = out.len();
     push_escaped(out, name);
@@ -291,6 +374,8 @@ fn letter(kind: u8) -> Option<u8> {
 /// The wire value as text, from behind the name up to the line feed (asb.md 2.2).
 fn push_value(out: &mut Vec<u8>, kind: u8, bytes: &[u8], raw: bool) -> Result<(), Fault> {
     match kind {
+        particle::NULL if bytes.is_empty() => {}
+        particle::NULL => return Err(Fault::Malformed("a null with a value")),
         particle::INTEGER => {
             let value = wire_integer(bytes).ok_or(Fault::Malformed("an integer has 1, 2, 4 or 8 bytes"))?;
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());

@@ -25,8 +25,33 @@ pub(super) fn push_float(out: &mut Vec<u8>, value: f64) {
         out.push(b'0');
         return;
     }
-    let (digits, count, exponent) = shortest_digits(value.abs());
+    let (digits, count, exponent) = few_decimals(value.abs()).unwrap_or_else(|| shortest_digits(value.abs()));
     push_digits(out, &digits[..count], exponent);
+}
+
+/// What [`shortest_digits`] says, but quickly, of a number from 1 to below 10^9 with at most six decimals, as prices and
+/// measurements have them.
+///
+/// Six decimals and nine digits before them are the 15 digits up to which no two decimal numbers share a double: if one
+/// reads as `value`, no other does, so its digits are the shortest. Both operands of the division are exact, so it
+/// rounds as reading does.
+fn few_decimals(value: f64) -> Option<([u8; FLOAT_DIGITS_MAX], usize, i32)> {
+    const SCALE: f64 = 1e6;
+    const SCALE_DIGITS: i32 = 6;
+    if !(1.0..1e9).contains(&value) {
+        return None;
+    }
+    let millionths = (value * SCALE + 0.5) as u64;
+    if (millionths as f64 / SCALE).to_bits() != value.to_bits() {
+        return None;
+    }
+    let mut buffer = itoa::Buffer::new();
+    let text = buffer.format(millionths).as_bytes();
+    let exponent = text.len() as i32 - 1 - SCALE_DIGITS;
+    let count = text.iter().rposition(|digit| *digit != b'0')? + 1;
+    let mut digits = [b'0'; FLOAT_DIGITS_MAX];
+    digits.get_mut(..count)?.copy_from_slice(&text[..count]);
+    Some((digits, count, exponent))
 }
 
 /// The shortest decimal digits of a positive finite value, how many, and the decimal exponent of the first.
@@ -191,7 +216,34 @@ pub(super) fn wire_integer(bytes: &[u8]) -> Option<i64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{parse_float, push_float, wire_integer};
+    use super::{few_decimals, parse_float, push_float, shortest_digits, wire_integer};
+
+    #[test]
+    fn numbers_with_few_decimals_have_the_digits_that_all_have() {
+        let check = |value: f64| {
+            if let Some((digits, count, exponent)) = few_decimals(value) {
+                let (expected, digits_of, exponent_of) = shortest_digits(value);
+                assert_eq!((&digits[..count], exponent), (&expected[..digits_of], exponent_of), "{value:e}");
+                return true;
+            }
+            false
+        };
+        for value in [1.0, 1.5, 10.0, 19.99, 52.520_008, 999_999_999.999_999, 123_456.7] {
+            assert!(check(value), "{value}");
+        }
+        for value in [0.5, 4.0 / 3.0, 19.990_000_1, 1e9, f64::MAX] {
+            assert!(!check(value), "{value}");
+        }
+        for (units, decimals) in
+            (0..200_000_u64).map(|at| (at.wrapping_mul(48_271) % 999_999_999 + 1, at % 7))
+        {
+            let value = (units as f64) / 10_f64.powi(decimals as i32);
+            assert!(check(value) == (value >= 1.0), "{value}");
+            // Its neighbours, which need all digits, if they are not refused.
+            check(f64::from_bits(value.to_bits() + 1));
+            check(f64::from_bits(value.to_bits() - 1));
+        }
+    }
 
     fn text(value: f64) -> String {
         let mut out = Vec::new();

@@ -35,6 +35,9 @@ pub const LIST: u8 = 20;
 /// GeoJSON: flags, cell count, cells, text.
 pub const GEOJSON: u8 = 23;
 
+/// What stands before the text of a geo value: no flags, no cells. The server computes them anew.
+pub(super) const GEOJSON_NO_CELLS: [u8; 3] = [0; 3];
+
 /// The letters of the bytes family with their particle types: base64 in the text, or raw after a `!`.
 const BYTES_FAMILY: [(u8, u8); 10] = [
     (b'B', BLOB),
@@ -55,6 +58,7 @@ pub(super) fn bytes_letter(kind: u8) -> Option<u8> {
 }
 
 /// The particle type of a letter of the bytes family.
+#[inline]
 pub(super) fn bytes_kind(letter: u8) -> Option<u8> {
     BYTES_FAMILY.iter().find(|(of, _)| *of == letter).map(|(_, kind)| *kind)
 }

@@ -138,7 +138,7 @@ fn outcome(error: &DecodeError) -> (std::mem::Discriminant<DecodeError>, &'stati
     (std::mem::discriminant(error), expected)
 }
 
-/// With the limits of the program: 1 MiB of buffer, and what an item takes on top. An item here is the input at most; its
+/// With the limits of the program: 256 KiB of buffer, and what an item takes on top. An item here is the input at most; its
 /// bins take 40 bytes of layout for six bytes of text, and a vector that grows is there twice.
 pub fn text(long: bool) {
     Target {
@@ -146,7 +146,7 @@ pub fn text(long: bool) {
         corpus: corpus(),
         cases: 10_000,
         bytes_max: 64 << 10,
-        held_fixed: (1 << 20) + (64 << 10),
+        held_fixed: (256 << 10) + (64 << 10),
         held_per_byte: 40,
     }
     .run(long, |input| read_text(Counted::new(input), input.len(), None));

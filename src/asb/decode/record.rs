@@ -1,5 +1,7 @@
 //! Records: seven kinds of header lines in a fixed order, then the bins (asb.md 1.9, 1.10).
 
+mod quick;
+
 use std::io::Read;
 
 use base64_simd::AsOut;
@@ -58,6 +60,7 @@ impl<'a> Record<'a> {
     }
 
     /// Everything but the bins.
+    #[inline]
     pub fn head(&self) -> RecordHead<'a> {
         RecordHead {
             namespace: self.bytes(self.layout.namespace),
@@ -72,6 +75,7 @@ impl<'a> Record<'a> {
     }
 
     /// The bins in file order; a name may come twice (asb.md 1.10).
+    #[inline]
     pub fn bins(&self) -> impl Iterator<Item = Bin<'a>> + Clone + use<'a> {
         let record = *self;
         record
@@ -81,10 +85,12 @@ impl<'a> Record<'a> {
             .map(move |slot| Bin { name: record.bytes(slot.name), particle: record.particle(slot.value) })
     }
 
+    #[inline]
     fn bytes(&self, span: Span) -> &'a [u8] {
         span.of(self.item, self.scratch)
     }
 
+    #[inline]
     fn particle(&self, value: Value) -> Particle<'a> {
         Particle { kind: value.kind, bytes: self.bytes(value.span) }
     }
@@ -93,6 +99,13 @@ impl<'a> Record<'a> {
 impl<R: Read> Text<R> {
     /// Reads the record that starts here.
     pub(super) fn record(&mut self, layout: &mut Layout) -> Result<(), DecodeError> {
+        let (text, scratch) = self.in_sight();
+        let length = quick::record(text, scratch, layout);
+        self.seen(length);
+        if length.is_some() { Ok(()) } else { self.careful_record(layout) }
+    }
+
+    fn careful_record(&mut self, layout: &mut Layout) -> Result<(), DecodeError> {
         layout.bins.clear();
         layout.key = None;
         layout.set = Span::default();
@@ -188,8 +201,7 @@ impl<R: Read> Text<R> {
             b'X' => (particle::STRING, self.base64()?),
             b'G' => {
                 let text = self.sized()?;
-                // no flags, no cells: the server computes them anew
-                (particle::GEOJSON, self.keep_with(&[0, 0, 0], text))
+                (particle::GEOJSON, self.keep_with(&particle::GEOJSON_NO_CELLS, text))
             }
             _ => {
                 let kind = particle::bytes_kind(letter).ok_or_else(|| self.unexpected(types, None))?;

@@ -6,8 +6,8 @@ use std::io::{ErrorKind, Read};
 use super::error::{DecodeError, Position};
 use crate::asb::escape::{NAME_BYTES_MAX, push_unescaped};
 
-/// The buffer, while no item needs more.
-const BUFFER_BYTES: usize = 1 << 20;
+/// The buffer, while no item needs more: it stays in a processor's own cache.
+const BUFFER_BYTES: usize = 256 << 10;
 /// A buffer above this goes back to the ordinary size as soon as its item is done.
 const BUFFER_KEPT_BYTES: usize = 8 << 20;
 /// Bounds of the cap on one item: a few names must fit, and spans are 32 bits.
@@ -24,11 +24,11 @@ pub(super) enum Home {
 }
 
 /// Bytes of the current item; valid until the next one begins.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Span {
-    home: Home,
-    at: u32,
-    length: u32,
+    pub(super) home: Home,
+    pub(super) at: u32,
+    pub(super) length: u32,
 }
 
 impl Span {
@@ -37,6 +37,7 @@ impl Span {
     }
 
     /// The bytes, given both homes.
+    #[inline]
     pub(super) fn of<'a>(self, item: &'a [u8], scratch: &'a [u8]) -> &'a [u8] {
         let home = match self.home {
             Home::Item => item,
@@ -391,6 +392,19 @@ impl<R: Read> Text<R> {
         })
     }
 
+    /// The text of the current item as far as it is in sight, and the empty side buffer.
+    pub(super) fn in_sight(&mut self) -> (&[u8], &mut Vec<u8>) {
+        (&self.buffer[self.start..self.end], &mut self.scratch)
+    }
+
+    /// Takes `count` bytes of the item that were in sight; none: begins with it anew.
+    pub(super) fn seen(&mut self, count: Option<usize>) {
+        self.pos = self.start + count.unwrap_or(0);
+        if count.is_none() {
+            self.scratch.clear();
+        }
+    }
+
     /// The bytes of a span of the current item.
     pub(super) fn bytes(&self, span: Span) -> &[u8] {
         span.of(self.item(), &self.scratch)
@@ -425,7 +439,8 @@ impl<R: Read> Text<R> {
 }
 
 /// A decimal number at the front and how long it is, if it is all there and has at most 18 digits.
-fn small_integer(text: &[u8]) -> Option<(i64, usize)> {
+#[inline]
+pub(super) fn small_integer(text: &[u8]) -> Option<(i64, usize)> {
     const DIGITS_MAX: usize = 18;
     let sign = usize::from(text.first() == Some(&b'-'));
     let mut value = 0;

@@ -365,6 +365,25 @@ fn a_refused_namespace_leaves_the_encoder_usable() {
 }
 
 #[test]
+fn a_refused_bin_leaves_the_encoder_usable() {
+    let good = plain_record(vec![(b"a", 1, &[1]), (b"b", 3, b"text")]);
+    let long = [b' '; 500];
+    let bad = [
+        plain_record(vec![(b"a", 1, &[1]), (b"b", 16, b"vector")]),
+        plain_record(vec![(b"a", 1, &[1]), (&long, 3, b"text")]),
+        plain_record(vec![(b"a", 1, &[1]), (b"b", 1, b"not an integer")]),
+    ];
+    let (mut out, mut encoder) = (Vec::new(), Encoder::new(false));
+    for bad in &bad {
+        for record in [&good, bad, bad, &good] {
+            let result = encoder.record(&mut out, &record.head(), record.bins());
+            assert_eq!(result.is_ok(), record == &good);
+        }
+    }
+    assert_eq!(out, good.encode(false).unwrap().repeat(6));
+}
+
+#[test]
 fn indexes_and_functions_that_cannot_be_one_line() {
     let index = IndexDef {
         namespace: b"ns".to_vec(),

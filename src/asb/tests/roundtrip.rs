@@ -14,6 +14,11 @@ fn name(length: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<u8
     proptest::collection::vec(byte, length)
 }
 
+/// As most names are, and few enough to come again in the next record.
+fn plain_name(_length: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(b'a'..=b'c', 1..=2)
+}
+
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(Vec::new()),
@@ -48,6 +53,7 @@ fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just((p::NULL, Vec::new())),
         any::<i64>().prop_map(|value| (p::INTEGER, value.to_be_bytes().to_vec())),
+        any::<i16>().prop_map(|value| (p::INTEGER, i64::from(value).to_be_bytes().to_vec())),
         float(),
         any::<bool>().prop_map(|value| (p::BOOL, vec![u8::from(value)])),
         bytes(60).prop_map(|text| (p::GEOJSON, [&[0, 0, 0][..], &text].concat())),
@@ -64,6 +70,12 @@ fn key() -> impl Strategy<Value = Value> {
 }
 
 fn record() -> impl Strategy<Value = OwnedRecord> {
+    prop_oneof![record_with(name), record_with(plain_name)]
+}
+
+fn record_with<S: Strategy<Value = Vec<u8>>>(
+    name: impl Fn(std::ops::RangeInclusive<usize>) -> S,
+) -> impl Strategy<Value = OwnedRecord> {
     let bins = proptest::collection::vec((name(0..=15), value()), 0..12);
     let head = (
         name(1..=31),

@@ -18,8 +18,12 @@ use crate::model::coverage::Advance;
 use crate::storage::{ObjectWriter, Storage};
 use crate::tasks::unless_canceled;
 
-/// Stored bytes are handed to storage in pieces of at least this size.
-const PIECE_BYTES: usize = 1 << 20;
+/// Stored bytes are handed to storage in pieces of at least this size: what a block is that was made of a whole frame, so
+/// that it can go as it is.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// Room for what is to become a piece: the last block may make it larger than it has to be.
+const PENDING_BYTES: usize = 2 << 20;
 
 /// What a canceled backup waits for storage to end a file (rules.md 2.8: a canceled job ends within 8 s).
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
@@ -83,7 +87,7 @@ impl Folder {
     async fn open(&self, name: String, metadata: bool, version: Version) -> Result<OpenFile> {
         let object = self.storage.create(&format!("{}/{name}", self.path)).await?;
         let compressor = self.zstd_level.map(Compressor::new).transpose().map_err(compression)?;
-        let mut pending = Vec::with_capacity(PIECE_BYTES * 2);
+        let mut pending = Vec::new();
         // ThreadRng is a cryptographic generator, seeded by the system.
         let encryptor =
             self.cipher.as_ref().map(|cipher| Encryptor::start(cipher, rand::random(), &mut pending));
@@ -143,12 +147,12 @@ impl Folder {
             if cancel.is_cancelled() {
                 return Err(writing.cut_off(file));
             }
-            let before = file.stored;
-            if let Err(error) = writing.write(&mut file, &block) {
+            let (before, records) = (file.stored, block.records);
+            if let Err(error) = writing.write(&mut file, block) {
                 runtime.block_on(file.abort());
                 return Err(error);
             }
-            watch.done(block.records, file.stored - before);
+            watch.done(records, file.stored - before);
             if self.file_limit_bytes > 0 && file.stored >= self.file_limit_bytes {
                 writing.close(file)?;
             } else {
@@ -192,8 +196,8 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn write(&mut self, file: &mut OpenFile, block: &Block) -> Result<()> {
-        self.noting.add(block);
+    fn write(&mut self, file: &mut OpenFile, block: Block) -> Result<()> {
+        self.noting.add(&block);
         let patient = self.folder.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_of_use());
         file.write_block(block, self.cancel, patient, self.runtime)
     }
@@ -261,13 +265,19 @@ impl OpenFile {
     /// `patient`: a cancel leaves storage a while to take the bytes, so that the file can still be closed.
     fn write_block(
         &mut self,
-        block: &Block,
+        block: Block,
         cancel: &CancellationToken,
         patient: bool,
         runtime: &Handle,
     ) -> Result<()> {
-        self.append(&block.bytes)?;
         self.records += block.records;
+        let is_piece = self.pending.is_empty() && block.bytes.len() >= PIECE_BYTES;
+        if is_piece && self.compressor.is_none() && self.encryptor.is_none() {
+            self.pending = block.bytes;
+            self.hash_from(0);
+        } else {
+            self.append(&block.bytes)?;
+        }
         if self.pending.len() >= PIECE_BYTES {
             if patient {
                 runtime.block_on(with_patience(cancel, self.flush()))?;
@@ -281,6 +291,9 @@ impl OpenFile {
     /// Adds text; it becomes stored bytes here.
     fn append(&mut self, text: &[u8]) -> Result<()> {
         let before = self.pending.len();
+        if self.pending.capacity() == 0 {
+            self.pending.reserve(PENDING_BYTES);
+        }
         match &mut self.compressor {
             Some(compressor) => compressor.push(text, &mut self.pending).map_err(compression)?,
             None => self.pending.extend_from_slice(text),
@@ -302,9 +315,7 @@ impl OpenFile {
         if self.pending.is_empty() {
             return Ok(());
         }
-        // Not the old one's capacity: after one huge record it would stay huge.
-        let next = Vec::with_capacity(PIECE_BYTES * 2);
-        let piece = std::mem::replace(&mut self.pending, next);
+        let piece = std::mem::take(&mut self.pending);
         self.object.write(Bytes::from(piece)).await
     }
 

@@ -29,6 +29,9 @@ const TRANSACTION_MONITORS: &[u8] = b"<ERO~MRT";
 /// Encoded records are handed to a writer once they fill this much.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// The most room that is made for a block before its records come.
+const BLOCK_BYTES_MAX: usize = 2 << 20;
+
 /// Blocks that may wait for one writer; with `BLOCK_BYTES` and a frame of 1 MiB this bounds its memory.
 const BLOCKS_WAITING: usize = 2;
 
@@ -294,8 +297,9 @@ impl EncodeSink {
         if self.out.is_empty() && advance.is_empty() {
             return Ok(());
         }
-        // Not the old one's capacity: after one huge record it would stay huge.
-        let next = Vec::with_capacity(BLOCK_BYTES * 2);
+        // As much as the old one needed, and some more: frames are much alike. After one huge record it does not stay huge.
+        let needed = self.out.len() + self.out.len() / 8;
+        let next = Vec::with_capacity(needed.clamp(BLOCK_BYTES * 2, BLOCK_BYTES_MAX));
         let block = Block {
             bytes: std::mem::replace(&mut self.out, next),
             records: std::mem::take(&mut self.records),

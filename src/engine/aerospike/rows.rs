@@ -63,6 +63,14 @@ impl Rows {
         }
     }
 
+    /// The next ones behind these of the same file, with room for as many.
+    pub(super) fn next(&self, write: &MemberWrite) -> Self {
+        let mut next = Self::new(write, self.time);
+        next.batch = next.batch.like(&self.batch);
+        next.digests.reserve(self.digests.len());
+        next
+    }
+
     /// Adds a record, or keeps why it is not written.
     pub(super) fn push(&mut self, write: &MemberWrite, record: &Record<'_>) -> Result<()> {
         let head = record.head();

@@ -161,7 +161,8 @@ impl Member {
                     Item::Record(record) if !self.write.no_records => {
                         rows.push(&self.write, &record)?;
                         if rows.is_full() {
-                            let full = std::mem::replace(&mut rows, Rows::new(&self.write, time));
+                            let next = rows.next(&self.write);
+                            let full = std::mem::replace(&mut rows, next);
                             self.send(source, out, full)?;
                         }
                     }
