@@ -6,10 +6,8 @@ use std::process::{Command, Stdio};
 use super::world::World;
 
 /// First what it works out from the schemas, as far as it comes in that time; then so many random calls of each operation.
-const RUNS: [&[&str]; 2] = [
-    &["--phases", "examples,coverage", "--max-time", "90"],
-    &["--phases", "fuzzing", "--max-examples", "6"],
-];
+const RUNS: [&[&str]; 2] =
+    [&["--phases", "examples,coverage", "--max-time", "90"], &["--phases", "fuzzing", "--max-examples", "6"]];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fuzzer_that_goes_by_the_document_finds_nothing() {
