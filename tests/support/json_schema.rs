@@ -42,10 +42,9 @@ fn is_kept(
     let all = || wanted.as_array().unwrap().iter();
     let object = value.as_object();
     match rule {
-        "$schema" | "title" | "description" | "default" | "examples" | "deprecated" | "errorMessage"
-        | "deprecationMessage" | "$defs" | "example" => true,
-        // Of numbers, whose bounds stand beside it.
-        "format" => true,
+        // A format is one of numbers, whose bounds stand beside it.
+        "format" | "$schema" | "title" | "description" | "default" | "examples" | "deprecated"
+        | "errorMessage" | "deprecationMessage" | "$defs" | "example" => true,
         "$ref" => {
             let target = root.pointer(wanted.as_str().unwrap().strip_prefix('#').unwrap());
             errors(root, target.unwrap_or_else(|| panic!("{wanted} leads nowhere")), value, path, found);
