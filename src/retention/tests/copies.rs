@@ -11,7 +11,7 @@ use crate::retention::{CopiesView, view_all};
 pub(super) fn place(bench: &Bench, name: &str) -> StorageConfig {
     let path = bench.dir.path().join(name);
     let place = StoragePlace::Local { path, part_bytes: 8 << 20 };
-    StorageConfig { name: Some(name.to_owned()), place, ..bench.config.storage.clone() }
+    StorageConfig { name: Some(name.to_owned()), place }
 }
 
 impl Bench {

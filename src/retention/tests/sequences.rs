@@ -97,7 +97,7 @@ async fn sequence(seed: u64, counts: &mut Counts) {
                 bench.config.policy.retention = rules;
             }
             let what = format!("seed {seed}, step {step}, of copies: {of_copies}");
-            bench = retain(bench, of_copies, &mut random, counts, &what).await;
+            bench = Box::pin(retain(bench, of_copies, &mut random, counts, &what)).await;
         }
     }
 }
@@ -309,7 +309,7 @@ async fn retain(
     let all = said.namespaces.iter().flat_map(|one| &one.backups);
     let stays: BTreeSet<String> = all.filter(|one| one.stays).map(|one| one.key.clone()).collect();
     if random.one_in(2) {
-        bench = cut_off(bench, of_copies, random, counts).await;
+        bench = Box::pin(cut_off(bench, of_copies, random, counts)).await;
     }
     let id = bench.admit_with(&config, None).await;
     bench.settle().await;
