@@ -17,6 +17,7 @@ use crate::catalog::testkit::Backup;
 use crate::catalog::{History, OwnerTimes, Ownership};
 use crate::clock::{ManualClock, SharedClock, SystemClock};
 use crate::config::{Config, JobConfig, KeepTiers, RetentionConfig};
+use crate::copy::CopyWork;
 use crate::error::Result;
 use crate::jobs::{Jobs, NewJob, Runner, RunnerOptions, Settle, Settled, Work, WorkFactory};
 use crate::model::{BackupType, InstanceId, JobKind, JobStatus, UnixMillis};
@@ -37,17 +38,30 @@ backup-routines: {r: {source-cluster: c, storage: s, backup-policy: p, interval-
 struct Bench {
     dir: TempDir,
     storage: Faulty,
+    /// Where copies go, if the routine has any.
+    vault: Faulty,
     clock: ManualClock,
     jobs: Jobs,
     config: JobConfig,
 }
 
-struct Factory(Faulty, Ownership);
+struct Factory {
+    storage: Faulty,
+    vault: Faulty,
+    ownership: Ownership,
+}
 
 impl WorkFactory for Factory {
     fn work(&self, job: &JobRow) -> Result<Box<dyn Work>> {
-        let config: JobConfig = job.config.as_ref().unwrap().parse()?;
-        Ok(Box::new(RetentionWork::new(config, Arc::new(self.0.clone()), self.1.clone())))
+        let (own, vault) = (Arc::new(self.storage.clone()), Arc::new(self.vault.clone()));
+        let document = job.config.as_ref().unwrap();
+        if job.kind == JobKind::Copy {
+            let request = job.request.as_ref().unwrap().parse()?;
+            return Ok(Box::new(CopyWork::new(document.parse()?, request, own, vault, &self.ownership)));
+        }
+        let config: JobConfig = document.parse()?;
+        let storage = if config.of_copies { vault } else { own };
+        Ok(Box::new(RetentionWork::new(config, storage, self.ownership.clone())))
     }
 }
 
@@ -78,12 +92,14 @@ impl Bench {
     async fn new(retention: RetentionConfig) -> Self {
         let dir = TempDir::new().unwrap();
         let clock = ManualClock::at(UnixMillis(T + 10_000_000));
-        let storage = LocalStorage::create(dir.path().join("backups")).await.unwrap();
+        let create =
+            async |name| Faulty::new(Arc::new(LocalStorage::create(dir.path().join(name)).await.unwrap()));
+        let (storage, vault) = (create("backups").await, create("vault").await);
         let config = Config::parse(CONFIG, "test.yaml", UnixMillis(T)).unwrap();
         let mut config = config.routine("r", UnixMillis(T)).unwrap().job;
         config.policy.retention = Some(retention);
         let jobs = open(&dir, &clock).await;
-        Self { dir, storage: Faulty::new(Arc::new(storage)), clock, jobs, config }
+        Self { dir, storage, vault, clock, jobs, config }
     }
 
     fn store(&self) -> &Store {
@@ -96,15 +112,21 @@ impl Bench {
             max_running_jobs: 1,
             memory: crate::memory::Budget::default(),
         };
-        Runner::new(self.jobs.clone(), Arc::new(Factory(self.storage.clone(), instance("ours"))), options)
+        let (storage, vault) = (self.storage.clone(), self.vault.clone());
+        let factory = Factory { storage, vault, ownership: instance("ours") };
+        Runner::new(self.jobs.clone(), Arc::new(factory), options)
     }
 
     async fn admit(&self, namespaces: Option<&[&str]>) -> JobId {
+        self.admit_with(&self.config, namespaces).await
+    }
+
+    async fn admit_with(&self, config: &JobConfig, namespaces: Option<&[&str]>) -> JobId {
         let job = NewJob {
             routine: Some("r".to_owned()),
-            storage: Some("s".to_owned()),
+            storage: config.storage.name.clone(),
             namespaces: namespaces.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
-            config: Some(Document::of(&self.config).unwrap()),
+            config: Some(Document::of(config).unwrap()),
             ..NewJob::of(JobKind::Retention, Trigger::Api)
         };
         self.jobs.admit(job).await.unwrap().id
@@ -121,7 +143,7 @@ impl Bench {
         self.jobs.admit(job).await.unwrap().id
     }
 
-    /// Runs what waits until no retention is open.
+    /// Runs what waits until no retention and no copy is open.
     async fn settle(&self) {
         let runner = self.runner();
         let ended = async {
@@ -134,7 +156,8 @@ impl Bench {
     }
 
     async fn retention_open(&self) -> bool {
-        self.store().open_jobs("r").await.unwrap().iter().any(|job| job.kind == JobKind::Retention)
+        let open = self.store().open_jobs("r").await.unwrap();
+        open.iter().any(|job| [JobKind::Retention, JobKind::Copy].contains(&job.kind))
     }
 
     async fn run_on(&self, namespaces: Option<&[&str]>) -> JobRow {
@@ -166,9 +189,7 @@ impl Bench {
 
     /// The keys of what storage holds.
     async fn keys(&self) -> BTreeSet<String> {
-        let history = History::read(&self.storage, "r", &BTreeSet::new()).await.unwrap();
-        let all = history.full.all().iter().chain(history.incremental.all());
-        all.map(|entry| entry.key.clone()).collect()
+        keys_in(&self.storage).await
     }
 
     async fn pin(&self, addresses: &[String]) -> JobId {
@@ -185,6 +206,12 @@ impl Bench {
     fn at(&self, key: &str) -> String {
         address(&self.storage.describe(), key)
     }
+}
+
+async fn keys_in(storage: &Faulty) -> BTreeSet<String> {
+    let history = History::read(storage, "r", &BTreeSet::new()).await.unwrap();
+    let all = history.full.all().iter().chain(history.incremental.all());
+    all.map(|entry| entry.key.clone()).collect()
 }
 
 trait NowMs {

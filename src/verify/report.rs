@@ -138,6 +138,8 @@ impl Report {
         let Some((storage, worst)) = worst else { return away.next() };
         let all = self.backups().count();
         let bad = all - self.count(VerifyOutcome::Verified);
+        let unread: Vec<String> = away.map(|error| format!("; {error}")).collect();
+        let unread = unread.concat();
         let several = self.parts.len() + self.not_read.len() > 1;
         let text = format!(
             "{}backup {}: {} ({bad} of {all} backups are not verified: {} damaged, {} chain-broken, {} unreadable{})",
@@ -147,7 +149,7 @@ impl Report {
             self.count(Damaged),
             self.count(ChainBroken),
             self.count(Unreadable),
-            away.map(|error| format!("; {error}")).collect::<String>(),
+            unread,
         );
         Some(match (worst.outcome, worst.locked) {
             (Damaged, _) => Error::permanent("backup-damaged", text)

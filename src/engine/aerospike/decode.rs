@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::elsewhere::Place;
+use super::elsewhere::Reading;
 use crate::asb::cipher::{Opened, UnlockError};
 use crate::asb::{
     BLOCK_BYTES, BlockHasher, DecodeError, Decoder, Decompressor, FileHeader, Item, StoredForm,
@@ -82,10 +82,10 @@ impl FileSource {
     }
 
     fn open<'a>(&'a self, file: &'a FileToRead, blocks: &'a [[u8; 32]]) -> Result<Stored<'a>> {
-        let (place, reader) = Place::open(self, file)?;
+        let (from, reader) = Reading::open(self, file)?;
         Ok(Stored {
             reader,
-            place,
+            from,
             source: self,
             file,
             blocks,
@@ -183,7 +183,7 @@ fn with_cause(error: &DecodeError) -> String {
 /// The stored bytes of a file, hashed as they pass, and held back until their block is whole and compared.
 struct Stored<'a> {
     reader: Box<dyn ObjectReader>,
-    place: Place<'a>,
+    from: Reading<'a>,
     source: &'a FileSource,
     file: &'a FileToRead,
     /// What each block is to hash to; empty where that is not known, and then nothing is held back.
@@ -259,7 +259,7 @@ impl Stored<'_> {
             return Err(error);
         }
         // What was compared has gone on before more was read.
-        let (reader, more) = self.place.go_on(error, self.taken)?;
+        let (reader, more) = self.from.go_on(error, self.taken)?;
         self.reader = reader;
         self.ended = false;
         self.hasher.back_to(self.taken);

@@ -14,7 +14,7 @@ use crate::storage::ObjectReader;
 use crate::tasks::unless_canceled;
 
 /// Which storage a file is read from, and what the others have said.
-pub(super) struct Place<'a> {
+pub(super) struct Reading<'a> {
     source: &'a FileSource,
     file: &'a FileToRead,
     place: usize,
@@ -23,7 +23,7 @@ pub(super) struct Place<'a> {
     refused: Vec<(usize, Error)>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Reading<'a> {
     /// Opens a file where it is looked for first, else in the first storage that has it.
     pub(super) fn open(
         source: &'a FileSource,
@@ -165,7 +165,9 @@ mod tests {
         async fn put(&self, flipped: [&[usize]; 3]) {
             for (storage, flipped) in self.storages.iter().zip(flipped) {
                 let mut bytes = self.good.clone();
-                flipped.iter().for_each(|at| bytes[*at] ^= 1);
+                for at in flipped {
+                    bytes[*at] ^= 1;
+                }
                 storage.put(KEY, Bytes::from(bytes)).await.unwrap();
             }
         }

@@ -8,10 +8,10 @@ use crate::error::Error;
 use crate::retention::{CopiesView, view_all};
 
 /// The configuration of another storage.
-fn place(bench: &Bench, name: &str) -> StorageConfig {
+pub(super) fn place(bench: &Bench, name: &str) -> StorageConfig {
     let path = bench.dir.path().join(name);
     let place = StoragePlace::Local { path, part_bytes: 8 << 20 };
-    StorageConfig { name: Some(name.to_owned()), place, ..bench.config.storage.clone() }
+    StorageConfig { name: Some(name.to_owned()), place }
 }
 
 impl Bench {
@@ -37,7 +37,7 @@ fn stays(view: &CopiesView) -> BTreeSet<String> {
 #[tokio::test]
 async fn each_copy_is_told_by_its_own_rule_and_its_job_does_what_was_said() {
     let mut bench = Bench::new(keeps(2, None)).await;
-    let vault = Faulty::new(Arc::new(LocalStorage::create(bench.dir.path().join("vault")).await.unwrap()));
+    let vault = bench.vault.clone();
     let all = three(&bench.storage).await;
     three(&vault).await;
     let copy = |name: &str, retention| CopyConfig {
@@ -72,11 +72,9 @@ async fn each_copy_is_told_by_its_own_rule_and_its_job_does_what_was_said() {
     // What is pinned in one storage is free in the other, and a job there deletes what was said and nothing else.
     let said = stays(pruned);
     bench.pin(&[bench.at(&all[0].folder())]).await;
-    let own = std::mem::replace(&mut bench.storage, vault);
-    bench.config = bench.config.in_storage("vault").unwrap();
-    let job = bench.run().await;
+    let job = bench.admit_with(&bench.config.in_storage("vault").unwrap(), None).await;
+    bench.settle().await;
+    let job = bench.store().job(job).await.unwrap().unwrap();
     assert_eq!(job.status, JobStatus::Succeeded, "{:?}", job.error);
-    assert_eq!(bench.keys().await, said);
-    bench.storage = own;
-    assert_eq!(bench.keys().await.len(), all.len());
+    assert_eq!((keys_in(&vault).await, bench.keys().await.len()), (said, all.len()));
 }

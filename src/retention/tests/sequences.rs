@@ -1,6 +1,12 @@
-//! Random sequences of backups, readers, policies and crashes, against what the dry run said and what must never happen.
+//! Random sequences of backups, copies, readers, policies and crashes, against what the dry run said and what must never
+//! happen, in either storage.
 
+use super::copies::place;
 use super::*;
+use crate::catalog::State;
+use crate::catalog::wholeness::{Wholeness, wholeness};
+use crate::config::{CopyConfig, CopyOn};
+use crate::copy::{CopyRequest, Wanted, copy_job};
 use crate::model::chain::{Member, chain_at};
 
 /// xorshift64*: the same sequences in every run.
@@ -32,6 +38,11 @@ struct Counts {
     deletions: usize,
     refused: usize,
     with_others: usize,
+    copies: usize,
+    copied: usize,
+    copies_cut_off: usize,
+    of_copies: usize,
+    deleted_copies: usize,
 }
 
 #[tokio::test]
@@ -43,11 +54,19 @@ async fn twenty_sequences_keep_what_is_needed_and_do_what_the_dry_run_said() {
     println!("{counts:?}");
     assert!(counts.deleted > 100 && counts.cut_off > 10 && counts.left_marked > 0 && counts.held_back > 0);
     assert!(counts.deletions > 20 && counts.refused > 5 && counts.with_others > 5);
+    assert!(counts.copied > 100 && counts.copies_cut_off > 10, "{counts:?}");
+    assert!(counts.of_copies > 20 && counts.deleted_copies > 50, "{counts:?}");
 }
 
 async fn sequence(seed: u64, counts: &mut Counts) {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut bench = Bench::new(keeps(1, None)).await;
+    bench.config.copies = vec![CopyConfig {
+        storage: place(&bench, "vault"),
+        retention: Some(keeps(1, None)),
+        on: CopyOn::All,
+        verify: true,
+    }];
     let mut readers: Vec<JobId> = Vec::new();
     for step in 1..=24_i64 {
         backups(&bench, step, &mut random).await;
@@ -63,10 +82,22 @@ async fn sequence(seed: u64, counts: &mut Counts) {
             bench = delete(bench, &mut random, counts, &format!("seed {seed}, step {step}")).await;
         }
         if random.one_in(3) {
+            bench = copy(bench, &mut random, counts, &format!("seed {seed}, step {step}")).await;
+        }
+        for of_copies in [false, true] {
+            if !random.one_in(if of_copies { 5 } else { 3 }) {
+                continue;
+            }
             let full = 1 + random.below(3) as u32;
             let incremental = random.one_in(2).then(|| random.below(u64::from(full) + 1) as u32);
-            bench.config.policy.retention = Some(rules(keeps(full, incremental), &mut random));
-            bench = retain(bench, &mut random, counts, &format!("seed {seed}, step {step}")).await;
+            let rules = Some(rules(keeps(full, incremental), &mut random));
+            if of_copies {
+                bench.config.copies[0].retention = rules;
+            } else {
+                bench.config.policy.retention = rules;
+            }
+            let what = format!("seed {seed}, step {step}, of copies: {of_copies}");
+            bench = Box::pin(retain(bench, of_copies, &mut random, counts, &what)).await;
         }
     }
 }
@@ -152,6 +183,106 @@ async fn backups(bench: &Bench, step: i64, random: &mut Random) {
     }
 }
 
+/// Copies what the newest run has, or everything, perhaps with an end of the process at some moment of it: what is listed
+/// then is whole and the original, with all that it builds on.
+async fn copy(mut bench: Bench, random: &mut Random, counts: &mut Counts, what: &str) -> Bench {
+    let own = bench.history().await;
+    let newest: Vec<String> = NAMESPACES
+        .iter()
+        .filter_map(|name| {
+            let (entries, _) = own.members(name);
+            let whole = entries.into_iter().filter(|entry| entry.state == State::Whole);
+            whole.max_by_key(|entry| entry.created).map(|entry| entry.key.clone())
+        })
+        .collect();
+    let wanted = if random.one_in(2) { Wanted::Everything } else { Wanted::Folders(newest) };
+    let request = CopyRequest { wanted, tries: None };
+    let before = bench.in_vault().await;
+    if random.one_in(3) {
+        let (calls, moment) = (bench.vault.calls(Op::Finish), random.below(4));
+        admit_copy(&bench, &request).await;
+        bench = crash_when(
+            bench,
+            |bench| bench.vault.calls(Op::Finish) >= calls + moment,
+            |cut| {
+                counts.copies_cut_off += usize::from(cut);
+            },
+        )
+        .await;
+        check_copies(&bench, what).await;
+    }
+    let id = admit_copy(&bench, &request).await;
+    bench.settle().await;
+    let job = bench.store().job(id).await.unwrap().unwrap();
+    assert_eq!(job.status, JobStatus::Succeeded, "{what}: {request:?}: {:?}", job.error);
+    assert_eq!(bench.keys().await, own_keys(&own), "{what}: a copy changes nothing of the original");
+    check_copies(&bench, what).await;
+    let after = bench.in_vault().await;
+    counts.copies += 1;
+    for namespace in NAMESPACES {
+        let ((_, originals), (_, were), (_, are)) =
+            (own.members(namespace), before.members(namespace), after.members(namespace));
+        counts.copied += are.len() - were.len();
+        for one in were.iter().filter(|one| is_whole_at(&were, one)) {
+            assert!(is_whole_at(&are, one), "{what}: the copy {} is not whole any more", one.created);
+        }
+        let wanted = originals.iter().filter(|one| is_whole_at(&originals, one));
+        let newest = wanted.clone().max_by_key(|one| one.created);
+        let asked: Vec<&Member> = if request.wanted == Wanted::Everything {
+            wanted.collect()
+        } else {
+            newest.into_iter().collect()
+        };
+        for one in asked {
+            assert!(
+                is_whole_at(&are, one),
+                "{what}: {} was copied, and is no whole point there",
+                one.created
+            );
+        }
+    }
+    bench
+}
+
+async fn admit_copy(bench: &Bench, request: &CopyRequest) -> JobId {
+    let job = copy_job(&bench.config, &bench.config.copies[0], request, Trigger::Api).unwrap();
+    bench.jobs.admit(job).await.unwrap().id
+}
+
+fn own_keys(history: &History) -> BTreeSet<String> {
+    let all = history.full.all().iter().chain(history.incremental.all());
+    all.map(|entry| entry.key.clone()).collect()
+}
+
+/// What a copy lists is whole, whenever somebody looks.
+async fn check_copies(bench: &Bench, what: &str) {
+    let history = bench.in_vault().await;
+    for entry in history.full.all().iter().chain(history.incremental.all()) {
+        let found = wholeness(&bench.vault, entry).await.unwrap();
+        assert!(matches!(found, Wholeness::Whole { .. }), "{what}: {} is listed: {found:?}", entry.key);
+    }
+}
+
+impl Bench {
+    async fn in_vault(&self) -> History {
+        let marked = self.store().marked(&self.vault.describe()).await.unwrap();
+        History::read(&self.vault, "r", &marked).await.unwrap()
+    }
+
+    /// The storage of one side, and the routine as it is there.
+    fn side(&self, of_copies: bool) -> (Faulty, JobConfig) {
+        if of_copies {
+            (self.vault.clone(), self.config.in_copy(&self.config.copies[0]))
+        } else {
+            (self.storage.clone(), self.config.clone())
+        }
+    }
+
+    async fn history_of(&self, of_copies: bool) -> History {
+        if of_copies { self.in_vault().await } else { self.history().await }
+    }
+}
+
 /// Somebody reads the chain of a namespace at some instant.
 async fn read(bench: &Bench, random: &mut Random) -> Option<JobId> {
     let history = bench.history().await;
@@ -162,31 +293,45 @@ async fn read(bench: &Bench, random: &mut Random) -> Option<JobId> {
     Some(bench.pin(&pins).await)
 }
 
-/// Runs retention, perhaps with an end of the process at some moment of it, and compares.
-async fn retain(mut bench: Bench, random: &mut Random, counts: &mut Counts, what: &str) -> Bench {
-    let said = bench.view().await;
+/// Runs retention of one storage, perhaps with an end of the process at some moment of it, and compares.
+async fn retain(
+    mut bench: Bench,
+    of_copies: bool,
+    random: &mut Random,
+    counts: &mut Counts,
+    what: &str,
+) -> Bench {
+    let (storage, config) = bench.side(of_copies);
+    let said = view(bench.store(), &storage, &config, bench.clock.now_ms()).await.unwrap();
     assert!(said.problems.is_empty(), "{what}: {:?}", said.problems);
-    let before = bench.history().await;
+    let before = bench.history_of(of_copies).await;
+    let elsewhere = keys_in(&bench.side(!of_copies).0).await;
     let all = said.namespaces.iter().flat_map(|one| &one.backups);
     let stays: BTreeSet<String> = all.filter(|one| one.stays).map(|one| one.key.clone()).collect();
     if random.one_in(2) {
-        bench = cut_off(bench, random, counts).await;
+        bench = Box::pin(cut_off(bench, of_copies, random, counts)).await;
     }
-    let job = bench.run().await;
+    let id = bench.admit_with(&config, None).await;
+    bench.settle().await;
+    let job = bench.store().job(id).await.unwrap().unwrap();
     assert_eq!(job.status, JobStatus::Succeeded, "{what}: {:?}", job.error);
-    assert_eq!(bench.keys().await, stays, "{what}: the run is not what the dry run said");
+    assert_eq!(keys_in(&storage).await, stays, "{what}: the run is not what the dry run said");
+    assert_eq!(keys_in(&bench.side(!of_copies).0).await, elsewhere, "{what}: the other storage");
     assert!(bench.store().deletions().await.unwrap().is_empty(), "{what}");
     counts.retentions += 1;
+    counts.of_copies += usize::from(of_copies);
     counts.deleted += said.totals.goes as usize;
+    counts.deleted_copies += if of_copies { said.totals.goes as usize } else { 0 };
     counts.held_back += said.totals.held_back;
-    check(&bench, &before, &stays, what).await;
+    check(&bench, of_copies, &before, &stays, what).await;
     bench
 }
 
 /// What must never happen.
-async fn check(bench: &Bench, before: &History, stays: &BTreeSet<String>, what: &str) {
+async fn check(bench: &Bench, of_copies: bool, before: &History, stays: &BTreeSet<String>, what: &str) {
+    let place = bench.side(of_copies).0.describe();
     let pins = bench.store().write().await.unwrap().pins().await.unwrap();
-    let after = bench.history().await;
+    let after = bench.history_of(of_copies).await;
     for namespace in before.namespaces() {
         let (entries, members) = before.members(&namespace);
         let fulls = || members.iter().zip(&entries).filter(|(one, _)| one.backup_type == BackupType::Full);
@@ -197,7 +342,7 @@ async fn check(bench: &Bench, before: &History, stays: &BTreeSet<String>, what: 
             assert!(stays.contains(&entry.key), "{what}: the last full {} is gone", entry.key);
         }
         for entry in &entries {
-            let pinned = pins.iter().any(|pin| pin.address == bench.at(&entry.key));
+            let pinned = pins.iter().any(|pin| pin.address == address(&place, &entry.key));
             assert!(!pinned || stays.contains(&entry.key), "{what}: {} was read, and is gone", entry.key);
         }
         let (_, kept) = after.members(&namespace);
@@ -219,23 +364,29 @@ fn is_whole_at(members: &[Member], last: &Member) -> bool {
 }
 
 /// Starts retention and ends the process when some deletions have begun; then a new process goes on.
-async fn cut_off(bench: Bench, random: &mut Random, counts: &mut Counts) -> Bench {
-    let before = bench.storage.calls(Op::DeletePrefix);
-    let moment = random.below(6);
-    bench.admit(None).await;
-    let mut scope = Scope::new(&CancellationToken::new());
-    let runner = bench.runner();
-    scope.spawn("runner", async move { runner.run().await });
-    while bench.retention_open().await && bench.storage.calls(Op::DeletePrefix) < before + moment {
-        tokio::task::yield_now().await;
-    }
-    counts.cut_off += usize::from(bench.retention_open().await);
-    // Aborts the task where it is: nobody writes how the job ended.
-    drop(scope);
-    let bench = bench.restarted().await;
+async fn cut_off(bench: Bench, of_copies: bool, random: &mut Random, counts: &mut Counts) -> Bench {
+    let (storage, config) = bench.side(of_copies);
+    let (before, moment) = (storage.calls(Op::DeletePrefix), random.below(6));
+    bench.admit_with(&config, None).await;
+    let reached = |_: &Bench| storage.calls(Op::DeletePrefix) >= before + moment;
+    let bench = crash_when(bench, reached, |cut| counts.cut_off += usize::from(cut)).await;
     counts.left_marked += bench.store().deletions().await.unwrap().len();
     resume(&bench.jobs).await.unwrap();
     bench.settle().await;
     assert!(bench.store().deletions().await.unwrap().is_empty(), "resumed");
     bench
+}
+
+/// Runs what waits until a moment is reached, and ends the process there, if something is still open; then another starts.
+async fn crash_when(bench: Bench, reached: impl Fn(&Bench) -> bool, cut: impl FnOnce(bool)) -> Bench {
+    let mut scope = Scope::new(&CancellationToken::new());
+    let runner = bench.runner();
+    scope.spawn("runner", async move { runner.run().await });
+    while bench.retention_open().await && !reached(&bench) {
+        tokio::task::yield_now().await;
+    }
+    cut(bench.retention_open().await);
+    // Aborts the task where it is: nobody writes how the job ended.
+    drop(scope);
+    bench.restarted().await
 }
