@@ -17,6 +17,7 @@ pub mod digests;
 pub mod document;
 mod heads;
 pub mod jobs;
+mod listings;
 pub mod meta;
 mod open;
 pub mod pins;
@@ -40,9 +41,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use attempts::{AttemptEnd, AttemptRow, AttemptStart, AttemptStatus};
 pub use audit::{AuditEnd, AuditFilter, AuditInsert, AuditRow};
-pub use catalog::{
-    CatalogBackup, CatalogFailure, CatalogListing, CatalogReading, CatalogRow, CatalogState, UnreadFolder,
-};
+pub use catalog::{CatalogBackup, CatalogReading, CatalogRow, CatalogState, UnreadFolder};
 pub use checkpoints::{CheckpointFile, CheckpointRow};
 pub use claims::{ClaimRow, EVERY_NAMESPACE};
 pub use copying::CopyingRow;
@@ -51,6 +50,7 @@ pub use digests::DigestTable;
 pub use document::{Document, WithoutSecrets};
 pub use heads::JobHead;
 pub use jobs::{JobEnd, JobId, JobInsert, JobRow, RequestKey, Trigger, Warning};
+pub use listings::{CatalogFailure, CatalogListing};
 pub use meta::KnownRoot;
 pub use pins::{BuildingOn, PinRow, holds};
 pub use progress::ProgressRow;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 
-use super::words::{at, at_or_none, stored, word};
+use super::words::{at, stored, word};
 use super::{Store, Tx};
 use crate::error::Result;
 use crate::model::{BackupType, UnixMillis};
@@ -62,59 +62,6 @@ impl CatalogState {
 
     fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-/// What is known of one routine at one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogListing {
-    /// The storage as configured: see [`crate::config::StorageConfig::place`].
-    pub place: String,
-    /// The routine.
-    pub routine: String,
-    /// The storage as its driver names it: see [`crate::storage::Storage::describe`].
-    pub true_place: String,
-    /// When the last reading began that storage answered; none yet.
-    pub as_of: Option<UnixMillis>,
-    /// The same of the last one that read every document again.
-    pub whole: Option<UnixMillis>,
-    /// Whether any backup is known.
-    pub has_backups: bool,
-    /// That the newest reading failed, and why.
-    pub failed: Option<CatalogFailure>,
-    /// Another number whenever [`CatalogRow`]s of the routine or the outcomes of its verifications have changed.
-    pub changed: i64,
-}
-
-/// Why a reading failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogFailure {
-    /// When.
-    pub at: UnixMillis,
-    /// Stable, kebab-case.
-    pub code: String,
-    /// In words.
-    pub reason: String,
-}
-
-impl FromRow<'_, SqliteRow> for CatalogListing {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        let failed = match at_or_none(row, "failed_ms")? {
-            None => None,
-            Some(at) => {
-                Some(CatalogFailure { at, code: row.try_get("failed_code")?, reason: row.try_get("failed")? })
-            }
-        };
-        Ok(Self {
-            place: row.try_get("place")?,
-            routine: row.try_get("routine")?,
-            true_place: row.try_get("true_place")?,
-            as_of: at_or_none(row, "as_of_ms")?,
-            whole: at_or_none(row, "whole_ms")?,
-            has_backups: row.try_get("has_backups")?,
-            failed,
-            changed: row.try_get("changed")?,
-        })
     }
 }
 
@@ -221,7 +168,7 @@ impl FromRow<'_, SqliteRow> for UnreadFolder {
 /// What a reading of storage saw.
 #[derive(Debug)]
 pub struct CatalogReading<'a> {
-    /// As [`CatalogListing::place`].
+    /// As [`super::CatalogListing::place`].
     pub place: &'a str,
     /// The routine.
     pub routine: &'a str,
@@ -240,19 +187,6 @@ pub struct CatalogReading<'a> {
 }
 
 impl Store {
-    /// What is known of several (place, routine).
-    pub async fn catalog_listings(&self, of: &[(&str, &str)]) -> Result<Vec<CatalogListing>> {
-        Ok(sqlx::query_as(
-            "SELECT l.*, EXISTS (SELECT 1 FROM catalog_backups c WHERE c.place = l.place AND c.routine = l.routine \
-             AND c.namespace IS NOT NULL AND c.state <> 'gone') AS has_backups \
-             FROM json_each(?) k CROSS JOIN catalog_listings l \
-             ON l.place = k.value ->> 0 AND l.routine = k.value ->> 1 ORDER BY l.place, l.routine",
-        )
-        .bind(serde_json::json!(of).to_string())
-        .fetch_all(self.reader())
-        .await?)
-    }
-
     /// The folders of one type of several (place, routine), with the routine of each; runs from and to these instants. Those
     /// of one routine come together, in the order of their keys.
     pub async fn catalog_rows(
@@ -301,7 +235,7 @@ impl Store {
 const ROWS_PER_INSERT: usize = 1000;
 
 impl Tx {
-    async fn next_generation(&mut self) -> Result<i64> {
+    pub(super) async fn next_generation(&mut self) -> Result<i64> {
         let last: i64 = self.meta(GENERATION).await?.and_then(|value| value.parse().ok()).unwrap_or(0);
         self.set_meta(GENERATION, &(last + 1).to_string()).await?;
         Ok(last + 1)
@@ -326,17 +260,6 @@ impl Tx {
         .execute(&mut *self.0)
         .await?;
         Ok(generation)
-    }
-
-    /// What lists show of a routine has changed, wherever it is.
-    pub(super) async fn note_changed(&mut self, routine: &str) -> Result<()> {
-        let generation = self.next_generation().await?;
-        sqlx::query("UPDATE catalog_listings SET changed = ? WHERE routine = ?")
-            .bind(generation)
-            .bind(routine)
-            .execute(&mut *self.0)
-            .await?;
-        Ok(())
     }
 
     /// Takes in what a reading saw. `looked_at`: the runs that it looked at; what was known of them and was not seen any more
@@ -437,26 +360,6 @@ impl Tx {
              AND excluded.state <> 'unreadable'",
         );
         insert.build().persistent(false).execute(&mut *self.0).await?;
-        Ok(())
-    }
-
-    /// The newest reading failed: what is known stays, and is stale.
-    pub async fn fail_catalog_reading(
-        &mut self,
-        place: &str,
-        routine: &str,
-        failure: &CatalogFailure,
-    ) -> Result<()> {
-        sqlx::query(
-            "UPDATE catalog_listings SET failed_ms = ?, failed_code = ?, failed = ? WHERE place = ? AND routine = ?",
-        )
-        .bind(failure.at.0)
-        .bind(&failure.code)
-        .bind(&failure.reason)
-        .bind(place)
-        .bind(routine)
-        .execute(&mut *self.0)
-        .await?;
         Ok(())
     }
 
