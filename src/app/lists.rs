@@ -220,6 +220,10 @@ impl App {
                 marked.insert(listing.true_place.clone(), found);
             }
         }
+        // Once more: the number that a list is remembered by must be newer than what was looked at meanwhile, or a backup that
+        // was committed or deleted just now would be missing, or there again.
+        let again = self.listings_of(&wanted).await?;
+        listings.extend(again.into_iter().map(|one| (one.routine.clone(), one)));
         let known = wanted.into_iter().map(|(routine, storage)| {
             let listing = listings.remove(&routine);
             let marked = listing.as_ref().and_then(|listing| marked.get(&listing.true_place));

@@ -107,6 +107,11 @@ impl StorageConfig {
 }
 
 impl StorageConfig {
+    /// Whether it is a folder of this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.place, StoragePlace::Local { .. })
+    }
+
     /// The size of the parts in which the storage takes a file; none: it takes it as it comes.
     pub fn part_bytes(&self) -> Option<u64> {
         match &self.place {

@@ -16,7 +16,7 @@ use crate::catalog::{BackupEntry, Manifest, Ownership, RunFolder};
 use crate::error::{Error, Result};
 use crate::jobs::JobContext;
 use crate::storage::{Storage, address, join};
-use crate::store::{CopyingRow, VerificationRow, VerifyOutcome};
+use crate::store::{CopyingRow, VerifyOutcome};
 use crate::tasks::unless_canceled;
 
 /// The largest file of a node's configuration that is copied; larger ones are not made.
@@ -111,14 +111,15 @@ impl Copy {
         if let Some(reason) = self.wrong(original).await? {
             return Ok(There::Damaged(reason));
         }
-        Ok(self.found_damaged(key).await?.map_or(There::Whole, There::Damaged))
+        // Without hashes nothing shows that the original is the better one of the two.
+        let found = if manifest.is_some() { self.found_damaged(key).await? } else { None };
+        Ok(found.map_or(There::Whole, There::Damaged))
     }
 
     /// What a verification of the target has found wrong with the copy since it was made: sizes do not show it.
     async fn found_damaged(&self, key: &str) -> Result<Option<String>> {
-        let known = self.context.store.verifications(&self.target_name, &self.routine).await?.into_iter();
-        let damage = |row: &VerificationRow| row.folder == key && row.outcome == VerifyOutcome::Damaged;
-        Ok(known.filter(damage).find_map(|row| row.reason))
+        let known = self.context.store.verification(&self.target_name, key).await?;
+        Ok(known.filter(|row| row.outcome == VerifyOutcome::Damaged).and_then(|row| row.reason))
     }
 
     /// What is wrong with the files that the target has.

@@ -17,10 +17,10 @@ use crate::clock::{ManualClock, SharedClock, SystemClock};
 use crate::config::{Config, JobConfig};
 use crate::error::Result;
 use crate::jobs::{Jobs, Runner, RunnerOptions, Work, WorkFactory};
-use crate::model::{InstanceId, JobStatus, UnixMillis};
+use crate::model::{BackupType, InstanceId, JobStatus, UnixMillis};
 use crate::storage::faulty::{Fault, Faulty, Op};
 use crate::storage::{LocalStorage, Storage, address, join};
-use crate::store::{JobId, JobRow, Store, Trigger};
+use crate::store::{JobId, JobRow, Store, Trigger, VerificationRow, VerifyOutcome};
 
 const T: i64 = 1_700_000_000_000;
 
@@ -252,6 +252,26 @@ async fn a_backup_without_a_manifest_is_copied_too() {
     backup.write(&bench.source).await;
     succeeded(&bench.copy_run(&backup, false).await);
     assert_eq!(bench.copied().await, keys_of(&[&backup]));
+    assert_eq!(succeeded(&bench.copy_run(&backup, false).await)["already-there"], 1);
+    // Nothing shows that the original is the better one: what a verification found is no reason to write over the copy.
+    let mut tx = bench.store().write().await.unwrap();
+    tx.set_verification_of_copy(&VerificationRow {
+        storage: "other".to_owned(),
+        folder: backup.folder(),
+        routine: "r".to_owned(),
+        backup_type: BackupType::Full,
+        namespace: "n".to_owned(),
+        created: UnixMillis(1),
+        at: UnixMillis(2),
+        job_id: JobId(1),
+        outcome: VerifyOutcome::Damaged,
+        reason: Some("a record is not one".to_owned()),
+        records: 0,
+        bytes: 0,
+    })
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
     assert_eq!(succeeded(&bench.copy_run(&backup, false).await)["already-there"], 1);
 }
 

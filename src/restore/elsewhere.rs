@@ -29,10 +29,13 @@ pub(super) async fn next(
     let original = metadata(copies, chosen, place, &member.key).await;
     while let Some(next) = copies.next(|place| asked.iter().any(|(asked, _)| *asked == place)) {
         match (metadata(copies, chosen, next, &member.key).await, &original) {
+            // Where the first does not answer any more, its files' sizes and the number of its records must be there.
+            (Ok(Some(_)), Err(_)) => {
+                move_on(copies, member, next, asked);
+                return Ok(());
+            }
             (Ok(there), Ok(original)) if there == *original => {
-                if let Some((failed, error)) = asked.last() {
-                    copies.move_to(&member.key, next, *failed, error);
-                }
+                move_on(copies, member, next, asked);
                 return Ok(());
             }
             (Ok(_), _) => {
@@ -49,6 +52,12 @@ pub(super) async fn next(
         .map(|(place, error)| format!("storage {}: {}", copies.name(place), error.report_without_hint()))
         .collect();
     Err(first.context(format!("no copy will do ({})", others.join("; "))))
+}
+
+fn move_on(copies: &Copies, member: &MemberPlan, next: usize, asked: &[(usize, Error)]) {
+    if let Some((failed, error)) = asked.last() {
+        copies.move_to(&member.key, next, *failed, error);
+    }
 }
 
 /// Says from which storages a backup can be restored, of which not all could be read.

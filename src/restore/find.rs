@@ -72,11 +72,14 @@ pub async fn find_now(
 
 /// A manifest that we wrote and that is gone is damage, not an old format (rules.md 4.2).
 pub async fn known_manifests(store: &Store, config: &RestoreConfig, plan: &RestorePlan) -> Result<()> {
-    let Some(storage) = &config.source.name else { return Ok(()) };
+    // Somewhere else a folder of the same name may be another instance's.
+    if config.source.name.is_none() {
+        return Ok(());
+    }
     let members = plan.namespaces.iter().flat_map(|namespace| &namespace.members);
     // Of a plain directory nothing is promised, and somebody has accepted that.
     for member in members.filter(|member| !member.contents.has_manifest && member.created.is_some()) {
-        if store.had_manifest(storage, &member.key).await? {
+        if store.had_manifest(&member.key).await? {
             return Err(damaged(&member.key, "manifest.json is gone"));
         }
     }

@@ -167,7 +167,13 @@ fn at(place: &str, plan: &RestorePlan) -> Vec<String> {
 async fn pin_others(job: &JobContext, plan: &RestorePlan, chosen: &str, others: &[Source]) -> Result<()> {
     let mut held = at(chosen, plan);
     for other in others {
-        let more = [held.clone(), at(&other.config.place(), plan)].concat();
+        let mut more = [held.clone(), at(&other.config.place(), plan)].concat();
+        // Behind a symbolic link it has another name, by which it is marked; only an open one knows that.
+        if other.config.is_local()
+            && let Ok(storage) = (other.open)().await
+        {
+            more.extend(at(&storage.describe(), plan));
+        }
         match job.pin(more.clone()).await {
             Ok(()) => held = more,
             Err(error) if error.code() == "backup-marked" => {}

@@ -197,15 +197,13 @@ impl Mark<'_> {
 pub(super) async fn look_at(
     store: &Store,
     storage: &dyn Storage,
-    config: &JobConfig,
     entry: &BackupEntry,
 ) -> Result<Option<Problem>> {
     let reason = match wholeness(storage, entry).await? {
         Wholeness::Broken { reason } => reason,
         Wholeness::Whole { manifest: Some(_) } => return Ok(None),
         Wholeness::Whole { manifest: None } => {
-            let name = config.storage.name.as_deref().unwrap_or_default();
-            if !store.had_manifest(name, &entry.key).await? {
+            if !store.had_manifest(&entry.key).await? {
                 return Ok(None);
             }
             "manifest.json is gone".to_owned()
@@ -350,7 +348,7 @@ pub async fn view(store: &Store, storage: &dyn Storage, config: &JobConfig, now:
     let decisions = decide(&seen, &needed, retention, None);
     let mut problems: Vec<Problem> = seen.unreadable().into_iter().collect();
     for entry in decisions.iter().flat_map(Decision::fulls_to_check) {
-        match look_at(store, storage, config, entry).await {
+        match look_at(store, storage, entry).await {
             Ok(found) => problems.extend(found),
             Err(error) => {
                 problems.push(Problem {

@@ -117,7 +117,7 @@ impl RetentionWork {
             // Others must not wait for storage; whether it still holds is asked again.
             drop(tx);
             for entry in open {
-                if let Some(problem) = look_at(&context.store, storage, &self.config, entry).await? {
+                if let Some(problem) = look_at(&context.store, storage, entry).await? {
                     return Err(problem.into());
                 }
                 looked_at.insert(entry.key.clone());

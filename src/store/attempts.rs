@@ -220,15 +220,14 @@ impl Store {
 }
 
 impl Store {
-    /// Whether an attempt that committed to this folder of a storage had a manifest (rules.md 4.2); false also where
-    /// no such attempt is known any more.
-    pub async fn had_manifest(&self, storage: &str, folder: &str) -> Result<bool> {
+    /// Whether an attempt that committed to this folder had a manifest (rules.md 4.2), and with it every copy of the folder;
+    /// false also where no such attempt is known any more.
+    pub async fn had_manifest(&self, folder: &str) -> Result<bool> {
         let known: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM attempts WHERE folder = ? AND storage = ? AND manifest_hash IS NOT NULL \
+            "SELECT 1 FROM attempts WHERE folder = ? AND manifest_hash IS NOT NULL \
              AND status = 'committed' LIMIT 1",
         )
         .bind(folder)
-        .bind(storage)
         .fetch_optional(self.reader())
         .await?;
         Ok(known.is_some())

@@ -374,6 +374,8 @@ async fn one_attempt_of_a_namespace_commits() {
     let rows = store.attempts(id).await.unwrap();
     assert_eq!((rows[0].status, rows[0].end.as_ref()), (AttemptStatus::Running, None));
     assert_eq!((rows[1].end.as_ref(), &rows[1].start), (Some(&end), &start("n.2")));
+    assert!(store.had_manifest("n.2").await.unwrap(), "here and in every copy");
+    assert!(!store.had_manifest("n").await.unwrap());
 }
 
 #[tokio::test]

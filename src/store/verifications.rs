@@ -99,7 +99,16 @@ impl Store {
             .await?)
     }
 
-    /// The same of several (storage, routine).
+    /// The latest outcome of one backup.
+    pub async fn verification(&self, storage: &str, folder: &str) -> Result<Option<VerificationRow>> {
+        Ok(sqlx::query_as("SELECT * FROM verifications WHERE storage = ? AND folder = ?")
+            .bind(storage)
+            .bind(folder)
+            .fetch_optional(self.reader())
+            .await?)
+    }
+
+    /// The latest outcomes of the backups of several (storage, routine).
     pub async fn verifications_of(&self, of: &[(&str, &str)]) -> Result<Vec<VerificationRow>> {
         Ok(sqlx::query_as(
             "SELECT v.* FROM json_each(?) k CROSS JOIN verifications v \

@@ -153,7 +153,8 @@ async fn what_is_edited_there_is_taken_and_what_is_bad_or_away_leaves_the_old_in
     let good = remote.text();
     remote.put(&good.replace("0 0 0 1 1 ?", "0 0 0 2 2 ?"));
     service.until("/v1/config/routines/daily", "0 0 0 2 2 ?").await;
-    assert_eq!(service.get("/v1/config/status").await.json()["in-force-by"], "file");
+    // Said after it is in force.
+    service.until("/v1/config/status", "\"in-force-by\":\"file\"").await;
 
     remote.put(&good.replace("source-cluster: nowhere", "source-cluster: elsewhere"));
     service.until("/v1/config/status", "elsewhere").await;

@@ -60,8 +60,9 @@ impl<'a> Reading<'a> {
                     }
                     return Ok(found);
                 }
-                Err(error) if another_may_have(&error) => self.refused.push((place, error)),
-                Err(error) => return Err(error),
+                Err(error) if self.source.cancel.is_cancelled() => return Err(error),
+                // Whatever keeps this one from being read, its keys or its certificates: the next one may be good.
+                Err(error) => self.refused.push((place, error)),
             }
         }
         Err(self.nobody(|place| copies.name(place)))
@@ -262,6 +263,26 @@ mod tests {
             assert!(error.to_string().contains(name), "{error}");
         }
         assert!(!error.to_string().contains("storage own"), "{error}");
+    }
+
+    /// Its keys are not given, say: that is no reason to leave out the next one.
+    #[tokio::test]
+    async fn a_storage_that_cannot_be_opened_is_passed_over() {
+        let bench = bench().await;
+        bench.put([&[BLOCK_BYTES], &[], &[]]).await;
+        let refused =
+            || Error::temporary("secret-agent-unreachable", "the agent of storage near does not answer");
+        let open = Arc::new(move || std::future::ready(Err(refused())).boxed());
+        let near = Other { name: "near".to_owned(), open, opened: OnceCell::new() };
+        let far: Arc<dyn Storage> = Arc::new(bench.storages[2].clone());
+        let open = Arc::new(move || std::future::ready(Ok(Arc::clone(&far))).boxed());
+        let far = Other { name: "far".to_owned(), open, opened: OnceCell::new() };
+        let told = Arc::clone(&bench.told);
+        let tell = Box::new(move |text| told.lock().unwrap().push(text));
+        let copies = Some(Arc::new(Copies::new("own".to_owned(), vec![near, far], tell)));
+        let told = bench.whole(&FileToRead { copies, ..bench.file() }).await;
+        assert!(told.iter().any(|text| text.contains("storage near: ")), "{told:?}");
+        assert!(told.iter().all(|text| text.ends_with("read from storage far")), "{told:?}");
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use crate::tasks::unless_canceled;
 const PIECE_BYTES: usize = 512 << 10;
 
 /// Room for what is to become a piece: the last block may make it larger than it has to be.
-const PENDING_BYTES: usize = 2 << 20;
+const PENDING_BYTES: usize = 1 << 20;
 
 /// What a canceled backup waits for storage to end a file (rules.md 2.8: a canceled job ends within 8 s).
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ use crate::catalog::wholeness::{Wholeness, wholeness};
 use crate::config::{CopyConfig, CopyOn};
 use crate::copy::{CopyRequest, Wanted, copy_job};
 use crate::model::chain::{Member, chain_at};
+use futures_util::stream::{self, StreamExt as _};
 
 /// xorshift64*: the same sequences in every run.
 struct Random(u64);
@@ -45,12 +46,31 @@ struct Counts {
     deleted_copies: usize,
 }
 
-#[tokio::test]
-async fn twenty_sequences_keep_what_is_needed_and_do_what_the_dry_run_said() {
-    let mut counts = Counts::default();
-    for seed in 1..=20 {
-        Box::pin(sequence(seed, &mut counts)).await;
+impl Counts {
+    fn and(self, other: &Self) -> Self {
+        Self {
+            retentions: self.retentions + other.retentions,
+            deleted: self.deleted + other.deleted,
+            cut_off: self.cut_off + other.cut_off,
+            left_marked: self.left_marked + other.left_marked,
+            held_back: self.held_back + other.held_back,
+            deletions: self.deletions + other.deletions,
+            refused: self.refused + other.refused,
+            with_others: self.with_others + other.with_others,
+            copies: self.copies + other.copies,
+            copied: self.copied + other.copied,
+            copies_cut_off: self.copies_cut_off + other.copies_cut_off,
+            of_copies: self.of_copies + other.of_copies,
+            deleted_copies: self.deleted_copies + other.deleted_copies,
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_sequences_keep_what_is_needed_and_do_what_the_dry_run_said() {
+    // Some at once: each has its own store and storages, and waits for them most of the time.
+    let all = stream::iter(1..=20).map(|seed| Box::pin(sequence(seed)));
+    let counts = all.buffer_unordered(4).fold(Counts::default(), async |sum, one| sum.and(&one)).await;
     println!("{counts:?}");
     assert!(counts.deleted > 100 && counts.cut_off > 10 && counts.left_marked > 0 && counts.held_back > 0);
     assert!(counts.deletions > 20 && counts.refused > 5 && counts.with_others > 5);
@@ -58,7 +78,8 @@ async fn twenty_sequences_keep_what_is_needed_and_do_what_the_dry_run_said() {
     assert!(counts.of_copies > 20 && counts.deleted_copies > 50, "{counts:?}");
 }
 
-async fn sequence(seed: u64, counts: &mut Counts) {
+async fn sequence(seed: u64) -> Counts {
+    let mut counts = Counts::default();
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut bench = Bench::new(keeps(1, None)).await;
     bench.config.copies = vec![CopyConfig {
@@ -79,10 +100,10 @@ async fn sequence(seed: u64, counts: &mut Counts) {
             bench.jobs.cancel(reader).await.unwrap();
         }
         if random.one_in(4) {
-            bench = delete(bench, &mut random, counts, &format!("seed {seed}, step {step}")).await;
+            bench = delete(bench, &mut random, &mut counts, &format!("seed {seed}, step {step}")).await;
         }
         if random.one_in(3) {
-            bench = copy(bench, &mut random, counts, &format!("seed {seed}, step {step}")).await;
+            bench = copy(bench, &mut random, &mut counts, &format!("seed {seed}, step {step}")).await;
         }
         for of_copies in [false, true] {
             if !random.one_in(if of_copies { 5 } else { 3 }) {
@@ -97,9 +118,10 @@ async fn sequence(seed: u64, counts: &mut Counts) {
                 bench.config.policy.retention = rules;
             }
             let what = format!("seed {seed}, step {step}, of copies: {of_copies}");
-            bench = Box::pin(retain(bench, of_copies, &mut random, counts, &what)).await;
+            bench = Box::pin(retain(bench, of_copies, &mut random, &mut counts, &what)).await;
         }
     }
+    counts
 }
 
 /// With age and periods, some of the time. The fulls of a sequence are seconds apart, a month before the clock's time.
